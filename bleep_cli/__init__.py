@@ -1,0 +1,8 @@
+"""BLEEP runtime: spatial gene expression from an H&E slide, without a training stack."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("bleep-cli")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
