@@ -34,7 +34,7 @@ class SlideError(BleepError):
     exit_code = 3
 
 
-class ReferenceError(BleepError):  # noqa: A001 - the builtin of this name is about weak references
+class ReferenceError(BleepError):
     """A reference bundle, cohort file or section that is broken or does not fit."""
 
     exit_code = 4

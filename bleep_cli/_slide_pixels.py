@@ -1,0 +1,66 @@
+"""Colour: from the samples a file stores to RGB u8 on white."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.types import U8
+
+Samples = NDArray[Any]
+"""``u8`` or ``u16`` ``[h, w, samples]``."""
+
+COLOURS = {"grey": 1, "inverted": 1, "palette": 1, "rgb": 3, "cmyk": 4}
+"""Colour samples per pixel of each colour model; further samples are alpha or of no meaning."""
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """What the samples mean.
+
+    ``model`` a key of ``COLOURS``; ``alpha`` the index of the alpha sample or None; ``premultiplied``
+    whether the colours are already multiplied by it; ``palette`` ``u8[256, 3]`` of the model "palette".
+    """
+
+    model: Literal["grey", "inverted", "palette", "rgb", "cmyk"]
+    alpha: int | None = None
+    premultiplied: bool = False
+    palette: U8 | None = None
+
+
+def to_rgb(samples: Samples, fmt: PixelFormat) -> U8:
+    """``u8 | u16 [h, w, s]`` → ``u8[h, w, 3]``, contiguous; transparent parts show white."""
+    alpha = None if fmt.alpha is None else to_8_bit(samples[..., fmt.alpha : fmt.alpha + 1])
+    rgb = _colours(to_8_bit(samples[..., : COLOURS[fmt.model]]), fmt)
+    if alpha is not None and not (alpha == 255).all():
+        rgb = _on_white(rgb, alpha, fmt.premultiplied)
+    return np.ascontiguousarray(rgb)
+
+
+def to_8_bit(samples: Samples) -> U8:
+    """16-bit samples use their whole range (TIFF and PNG say so): 65535 → 255, to the nearest."""
+    if samples.dtype.itemsize == 1:
+        return samples
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _colours(raw: U8, fmt: PixelFormat) -> U8:
+    if fmt.model == "rgb":
+        return raw
+    if fmt.model == "cmyk":  # the device-independent textbook rule; a slide scanner writes no CMYK
+        left = 255 - raw.astype(np.uint16)
+        return ((left[..., :3] * left[..., 3:] + 127) // 255).astype(np.uint8)
+    if fmt.palette is not None:
+        return fmt.palette[raw[..., 0]]
+    grey = 255 - raw if fmt.model == "inverted" else raw
+    return np.repeat(grey, 3, axis=2)
+
+
+def _on_white(rgb: U8, alpha: U8, premultiplied: bool) -> U8:
+    cover = alpha.astype(np.uint16)
+    colour = rgb.astype(np.uint16) if premultiplied else (rgb * cover + 127) // 255
+    blended: U8 = np.minimum(colour + (255 - cover), 255).astype(np.uint8)
+    return blended

@@ -1,0 +1,190 @@
+"""TIFF directories, read strictly: every tag's type, size and place is checked before its value is.
+
+Only the structure is here (classic and BigTIFF, both byte orders); what the tags mean is `_slide_tiff`'s.
+A general TIFF library guesses its way through broken tags; a slide that needs guessing is refused instead.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bleep_cli.errors import SlideError
+from bleep_cli.types import I64
+
+MAX_PAGES = 512
+MAX_ENTRIES = 4096
+MAX_TAG_BYTES = 256 << 20  # 16 M tiles of 16 bytes; also bounds descriptions
+TYPE_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+
+
+class TiffBytes:
+    """A TIFF file's bytes with its byte order and width of offsets. Reads may come from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._lock = threading.Lock()
+        try:
+            self._file = path.open("rb")
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise SlideError(f"{self.name}: cannot be opened: {error.strerror}") from None
+        try:
+            self._read_header()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_header(self) -> None:
+        head = self.read(0, min(16, self.size))
+        orders = {b"II": "<", b"MM": ">"}
+        if head[:2] not in orders or len(head) < 8:
+            raise self.bad("not a TIFF file")
+        self.order = orders[head[:2]]
+        version = self.integer(head[2:4])
+        self.big = version == 43
+        if version not in (42, 43) or (self.big and (self.integer(head[4:6]), self.integer(head[6:8])) != (8, 0)):
+            raise self.bad("not a TIFF file")
+        self.first = self.integer(head[8:16] if self.big else head[4:8])
+
+    def bad(self, what: str) -> SlideError:
+        """The error to raise about this file."""
+        return SlideError(f"{self.name}: {what}")
+
+    def integer(self, raw: bytes) -> int:
+        """An unsigned integer in the file's byte order."""
+        return int.from_bytes(raw, "little" if self.order == "<" else "big")
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly ``count`` bytes; SlideError where the file has them not."""
+        if offset + count > self.size:
+            raise self.bad("is truncated or its directory is broken (data beyond the end of the file)")
+        try:
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(count)
+        except OSError as error:
+            raise self.bad(f"cannot be read: {error.strerror}") from None
+        if len(data) != count:
+            raise self.bad("became shorter while it was read")
+        return data
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tag: its type, number of values and where they stand."""
+
+    kind: int
+    count: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Ifd:
+    """One directory. Values are read when asked for."""
+
+    file: TiffBytes
+    entries: Mapping[int, Entry]
+    next: int
+
+    def ints(self, tag: int, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Unsigned integers of a tag; SlideError where missing (without default) or no integers."""
+        if tag not in self.entries and default is not None:
+            return default
+        return tuple(self.array(tag).tolist())
+
+    def one(self, tag: int, default: int | None = None) -> int:
+        """The only integer of a tag."""
+        values = self.ints(tag, None if default is None else (default,))
+        if len(values) != 1:
+            raise self.file.bad(f"TIFF tag {tag} holds {len(values)} values where one belongs")
+        return values[0]
+
+    def array(self, tag: int) -> I64:
+        """``i64[n]``, n ≥ 1, of an unsigned tag."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.kind not in UNSIGNED or entry.count == 0:
+            raise self.file.bad(f"TIFF tag {tag} is missing or is not an integer")
+        values = np.frombuffer(self.raw(tag), self.file.order + UNSIGNED[entry.kind])
+        if entry.kind >= 16 and (values >= 1 << 62).any():
+            raise self.file.bad(f"TIFF tag {tag} holds absurd numbers")
+        return values.astype(np.int64)
+
+    def rational(self, tag: int) -> float | None:
+        """First value of an unsigned rational; None where it is missing or not a positive number."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.kind != 5 or entry.count != 1:
+            return None
+        over, under = np.frombuffer(self.raw(tag), self.file.order + "u4").tolist()
+        return over / under if over and under else None
+
+    def raw(self, tag: int) -> bytes:
+        """The bytes of a tag's values; empty where it is missing."""
+        entry = self.entries.get(tag)
+        if entry is None:
+            return b""
+        size = entry.count * TYPE_BYTES[entry.kind]
+        if size > MAX_TAG_BYTES:
+            raise self.file.bad(f"TIFF tag {tag} claims {size} bytes")
+        return self.file.read(entry.offset, size)
+
+
+def read_ifd(file: TiffBytes, offset: int) -> Ifd:
+    """The directory at an offset. SlideError where it does not fit the file."""
+    head, step, field = (8, 20, 8) if file.big else (2, 12, 4)
+    count = file.integer(file.read(offset, head))
+    if not 1 <= count <= MAX_ENTRIES:
+        raise file.bad(f"a TIFF directory claims {count} entries")
+    table = file.read(offset + head, count * step + field)
+    entries: dict[int, Entry] = {}
+    for at in range(0, count * step, step):
+        tag, kind = file.integer(table[at : at + 2]), file.integer(table[at + 2 : at + 4])
+        values = file.integer(table[at + 4 : at + 4 + field])
+        inside = values * TYPE_BYTES.get(kind, 0) <= field
+        place = offset + head + at + 4 + field
+        if not inside:
+            place = file.integer(table[at + 4 + field : at + step])
+        if kind in TYPE_BYTES and tag not in entries:
+            entries[tag] = Entry(kind, values, place)
+    return Ifd(file, entries, file.integer(table[-field:]))
+
+
+def chain(file: TiffBytes) -> Iterator[Ifd]:
+    """The main directories in order. SlideError on a loop, or on more pages than a slide has."""
+    seen: set[int] = set()
+    offset = file.first
+    while offset:
+        if offset in seen or len(seen) == MAX_PAGES:
+            raise file.bad("its TIFF directories form a loop or an image stack")
+        seen.add(offset)
+        page = read_ifd(file, offset)
+        yield page
+        offset = page.next
+    if not seen:
+        raise file.bad("the TIFF file holds no image")

@@ -1,0 +1,158 @@
+"""Results that appear whole or not at all.
+
+A result is written under a temporary name in the folder it is meant for, brought to the disk and renamed at
+the end. The names a killed run can leave behind all start with a dot and end in one of two suffixes:
+
+- ``.<name>.<pid>-<random>.bleep-tmp``  an unfinished result, safe to delete;
+- ``.<name>.<pid>-<random>.bleep-old``  the folder a new result was just replacing, complete: rename it back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from bleep_cli.errors import OutputError
+
+TEMP_SUFFIX = ".bleep-tmp"
+OLD_SUFFIX = ".bleep-old"
+_ELSEWHERE = "choose another place with -o"
+_SYNCS_AT_ONCE = 16
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def check_free(final: Path, force: bool = False) -> None:
+    """Raises before the work starts what :func:`atomic_path` would raise after it.
+
+    ``OutputError`` if ``final`` exists and not ``force``; if it is a folder that is no Zarr store (never
+    replaced, so that ``--force`` cannot delete a home folder); if its folder cannot be made or written.
+    """
+    if os.path.lexists(final):
+        if not force:
+            raise OutputError(f"{final.name} exists already; --force replaces it")
+        if final.is_dir() and not _is_replaceable(final):
+            raise OutputError(f"{final.name} is a folder but no Zarr store, so it stays; {_ELSEWHERE}")
+    folder = next(parent for parent in final.absolute().parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        raise OutputError(f"{final.name} cannot be written: {folder.name} is not a folder; {_ELSEWHERE}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{final.name} cannot be written: {folder.name} is write-protected; {_ELSEWHERE}")
+
+
+@contextmanager
+def atomic_path(final: Path, force: bool = False) -> Iterator[Path]:
+    """Yields a free temporary path beside ``final``, where the body makes one file or one folder.
+
+    When the body ends, that file or folder is synced to the disk and renamed to ``final``; when it raises,
+    it is removed. Folders above ``final`` are made. The temporary name has no telling suffix: name the
+    format to the library that writes. With ``force`` a file is replaced in one step; a Zarr store is first
+    renamed away, then the new one renamed in, then the old one deleted. A path that appears while the body
+    runs is not overwritten without ``force``.
+
+    ``OutputError`` for what :func:`check_free` refuses and for every ``OSError``, of the body's too.
+    """
+    check_free(final, force)
+    temp = _sibling(final, TEMP_SUFFIX)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temp
+        _sync(temp)
+        _place(temp, final, force)
+        _sync_folder(final.parent)
+    except OSError as error:
+        raise OutputError(_message(final, error)) from error
+    finally:
+        _remove(temp)
+
+
+def _is_replaceable(folder: Path) -> bool:
+    """Whether ``--force`` may delete a folder: a Zarr store of either version, or empty."""
+    return any((folder / mark).is_file() for mark in ("zarr.json", ".zgroup")) or not any(folder.iterdir())
+
+
+def _sibling(final: Path, suffix: str) -> Path:
+    """A hidden name in the same folder, unique to this process and call, short enough for any file system."""
+    return final.with_name(f".{final.name[:40]}.{os.getpid()}-{token_hex(4)}{suffix}")
+
+
+def _place(temp: Path, final: Path, force: bool) -> None:
+    if not force:
+        _place_new(temp, final)
+    elif os.path.lexists(final) and (final.is_dir() or temp.is_dir()):
+        _swap(temp, final)
+    else:
+        temp.replace(final)
+
+
+def _place_new(temp: Path, final: Path) -> None:
+    """Renames, unless another process has made ``final`` since it was checked.
+
+    A rename would replace a file silently; a hard link does not, where the file system has them.
+    """
+    if temp.is_file():
+        with suppress(OSError):
+            os.link(temp, final)
+            return
+    check_free(final)
+    temp.rename(final)
+
+
+def _swap(temp: Path, final: Path) -> None:
+    """Puts ``temp`` in the place of ``final`` where one of them is a folder, which no single call can do."""
+    old = _sibling(final, OLD_SUFFIX)
+    final.rename(old)
+    try:
+        temp.rename(final)
+    except BaseException:
+        old.rename(final)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Deletes a file, a link (never what it points to) or a folder; what cannot be deleted stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Brings a file, or every file of a folder, to the disk. ``OSError`` if the disk does not take it."""
+    if path.is_file():
+        _sync_file(path)
+        return
+    inside = list(path.rglob("*"))
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk gathers them into few writes
+        list(pool.map(_sync_file, (entry for entry in inside if entry.is_file())))
+    for folder in [path, *(entry for entry in inside if entry.is_dir())]:
+        _sync_folder(folder)
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings a folder's entries to the disk where the system can (Windows and some shares cannot)."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _message(final: Path, error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"{final.name} cannot be written: the disk is full; free some space or {_ELSEWHERE}"
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    return f"{final.name} cannot be written: {reason}; {_ELSEWHERE}"

@@ -1,0 +1,308 @@
+"""The reference bundle: its contents and how it is read. The format in prose is ``docs/bundle-format.md``.
+
+``open_bundle`` is the door: what passes it is trusted inside. Writing is in ``bundle_write.py``, the full check
+of every value in ``bundle_verify.py``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.search import make_index
+from bleep_cli.types import F32, F64, I64, U8, Index, Str, TileSpec
+
+ENCODING_TYPE = "bleep-reference"
+ENCODING_VERSION = "1.0"
+Key = Literal["expression", "image"]
+KEYS: tuple[Key, ...] = ("expression", "image")
+
+
+@dataclass(frozen=True)
+class SectionRecord:
+    """What a bundle says of one of its sections."""
+
+    id: str
+    sha256: str
+    donor: str
+    n: int
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """The attributes of a bundle that are not arrays; units are µm, expression is log1p per ``target_sum``.
+
+    ``views`` is the number of flips and rotations averaged on the reference side; ``recommended_views`` what
+    a query should use; ``key`` which embeddings queries are compared with; ``tower_input`` what the
+    expression tower was fed with: "log1p", or "harmony" for batch-corrected log1p (such a bundle cannot grow).
+    """
+
+    tile: TileSpec
+    sections: tuple[SectionRecord, ...]
+    views: int = 8
+    recommended_views: int = 8
+    k: int = 50
+    key: Key = "expression"
+    target_sum: float = 10_000.0
+    tower_input: str = "log1p"
+    species: str = ""
+    licence: str = ""
+    citation: str = ""
+    intended_use: str = "Research use only. Not for diagnostic use."
+    parent_sha256: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BundleArrays:
+    """The arrays of a bundle with n spots, g genes, d dimensions, p panel genes.
+
+    ``image_embeddings``, ``expression_embeddings`` f32[n, d] unit vectors; ``expression`` f32[n, g];
+    ``symbols``, ``gene_ids`` str[g]; ``gene_columns`` further f32[g] per gene; ``panel`` i64[p] columns of
+    ``expression`` that the expression tower takes, in its order; ``section``, ``barcode``, ``donor`` str[n];
+    ``xy_l0`` f64[n, 2]; towers as ONNX bytes; ``hnsw`` u8[...] or None.
+    """
+
+    image_embeddings: F32
+    expression_embeddings: F32
+    expression: Any
+    symbols: Str
+    gene_ids: Str
+    panel: Any
+    section: Str
+    barcode: Str
+    donor: Str
+    xy_l0: F64
+    image_tower: bytes
+    expression_tower: bytes
+    hnsw: U8 | None = None
+    gene_columns: Mapping[str, F32] = field(default_factory=dict)
+
+
+class Bundle:
+    """An open bundle: ``info``, gene and spot columns in memory; expression and towers read when asked for."""
+
+    def __init__(self, root: Any, name: str, info: BundleInfo, attrs: Mapping[str, Any]) -> None:
+        self.root, self.name, self.info, self.attrs = root, name, info, attrs
+        self.content_sha256 = str(attrs["content_sha256"])
+        self.symbols = self._strings("genes/symbol")
+        self.gene_ids = self._strings("genes/id")
+        self.panel = np.asarray(self.array("genes/panel")[...], np.int64)
+
+    @property
+    def n_spots(self) -> int:
+        """Number of reference spots."""
+        return int(self.array("expression").shape[0])
+
+    def array(self, name: str) -> Any:
+        """The Zarr array of that path; ``ReferenceError`` if the bundle has none."""
+        try:
+            found = self.root[name]
+        except KeyError as error:
+            raise ReferenceError(f"{self.name}: no array {name}") from error
+        if not hasattr(found, "shape"):
+            raise ReferenceError(f"{self.name}: {name} is no array")
+        return found
+
+    def read(self, name: str) -> Any:
+        """All values of an array; a damaged chunk is a ``ReferenceError``."""
+        try:
+            return self.array(name)[...]
+        except (ValueError, RuntimeError, OSError) as error:  # checksum, codec and file errors of zarr
+            raise ReferenceError(f"{self.name}: {name} is damaged ({_line(error)})") from error
+
+    def _strings(self, name: str) -> Str:
+        return np.array([str(value) for value in self.read(name)], dtype=str)
+
+    def spots(self, column: Literal["section", "barcode", "donor"]) -> Str:
+        """A column of names, str[n]."""
+        return self._strings(f"spots/{column}")
+
+    def xy_l0(self) -> F64:
+        """Spot centres f64[n, 2] (x, y) in level-0 px of their own images."""
+        return np.stack([self.read("spots/x"), self.read("spots/y")], axis=1)
+
+    def embeddings(self, key: Key) -> F32:
+        """f32[n, d] unit vectors of one side."""
+        values = np.asarray(self.read(f"embeddings/{key}"), np.float32)
+        if not np.allclose(np.linalg.norm(values, axis=1), 1.0, atol=1e-3):  # NaN fails as well
+            raise ReferenceError(f"{self.name}: embeddings/{key} are no unit vectors")
+        return values
+
+    def index(self, key: Key) -> Index:
+        """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
+        embeddings = self.embeddings(key)
+        stored = None
+        if "index/hnsw" in self.root:
+            graph = self.array("index/hnsw")
+            if graph.attrs.get("embeddings_sha256") == sha256_of(embeddings):
+                stored = self.read("index/hnsw")
+        return make_index(embeddings, stored)
+
+    def tower(self, which: Literal["image", "expression"]) -> bytes:
+        """An ONNX model, checked against its hash."""
+        data = bytes(self.read(f"encoders/{which}").tobytes())
+        if hashlib.sha256(data).hexdigest() != self.array(f"encoders/{which}").attrs.get("sha256"):
+            raise ReferenceError(f"{self.name}: the {which} tower does not match its hash")
+        return data
+
+    def gene_columns(self) -> dict[str, F32]:
+        """Further columns per gene, f32[g] by name."""
+        names = [name for name, _ in self.root["genes"].members() if name not in ("symbol", "id", "panel")]
+        return {name: np.asarray(self.read(f"genes/{name}"), np.float32) for name in sorted(names)}
+
+    def gene_rows(self, genes: Sequence[str] | None) -> I64:
+        """Columns of the asked genes (symbols or ids), in the asked order; all for None.
+
+        Raises ``UsageError`` naming the ones that are not there.
+        """
+        if genes is None:
+            return np.arange(len(self.symbols), dtype=np.int64)
+        slot = {str(g): i for i, g in enumerate(self.gene_ids)} | {str(s): i for i, s in enumerate(self.symbols)}
+        absent = [gene for gene in genes if gene not in slot]
+        if absent:
+            near = difflib.get_close_matches(absent[0], list(slot), n=3)
+            hint = f"; close to {absent[0]}: {', '.join(near)}" if near else ""
+            raise UsageError(f"--genes: {', '.join(absent[:10])} not in {self.name}{hint}")
+        return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
+
+    def expression(self, columns: I64 | None, dense_bytes: int) -> Any:
+        """log1p expression f32[n, g] of those columns; CSR where dense would take over ``dense_bytes``."""
+        from scipy import sparse
+
+        array = self.array("expression")
+        n, width = array.shape[0], array.shape[1] if columns is None else len(columns)
+        dense = n * width * 4 <= dense_bytes
+        parts = []
+        try:
+            for block in _blocks(array):
+                part = np.asarray(block if columns is None else block[:, columns], np.float32)
+                parts.append(part if dense else sparse.csr_matrix(part))
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ReferenceError(f"{self.name}: expression is damaged ({_line(error)})") from error
+        return np.concatenate(parts) if dense else sparse.vstack(parts, format="csr")
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Opens a bundle, directory or ``.zarr.zip``, and checks its attributes and the shapes of its arrays.
+
+    Raises ``ReferenceError`` for anything that is not a bundle of a version this program reads.
+    """
+    import zarr
+
+    if not path.exists():
+        raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
+    try:
+        store = (
+            zarr.storage.ZipStore(path, mode="r")
+            if path.is_file()
+            else zarr.storage.LocalStore(path, read_only=True)
+        )
+        root = zarr.open_group(store, mode="r", zarr_format=3)
+        attrs = root.attrs.asdict()
+    except Exception as error:  # zarr, zipfile and json each raise their own for what is no Zarr group
+        raise ReferenceError(f"{path.name}: not a reference bundle ({_line(error)})") from error
+    if attrs.get("encoding-type") != ENCODING_TYPE:
+        raise ReferenceError(f"{path.name}: not a reference bundle (encoding-type is not {ENCODING_TYPE})")
+    version = str(attrs.get("encoding-version", ""))
+    if version.split(".", maxsplit=1)[0] != ENCODING_VERSION.split(".", maxsplit=1)[0]:
+        raise ReferenceError(
+            f"{path.name}: bundle format {version or 'unknown'}; this bleep reads {ENCODING_VERSION}; update bleep-cli"
+        )
+    try:
+        info = _info(attrs)
+        bundle = Bundle(root, path.name, info, attrs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReferenceError(f"{path.name}: broken attribute ({_line(error)})") from error
+    _check_shapes(bundle)
+    return bundle
+
+
+def _info(attrs: Mapping[str, Any]) -> BundleInfo:
+    tile, expression = attrs["tile"], attrs["expression"]
+    key = attrs["key"]
+    if key not in KEYS:
+        raise ValueError(f"key {key!r}")
+    return BundleInfo(
+        tile=TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"])),
+        sections=tuple(
+            SectionRecord(str(s["id"]), str(s["sha256"]), str(s["donor"]), int(s["n"])) for s in attrs["sections"]
+        ),
+        views=int(attrs["views"]),
+        recommended_views=int(attrs["recommended_views"]),
+        k=int(attrs["k"]),
+        key=key,
+        target_sum=float(expression["target_sum"]),
+        tower_input=str(expression["tower_input"]),
+        **{
+            name: str(attrs.get(name, ""))
+            for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
+        },
+        training=attrs.get("training", {}),
+    )
+
+
+def _check_shapes(bundle: Bundle) -> None:
+    n, g = bundle.array("expression").shape
+    d = bundle.array("embeddings/image").shape[-1]
+    wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
+    wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
+    wanted |= {"genes/symbol": (g,), "genes/id": (g,)}
+    for name, shape in wanted.items():
+        if bundle.array(name).shape != shape:
+            raise ReferenceError(f"{bundle.name}: {name} has shape {bundle.array(name).shape}, not {shape}")
+    for which in ("image", "expression"):
+        bundle.array(f"encoders/{which}")
+    if len(bundle.panel) and not (bundle.panel.min() >= 0 and bundle.panel.max() < g):
+        raise ReferenceError(f"{bundle.name}: genes/panel points outside the genes")
+    if not n or sum(section.n for section in bundle.info.sections) != n:
+        raise ReferenceError(f"{bundle.name}: its sections do not add up to its {n} spots")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def content_sha256(root: Any, attrs: Mapping[str, Any]) -> str:
+    """Hash of every array's path, shape and values, and of the attributes; not of how they are stored."""
+    digest = hashlib.sha256()
+    for name, array in sorted(_arrays(root)):
+        digest.update(f"{name} {array.shape} {array.attrs.asdict()}\n".encode())
+        for block in _blocks(array):
+            digest.update(_bytes(block))
+    kept = {key: value for key, value in attrs.items() if key != "content_sha256"}
+    digest.update(json.dumps(kept, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, member in group.members():
+        if hasattr(member, "shape"):
+            yield prefix + name, member
+        else:
+            yield from _arrays(member, f"{prefix}{name}/")
+
+
+def _blocks(array: Any) -> Iterator[Any]:
+    step = array.chunks[0] if array.ndim else 1
+    for start in range(0, array.shape[0], step):
+        yield array[start : start + step]
+
+
+def _bytes(block: Any) -> bytes:
+    if block.dtype.kind in "fiu":
+        return bytes(np.ascontiguousarray(block, block.dtype.newbyteorder("<")).tobytes())
+    return "\n".join(map(str, block)).encode()
+
+
+def sha256_of(values: Any) -> str:
+    """Hash of an array's values in C order."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -1,0 +1,429 @@
+"""The ``bleep`` command: parse, call, render, exit code. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from bleep_cli import __version__
+from bleep_cli.console import Console
+from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
+
+if TYPE_CHECKING:
+    from bleep_cli.predict import PredictOptions, Predictor
+    from bleep_cli.reference import Built
+
+INTERRUPTED = 130
+BUG = 1
+
+app = typer.Typer(
+    name="bleep",
+    help="Spatial gene expression from an H&E slide, offline. Research use only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class DeviceChoice(str, Enum):
+    """--device"""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class AggregationChoice(str, Enum):
+    """--aggregation"""
+
+    average = "average"
+    simple = "simple"
+    weighted = "weighted"
+    published = "published-weighted"
+
+
+class KeyChoice(str, Enum):
+    """--key"""
+
+    expression = "expression"
+    image = "image"
+
+
+DeviceOption = Annotated[
+    DeviceChoice, typer.Option("--device", envvar="BLEEP_DEVICE", help="Where the image tower runs.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bleep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    json_: Annotated[bool, typer.Option("--json", help="Print results as JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No messages, no progress.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of a bug.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    ctx.obj = Console(quiet=quiet, verbose=verbose, as_json=json_)
+
+
+@app.command()
+def predict(
+    ctx: typer.Context,
+    slides: Annotated[
+        list[Path], typer.Argument(metavar="SLIDE...", help="Slides: SVS, NDPI, TIFF, DICOM, PNG, ...")
+    ],
+    ref: Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")],
+    out: Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")] = Path(),
+    formats: Annotated[
+        str, typer.Option("--format", help="Comma-separated: h5ad, zarr, png (a picture of one gene).")
+    ] = "h5ad,png",
+    genes: Annotated[
+        str | None,
+        typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
+    ] = None,
+    gene: Annotated[
+        str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")] = None,
+    aggregation: Annotated[
+        AggregationChoice, typer.Option("--aggregation", help="How neighbours are combined.")
+    ] = AggregationChoice.average,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Of the weighted aggregation's softmax over cosine.")
+    ] = None,
+    key: Annotated[
+        KeyChoice | None,
+        typer.Option("--key", help="Embeddings to compare with; default the bundle's (expression)."),
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option("--views", help="1, or 8 flips and rotations averaged; default the bundle's."),
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
+    ] = None,
+    stride_um: Annotated[
+        float | None,
+        typer.Option("--stride-um", help="Distance between tiles; default the reference's tile edge."),
+    ] = None,
+    min_tissue: Annotated[float, typer.Option("--min-tissue", help="Least fraction of tissue in a tile.")] = 0.5,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="Tissue as GeoJSON (level-0 px) or a black-and-white picture."),
+    ] = None,
+    at: Annotated[
+        Path | None,
+        typer.Option("--at", help="Predict at these places: tissue_positions, an ST table, or CSV with id, x, y."),
+    ] = None,
+    device: DeviceOption = DeviceChoice.auto,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Predict spatial gene expression on one or more slides."""
+    from bleep_cli.bundle import open_bundle
+    from bleep_cli.impute import WEIGHTED_TEMPERATURE
+    from bleep_cli.predict import PredictOptions
+
+    options = PredictOptions(
+        mpp=mpp,
+        stride_um=stride_um,
+        min_tissue=min_tissue,
+        at=at,
+        mask=mask,
+        genes=_gene_list(genes),
+        k=k,
+        aggregation=aggregation.value,
+        temperature=WEIGHTED_TEMPERATURE if temperature is None else temperature,
+        key=key.value if key else None,
+        views=views,
+        device=device.value,
+    )
+    if at is not None and len(slides) > 1:
+        raise UsageError("--at holds the positions of one slide; give one slide")
+    bundle = open_bundle(ref)
+    if dry_run:
+        _dry_run(ctx.obj, slides, bundle, options)
+        return
+    chosen = _formats(formats)
+    targets = _targets(slides, out, chosen, force)
+    _each_slide(ctx.obj, slides, targets, bundle, options, gene=gene, force=force)
+
+
+def _gene_list(genes: str | None) -> tuple[str, ...] | None:
+    if genes is None:
+        return None
+    file = Path(genes)
+    text = file.read_text(encoding="utf-8") if "," not in genes and file.is_file() else genes
+    names = tuple(name for name in text.replace(",", "\n").split() if name)
+    if not names:
+        raise UsageError("--genes names no gene")
+    return names
+
+
+def _formats(formats: str) -> list[str]:
+    from bleep_cli.output import FORMATS
+
+    chosen = [name.strip() for name in formats.split(",") if name.strip()]
+    known = [*FORMATS, "png"]
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        raise UsageError(f"--format {formats}: choose among {', '.join(known)}")
+    return chosen
+
+
+def _targets(slides: list[Path], out: Path, formats: list[str], force: bool) -> dict[Path, dict[str, Path]]:
+    """Every output path of every slide, checked before the work starts."""
+    from bleep_cli.atomic import check_free
+    from bleep_cli.output import FORMATS, output_path
+    from bleep_cli.predict import slide_id
+
+    targets: dict[Path, dict[str, Path]] = {}
+    taken: set[Path] = set()
+    for slide in slides:
+        name = slide_id(slide.name)
+        paths = {f: output_path(out, name, f) if f in FORMATS else out / f"{name}.png" for f in formats}
+        if taken & set(paths.values()) or slide in targets:
+            raise UsageError(f"two slides would both be written as {name}; predict them into different folders")
+        taken |= set(paths.values())
+        for path in paths.values():
+            check_free(path, force)
+        targets[slide] = paths
+    return targets
+
+
+def _each_slide(
+    console: Console,
+    slides: list[Path],
+    targets: dict[Path, dict[str, Path]],
+    bundle: Any,
+    options: PredictOptions,
+    *,
+    gene: str | None,
+    force: bool,
+) -> None:
+    """Slides one after the other; a bad one is reported and the others still come out."""
+    from bleep_cli.predict import Predictor, plan
+
+    predictor: Predictor | None = None
+    records: list[dict[str, Any]] = []
+    failure: BleepError | None = None
+    for slide in slides:
+        try:
+            ready = plan(slide, bundle.info, options)
+            try:
+                predictor = predictor or Predictor(bundle, options)
+                records.append(_one_slide(console, predictor, ready, targets[slide], gene, force))
+            finally:
+                ready.slide.close()
+        except (SlideError, OutputError) as error:
+            if len(slides) == 1:
+                raise
+            console.error(str(error))
+            failure = failure or error
+    console.data({"slides": records}, [line for record in records for line in record["lines"]])
+    if failure:
+        raise typer.Exit(failure.exit_code)
+
+
+def _one_slide(
+    console: Console, predictor: Predictor, ready: Any, paths: dict[str, Path], gene: str | None, force: bool
+) -> dict[str, Any]:
+    from bleep_cli.output import FORMATS
+    from bleep_cli.report import default_gene, write_gene_png
+
+    for warning in ready.warnings:
+        console.say(f"bleep: {warning}")
+    name = ready.slide.name
+    with console.progress(name) as progress:
+        prediction = predictor.predict(ready, progress)
+        for kind, path in paths.items():
+            if kind in FORMATS:
+                FORMATS[kind].write(prediction, path, force=force, progress=progress)
+            else:
+                write_gene_png(prediction, gene or default_gene(prediction), path, force=force)
+    tiles, genes = len(prediction.grid), len(prediction.symbols)
+    files = [str(path) for path in paths.values()]
+    return {
+        "slide": name,
+        "tiles": tiles,
+        "genes": genes,
+        "mpp": ready.slide.mpp,
+        "files": files,
+        "lines": [f"{name}: {tiles} tiles × {genes} genes → {', '.join(files)}"],
+    }
+
+
+def _dry_run(console: Console, slides: list[Path], bundle: Any, options: PredictOptions) -> None:
+    from bleep_cli.estimate import estimate
+    from bleep_cli.predict import Predictor, plan
+
+    predictor = Predictor(bundle, options)
+    records = []
+    for slide in slides:
+        ready = plan(slide, bundle.info, options)
+        try:
+            records.append(estimate(predictor, ready))
+        finally:
+            ready.slide.close()
+    console.data({"slides": [vars(r) for r in records]}, [r.line() for r in records])
+
+
+@app.command(name="build-reference")
+def build_reference(
+    ctx: typer.Context,
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new bundle, .zarr or .zarr.zip.")],
+    encoders: Annotated[
+        Path | None, typer.Option("--encoders", help="Folder with both towers, made by bleep-train export.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option("--base", help="Bundle to grow; it stays as it is.")] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")] = None,
+    device: DeviceOption = DeviceChoice.auto,
+    force: ForceOption = False,
+) -> None:
+    """Build a reference bundle from measured sections, or add sections to one. No training stack needed."""
+    from bleep_cli.atomic import check_free
+    from bleep_cli.bundle import open_bundle
+    from bleep_cli.reference import build_reference as build
+    from bleep_cli.reference import check_build_options, grow_reference, load_encoders
+    from bleep_cli.sections import read_cohort
+
+    console: Console = ctx.obj
+    check_build_options(encoders, base)
+    check_free(out, force)
+    with console.progress(cohort.name) as progress:
+        if base is not None:
+            opened = open_bundle(base)
+            sections = read_cohort(cohort, only=_ids(only), progress=progress)
+            built = grow_reference(opened, sections, device=device.value, progress=progress)
+        else:
+            towers = load_encoders(encoders or Path())
+            sections = read_cohort(cohort, only=_ids(only), progress=progress)
+            built = build(sections, towers, device=device.value, progress=progress)
+    _write_built(console, built, out, force)
+
+
+def _ids(only: str | None) -> list[str] | None:
+    return [name.strip() for name in only.split(",") if name.strip()] if only else None
+
+
+def _write_built(console: Console, built: Built, out: Path, force: bool) -> None:
+    from bleep_cli.bundle_write import write_bundle
+
+    sha256 = write_bundle(out, built.info, built.arrays, force=force)
+    for note in built.notes:
+        console.say(f"note: {note}")
+    spots, genes = built.arrays.expression.shape
+    record = {
+        "bundle": str(out),
+        "content_sha256": sha256,
+        "spots": spots,
+        "genes": genes,
+        "sections": [section.id for section in built.info.sections],
+        "notes": list(built.notes),
+    }
+    console.data(record, [f"{out}: {spots} spots × {genes} genes from {len(built.info.sections)} sections"])
+
+
+@app.command()
+def inspect(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Tell what a bundle or a slide holds."""
+    from bleep_cli.inspection import inspect_bundle, inspect_slide
+
+    console: Console = ctx.obj
+    console.as_json = console.as_json or json_
+    if path.is_file() and not path.name.endswith(".zip"):
+        console.data(*inspect_slide(path, mpp))
+        return
+    with console.progress(path.name) as progress:
+        record, lines, ok = inspect_bundle(path, verify=verify, progress=progress)
+    console.data(record, lines)
+    if not ok:
+        from bleep_cli.errors import ReferenceError
+
+        raise ReferenceError(f"{path.name} failed its verification")
+
+
+@app.command()
+def doctor(ctx: typer.Context, json_: JsonOption = False) -> None:
+    """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
+    from bleep_cli.doctor import examine
+
+    console: Console = ctx.obj
+    console.as_json = console.as_json or json_
+    record, lines, problem = examine()
+    console.data(record, lines)
+    if problem is not None:
+        raise problem
+
+
+@app.command()
+def demo(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")] = Path("bleep-demo"),
+    device: DeviceOption = DeviceChoice.auto,
+) -> None:
+    """Predict on the built-in synthetic liver section and compare with its known truth."""
+    from bleep_cli.demo import run_demo
+
+    console: Console = ctx.obj
+    with console.progress("demo") as progress:
+        record, lines = run_demo(out, device.value, progress)
+    console.data(record, lines)
+
+
+def main() -> NoReturn:
+    """Entry point of the console script: runs the command and turns every error into its exit code."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _terminated)
+    verbose = any(flag in sys.argv[1:] for flag in ("-v", "--verbose"))
+    console = Console()
+    try:
+        app(standalone_mode=True)
+    except BleepError as error:
+        console.error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.error("interrupted; nothing half-written was left")
+        sys.exit(INTERRUPTED)
+    except MemoryError:
+        console.error("out of memory; see --dry-run for what a slide needs")
+        sys.exit(SlideError.exit_code)
+    except BrokenPipeError:
+        sys.exit(BUG)
+    except Exception as error:
+        if verbose:
+            raise
+        console.error(f"this is a bug ({type(error).__name__}: {error}); bleep -v shows where")
+        sys.exit(BUG)
+    sys.exit(0)
+
+
+def _terminated(_signal: int, _frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Gene names: Ensembl versions, duplicates, panels that differ between sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.errors import ReferenceError
+from bleep_cli.types import Section, Str
+
+ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(\.\d+)?$")
+
+
+def strip_version(gene_id: str) -> str:
+    """``ENSG00000141510.18`` → ``ENSG00000141510``; anything else unchanged."""
+    match = ENSEMBL.match(gene_id)
+    return match.group(1) if match else gene_id
+
+
+def is_ensembl(gene_ids: Str) -> bool:
+    """Whether most ids are Ensembl gene ids."""
+    return bool(len(gene_ids)) and sum(bool(ENSEMBL.match(g)) for g in gene_ids) > len(gene_ids) / 2
+
+
+def sum_duplicates(counts: Any, keys: Str) -> tuple[Any, Str, list[int], int]:
+    """Adds up the columns of one key.
+
+    ``counts`` CSR[n, g], ``keys`` str[g] → (CSR[n, u], unique keys in order of first appearance, the first
+    column of each, number of columns that went into another).
+    """
+    first: dict[str, int] = {}
+    for column, key in enumerate(keys):
+        first.setdefault(str(key), column)
+    if len(first) == len(keys):
+        return counts, keys, list(range(len(keys))), 0
+    from scipy import sparse
+
+    slot = {key: i for i, key in enumerate(first)}
+    target = np.array([slot[str(key)] for key in keys])
+    merge = sparse.csr_matrix(
+        (np.ones(len(keys), np.float32), (np.arange(len(keys)), target)), shape=(len(keys), len(first))
+    )
+    return (
+        (counts @ merge).tocsr(),
+        np.array(list(first), dtype=str),
+        list(first.values()),
+        len(keys) - len(first),
+    )
+
+
+@dataclass(frozen=True)
+class GeneTable:
+    """Genes that every section of a cohort measures.
+
+    ``keys`` str[g] what sections are joined by (Ensembl id without version, or symbol); ``symbols`` str[g]
+    unique; ``columns[section id]`` the g columns of that section; ``notes`` what was left out.
+    """
+
+    keys: Str
+    symbols: Str
+    columns: dict[str, list[int]]
+    notes: tuple[str, ...]
+
+
+def join_genes(sections: Sequence[Section]) -> GeneTable:
+    """The genes present in every section, in the order of the first one.
+
+    Joined by Ensembl id where all sections have them, by symbol otherwise.
+    Raises ``ReferenceError`` when nothing is shared.
+    """
+    by_id = all(is_ensembl(section.gene_ids) for section in sections)
+    slots = []
+    for section in sections:
+        slot: dict[str, int] = {}
+        for column, key in enumerate(section.gene_ids if by_id else section.symbols):
+            slot.setdefault(str(key), column)
+        slots.append(slot)
+    shared = [key for key in slots[0] if all(key in slot for slot in slots[1:])]
+    if not shared:
+        raise ReferenceError(
+            "the sections share no gene: "
+            + ", ".join(f"{s.id} has {s.symbols[0]}, ..." for s in sections[:3] if len(s.symbols))
+        )
+    columns = {s.id: [slot[key] for key in shared] for s, slot in zip(sections, slots, strict=True)}
+    first = sections[0]
+    symbols, renamed = unique_symbols(first.symbols[columns[first.id]], np.array(shared, dtype=str))
+    notes = [
+        f"{s.id}: {len(s.symbols) - len(shared)} of {len(s.symbols)} genes are not in every section"
+        for s in sections
+        if len(s.symbols) > len(shared)
+    ]
+    if renamed:
+        notes.append(f"{renamed} duplicate symbols carry their gene id")
+    return GeneTable(np.array(shared, dtype=str), symbols, columns, tuple(notes))
+
+
+def unique_symbols(symbols: Str, keys: Str) -> tuple[Str, int]:
+    """Symbols made unique by the gene id: of several genes of one symbol the smallest id keeps it plain."""
+    owner: dict[str, str] = {}
+    for symbol, key in zip(symbols, keys, strict=True):
+        owner[str(symbol)] = min(owner.get(str(symbol), str(key)), str(key))
+    out = [str(s) if owner[str(s)] == str(k) else f"{s}-{k}" for s, k in zip(symbols, keys, strict=True)]
+    return np.array(out, dtype=str), sum(a != str(b) for a, b in zip(out, symbols, strict=True))

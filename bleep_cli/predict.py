@@ -1,0 +1,227 @@
+"""The pipeline: slide → tiles → embeddings → neighbours → expression, with what it took as provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli import __version__
+from bleep_cli.bundle import Bundle, BundleInfo, Key
+from bleep_cli.encoder import Device, OnnxEncoder, embed_views
+from bleep_cli.errors import UsageError
+from bleep_cli.impute import DENSE_BYTES, WEIGHTED_TEMPERATURE, Aggregation, impute_blocks, weigh
+from bleep_cli.positions import read_positions
+from bleep_cli.slide import open_slide, read_overview
+from bleep_cli.tiles import grid_at, grid_over_tissue, stream_tiles
+from bleep_cli.tissue import find_tissue, require_tissue
+from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
+
+BATCH_TILES = 32
+HIRES_PX = 2000  # long edge of the overview kept in the output
+COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What a user can choose; None takes the bundle's own value.
+
+    ``mpp`` overrides the slide's µm per level-0 pixel; ``stride_um`` is the distance between tiles (None: the
+    smallest field's edge); ``min_tissue`` a fraction; ``at`` a file of positions in place of the grid;
+    ``mask`` a GeoJSON or PNG file in place of the found tissue.
+    """
+
+    mpp: float | None = None
+    stride_um: float | None = None
+    min_tissue: float = 0.5
+    at: Path | None = None
+    mask: Path | None = None
+    genes: tuple[str, ...] | None = None
+    k: int | None = None
+    aggregation: Aggregation = "average"
+    temperature: float = WEIGHTED_TEMPERATURE
+    key: Key | None = None
+    views: int | None = None
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        if self.k is not None and self.k < 1:
+            raise UsageError(f"-k {self.k}: at least one neighbour is needed")
+        if self.stride_um is not None and not 1.0 <= self.stride_um <= 10_000.0:
+            raise UsageError(f"--stride-um {self.stride_um}: give 1 to 10000 µm")
+        if not 0.0 <= self.min_tissue <= 1.0:
+            raise UsageError(f"--min-tissue {self.min_tissue}: give a fraction from 0 to 1")
+        if not self.temperature > 0:
+            raise UsageError(f"--temperature {self.temperature}: give a positive number")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An open slide and the tiles to predict on it."""
+
+    slide: Slide
+    grid: TileGrid
+    in_tissue: Any  # bool[n]
+    warnings: tuple[str, ...]
+
+
+def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
+    """Opens a slide and lays its tiles; all that ``--dry-run`` needs.
+
+    Raises ``SlideError`` or ``UsageError``; the slide is closed then.
+    """
+    slide = open_slide(path, options.mpp)
+    try:
+        return _plan(slide, info, options)
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+    stride_um = options.stride_um or info.tile.um[0]
+    if options.at is not None:
+        positions = read_positions(options.at)
+        grid = grid_at(slide, positions, info.tile, stride_um)
+        in_tissue = positions.in_tissue
+    else:
+        mask = find_tissue(slide, options.mask)
+        require_tissue(mask, slide.name)
+        grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
+        in_tissue = np.ones(len(grid), bool)
+    warnings = []
+    if slide.mpp > COARSE * info.tile.mpp():
+        warnings.append(
+            f"{slide.name} has {slide.mpp:.3g} µm/px, the reference's tiles {info.tile.mpp():.3g}: "
+            "detail that the encoder was trained on is missing"
+        )
+    return Plan(slide, grid, in_tissue, tuple(warnings))
+
+
+class Predictor:
+    """A bundle made ready once, for any number of slides: tower, index and expression are loaded here."""
+
+    def __init__(self, bundle: Bundle, options: PredictOptions) -> None:
+        self.bundle, self.options = bundle, options
+        self.key: Key = options.key or bundle.info.key
+        self.views = options.views or bundle.info.recommended_views
+        self.k = min(options.k or bundle.info.k, bundle.n_spots)
+        if options.aggregation == "simple":
+            self.k = 1
+        self._columns = bundle.gene_rows(options.genes)
+        tower = bundle.tower("image")
+        self._tower_sha256 = hashlib.sha256(tower).hexdigest()
+        self.encoder = OnnxEncoder(tower, options.device)
+        self._index: Index = bundle.index(self.key)
+        self._expression = bundle.expression(None if options.genes is None else self._columns, DENSE_BYTES)
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes that will come out."""
+        return len(self._columns)
+
+    def predict(self, ready: Plan, progress: Progress = no_progress) -> Prediction:
+        """Predicts one planned slide; expression itself is computed when the blocks are read."""
+        found = self.neighbours(ready.slide, ready.grid, progress)
+        weights = weigh(found, self.options.aggregation, self.options.temperature)
+        hires, scalef = hires_overview(ready.slide)
+        return Prediction(
+            slide_id=slide_id(ready.slide.name),
+            grid=ready.grid,
+            in_tissue=ready.in_tissue,
+            symbols=self.bundle.symbols[self._columns],
+            gene_ids=self.bundle.gene_ids[self._columns],
+            neighbours=found,
+            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32)},
+            blocks=lambda: impute_blocks(found, weights, self._expression),
+            hires=hires,
+            hires_scalef=scalef,
+            provenance=self._provenance(ready),
+        )
+
+    def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
+        """Unit vectors f32[n, d] of the grid's tiles."""
+        out = np.empty((len(grid), self.encoder.dim), np.float32)
+        for start, tiles in stream_tiles(slide, grid, BATCH_TILES):
+            progress("tiles", start, len(grid))
+            out[start : start + len(tiles)] = embed_views(self.encoder, tiles, self.views)
+        progress("tiles", len(grid), len(grid))
+        return out
+
+    def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
+        """The K nearest reference spots of every tile."""
+        return self._index.search(self.embed(slide, grid, progress), self.k)
+
+    def _provenance(self, ready: Plan) -> dict[str, Any]:
+        info, slide = self.bundle.info, ready.slide
+        options = asdict(self.options) | {"k": self.k, "key": self.key, "views": self.views}
+        for name in ("at", "mask"):  # a path can carry patient data
+            options[name] = options[name].name if options[name] else None
+        options["genes"] = list(self.options.genes or [])
+        return {
+            "bleep_version": __version__,
+            "expression_units": f"log1p of counts per {info.target_sum:,.0f}",
+            "intended_use": info.intended_use,
+            "slide": {
+                "name": slide.name,
+                "sha256": slide.sha256,
+                "mpp": slide.mpp,
+                "width_px": slide.size_l0[0],
+                "height_px": slide.size_l0[1],
+                "bounds_l0": list(slide.bounds_l0),
+            },
+            "tile": {"px": info.tile.px, "um": list(info.tile.um), "pitch_um": ready.grid.pitch_um},
+            "reference": {
+                "name": self.bundle.name,
+                "content_sha256": self.bundle.content_sha256,
+                "image_tower_sha256": self._tower_sha256,
+                "sections": [section.id for section in info.sections],
+                "spots": self.bundle.n_spots,
+            },
+            "options": options | {"device": self.encoder.device},
+            "warnings": list(ready.warnings),
+            "versions": versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
+        }
+
+
+def slide_id(name: str) -> str:
+    """The file name without its endings: ``a.ome.tif`` → ``a``."""
+    stem = Path(name)
+    while stem.suffix.lower() in (
+        ".tif",
+        ".tiff",
+        ".ome",
+        ".svs",
+        ".ndpi",
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".dcm",
+        ".mrxs",
+    ):
+        stem = stem.with_suffix("")
+    return stem.name or name
+
+
+def hires_overview(slide: Slide) -> tuple[U8, float]:
+    """The slide within ``HIRES_PX``, and its pixels per level-0 pixel."""
+    mpp = slide.mpp * max(1.0, max(slide.size_l0) / HIRES_PX)
+    overview, _ = read_overview(slide, mpp)
+    return overview, overview.shape[1] / slide.size_l0[0]
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Installed versions of those of the packages that are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    out = {}
+    for package in packages:
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return out

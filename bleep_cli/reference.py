@@ -1,0 +1,301 @@
+"""Building a bundle from sections and two towers, and growing one; no training stack is needed for either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.bundle import Bundle, BundleArrays, BundleInfo, SectionRecord
+from bleep_cli.encoder import Device, OnnxEncoder, OnnxExpressionEncoder, embed_views, unit
+from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.expression import TARGET_SUM, detected, log1p_normalise
+from bleep_cli.genes import join_genes, strip_version
+from bleep_cli.impute import DENSE_BYTES
+from bleep_cli.search import build_hnsw, hnsw_available
+from bleep_cli.slide import open_slide
+from bleep_cli.tiles import stream_tiles
+from bleep_cli.types import F32, Progress, Section, Str, TileGrid, TileSpec, no_progress
+
+MIN_SPOTS = 3
+MIN_SPOT_FRACTION = 0.005
+MAX_ABSENT = 0.05  # of a bundle's genes that a section may lack and still be added to it
+BATCH_TILES = 32
+MANIFEST = "encoders.json"
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Both towers and what they were trained with; on disk a folder with ``image.onnx``, ``expression.onnx``
+    and ``encoders.json`` (``docs/bundle-format.md``).
+
+    ``panel`` str[p] gene keys in the expression tower's order; ``info`` further fields of ``BundleInfo``.
+    """
+
+    image: bytes
+    expression: bytes
+    tile: TileSpec
+    panel: tuple[str, ...]
+    target_sum: float = TARGET_SUM
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "image.onnx").write_bytes(self.image)
+        (folder / "expression.onnx").write_bytes(self.expression)
+        manifest = {
+            "tile": {"px": self.tile.px, "um": list(self.tile.um)},
+            "panel": list(self.panel),
+            "target_sum": self.target_sum,
+            "info": dict(self.info),
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def load_encoders(folder: Path) -> Encoders:
+    """Reads what :meth:`Encoders.save` wrote. Raises ``ReferenceError`` for a folder that is none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Encoders(
+            image=(folder / "image.onnx").read_bytes(),
+            expression=(folder / "expression.onnx").read_bytes(),
+            tile=TileSpec(int(manifest["tile"]["px"]), tuple(float(um) for um in manifest["tile"]["um"])),
+            panel=tuple(map(str, manifest["panel"])),
+            target_sum=float(manifest["target_sum"]),
+            info=dict(manifest.get("info", {})),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReferenceError(
+            f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed "
+            f"({type(error).__name__}: {error}); bleep-train export makes them"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Built:
+    """A reference in memory, ready to be written; ``notes`` what was dropped, repaired or assumed."""
+
+    info: BundleInfo
+    arrays: BundleArrays
+    notes: tuple[str, ...]
+
+
+def build_reference(
+    sections: Sequence[Section],
+    encoders: Encoders,
+    *,
+    device: Device = "auto",
+    tower_input: F32 | None = None,
+    progress: Progress = no_progress,
+) -> Built:
+    """Embeds every spot of the sections on both sides and packs them.
+
+    ``tower_input`` f32[n, p] replaces log1p expression at the expression tower's input (batch-corrected
+    training data). Raises ``ReferenceError`` when panel genes are not measured in every section.
+    """
+    table = join_genes(sections)
+    normalised = [log1p_normalise(s.counts, encoders.target_sum)[:, table.columns[s.id]] for s in sections]
+    panel_keys = _as_keys(encoders.panel, table.keys, table.symbols)
+    keep = enough_spots(sections, table.columns) | np.isin(table.keys, panel_keys)
+    from scipy import sparse
+
+    expression = sparse.vstack(normalised, format="csr")[:, keep]
+    keys, symbols = table.keys[keep], table.symbols[keep]
+    slot = {key: i for i, key in enumerate(keys)}
+    panel = np.array([slot[key] for key in panel_keys], np.int64)
+    given = expression[:, panel].toarray() if tower_input is None else tower_input
+    views = int(encoders.info.get("views", 8))
+    image = embed_sections(sections, OnnxEncoder(encoders.image, device), encoders.tile, views, progress)
+    arrays = BundleArrays(
+        image_embeddings=image,
+        expression_embeddings=unit(OnnxExpressionEncoder(encoders.expression).embed(given)),
+        expression=expression,
+        symbols=symbols,
+        gene_ids=keys,
+        panel=panel,
+        section=_repeat(sections, [s.id for s in sections]),
+        barcode=np.concatenate([s.barcodes for s in sections]),
+        donor=_repeat(sections, [s.donor for s in sections]),
+        xy_l0=np.concatenate([s.xy_l0 for s in sections]),
+        image_tower=encoders.image,
+        expression_tower=encoders.expression,
+    )
+    info = BundleInfo(
+        tile=encoders.tile,
+        sections=tuple(_record(s) for s in sections),
+        target_sum=encoders.target_sum,
+        tower_input="log1p" if tower_input is None else "harmony",
+        **{"views": views, **encoders.info},
+    )
+    notes = [*table.notes, *(f"{s.id}: {note}" for s in sections for note in s.notes)]
+    notes.append(f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
+    return Built(info, with_index(info, arrays), tuple(notes))
+
+
+def grow_reference(
+    base: Bundle, sections: Sequence[Section], *, device: Device = "auto", progress: Progress = no_progress
+) -> Built:
+    """``base`` plus new sections, embedded by its own towers; the base itself is left as it is.
+
+    A gene of the base that a section lacks counts as not detected there, up to ``MAX_ABSENT`` of them.
+    Raises ``ReferenceError`` for a section that is already in, that lacks more genes, or for a base whose
+    expression tower saw batch-corrected data, which newcomers do not have.
+    """
+    if base.info.tower_input != "log1p":
+        raise ReferenceError(
+            f"--base {base.name}: its expression tower saw batch-corrected expression, so spots cannot be added; "
+            "train without harmony, or build from all sections"
+        )
+    known = {record.sha256: record.id for record in base.info.sections}
+    for section in sections:
+        if section.sha256 in known:
+            raise ReferenceError(f"section {section.id} is already in {base.name} (as {known[section.sha256]})")
+    names = {record.id for record in base.info.sections} & {s.id for s in sections}
+    if names:
+        raise ReferenceError(
+            f"{base.name} has other sections named {', '.join(sorted(names))}; rename the new ones"
+        )
+    from scipy import sparse
+
+    notes = [f"{s.id}: {note}" for s in sections for note in s.notes]
+    added = []
+    for section in sections:
+        aligned, note = align_genes(section, base)
+        added.append(aligned)
+        notes += [note] if note else []
+    new = sparse.vstack(added, format="csr")
+    tower = OnnxEncoder(base.tower("image"), device)
+    image = embed_sections(sections, tower, base.info.tile, base.info.views, progress)
+    expression_tower = OnnxExpressionEncoder(base.tower("expression"))
+    embedded = unit(expression_tower.embed(new[:, base.panel].toarray()))
+    arrays = BundleArrays(
+        image_embeddings=np.concatenate([base.embeddings("image"), image]),
+        expression_embeddings=np.concatenate([base.embeddings("expression"), embedded]),
+        expression=sparse.vstack([sparse.csr_matrix(base.expression(None, DENSE_BYTES)), new], format="csr"),
+        symbols=base.symbols,
+        gene_ids=base.gene_ids,
+        panel=base.panel,
+        section=np.concatenate([base.spots("section"), _repeat(sections, [s.id for s in sections])]),
+        barcode=np.concatenate([base.spots("barcode"), *(s.barcodes for s in sections)]),
+        donor=np.concatenate([base.spots("donor"), _repeat(sections, [s.donor for s in sections])]),
+        xy_l0=np.concatenate([base.xy_l0(), *(s.xy_l0 for s in sections)]),
+        image_tower=base.tower("image"),
+        expression_tower=base.tower("expression"),
+        gene_columns=base.gene_columns(),
+    )
+    info = replace(
+        base.info,
+        sections=(*base.info.sections, *(_record(s) for s in sections)),
+        parent_sha256=base.content_sha256,
+    )
+    return Built(info, with_index(info, arrays), tuple(notes))
+
+
+def embed_sections(
+    sections: Sequence[Section],
+    encoder: OnnxEncoder,
+    spec: TileSpec,
+    views: int,
+    progress: Progress = no_progress,
+) -> F32:
+    """Unit vectors f32[n, d] of the tiles around all spots, in order, averaged over ``views``."""
+    total, parts, done = sum(len(s.barcodes) for s in sections), [], 0
+    for section in sections:
+        slide = open_slide(section.image, section.mpp)
+        try:
+            for _, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
+                progress("spots", done, total)
+                parts.append(embed_views(encoder, tiles, views))
+                done += len(tiles)
+        finally:
+            slide.close()
+    progress("spots", total, total)
+    return np.concatenate(parts)
+
+
+def section_grid(section: Section, mpp: float, spec: TileSpec) -> TileGrid:
+    """The tiles centred on a section's spots."""
+    n = len(section.barcodes)
+    return TileGrid(
+        centre_l0=section.xy_l0,
+        array_row=np.arange(n, dtype=np.int64),
+        array_col=np.zeros(n, np.int64),
+        tile_id=section.barcodes,
+        region=np.full(n, section.id, dtype=str),
+        spec=spec,
+        mpp=mpp,
+        pitch_um=spec.um[0],
+    )
+
+
+def enough_spots(sections: Sequence[Section], columns: Mapping[str, Sequence[int]]) -> Any:
+    """bool[g]: genes detected in at least ``MIN_SPOTS`` spots and ``MIN_SPOT_FRACTION`` of all."""
+    total = sum(detected(s.counts)[np.asarray(columns[s.id])] for s in sections)
+    return total >= max(MIN_SPOTS, MIN_SPOT_FRACTION * sum(len(s.barcodes) for s in sections))
+
+
+def align_genes(section: Section, base: Bundle) -> tuple[Any, str]:
+    """log1p expression CSR[n, g] of a section on the genes of a bundle, and a note about absent ones."""
+    from scipy import sparse
+
+    by_id = {strip_version(str(g)): i for i, g in enumerate(section.gene_ids)}
+    by_symbol = {str(s): i for i, s in enumerate(section.symbols)}
+    found = [
+        by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(base.gene_ids, base.symbols, strict=True)
+    ]
+    columns = np.array(found, np.int64)
+    absent = columns < 0
+    if absent.mean() > MAX_ABSENT:
+        raise ReferenceError(
+            f"section {section.id} lacks {int(absent.sum())} of the {len(columns)} genes of {base.name} "
+            f"(such as {', '.join(base.symbols[absent][:3])}); build a new reference from all sections instead"
+        )
+    normalised = log1p_normalise(section.counts, base.info.target_sum)
+    padded = sparse.hstack(
+        [normalised, sparse.csr_matrix((normalised.shape[0], 1), dtype=np.float32)], format="csr"
+    )
+    note = (
+        f"{section.id}: {int(absent.sum())} genes are not in its table and count as not detected"
+        if absent.any()
+        else ""
+    )
+    return padded[:, np.where(absent, normalised.shape[1], columns)], note
+
+
+def with_index(info: BundleInfo, arrays: BundleArrays) -> BundleArrays:
+    """The arrays with an HNSW graph of the keyed embeddings, where hnswlib is installed."""
+    if not hnsw_available():
+        return arrays
+    keyed = arrays.expression_embeddings if info.key == "expression" else arrays.image_embeddings
+    return replace(arrays, hnsw=build_hnsw(keyed))
+
+
+def _as_keys(panel: Sequence[str], keys: Str, symbols: Str) -> list[str]:
+    """The panel's genes as keys of the joined table; panels may name ids or symbols."""
+    slot = {str(s): str(k) for s, k in zip(symbols, keys, strict=True)} | {str(k): str(k) for k in keys}
+    absent = [gene for gene in panel if strip_version(gene) not in slot]
+    if absent:
+        raise ReferenceError(
+            f"{len(absent)} of the {len(panel)} genes that the expression tower needs are not measured in every "
+            f"section (such as {', '.join(absent[:3])})"
+        )
+    return [slot[strip_version(gene)] for gene in panel]
+
+
+def _record(section: Section) -> SectionRecord:
+    return SectionRecord(section.id, section.sha256, section.donor, len(section.barcodes))
+
+
+def _repeat(sections: Sequence[Section], values: Sequence[str]) -> Str:
+    return np.repeat(np.array(values, dtype=str), [len(s.barcodes) for s in sections])
+
+
+def check_build_options(encoders: Path | None, base: Path | None) -> None:
+    """Exactly one of the two sources of towers."""
+    if (encoders is None) == (base is None):
+        raise UsageError("give the towers by exactly one of --encoders DIR and --base BUNDLE")

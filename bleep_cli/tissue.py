@@ -1,0 +1,168 @@
+"""Tissue mask of a slide at a fixed scale, or a mask the user gives as GeoJSON or PNG."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.errors import SlideError, UsageError
+from bleep_cli.slide import read_overview
+from bleep_cli.types import F64, I64, U8, Slide
+
+MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten
+HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)
+SPECK_UM2 = 100.0**2  # pieces up to this area are dirt
+CHROMA_RANGE = (8.0, 40.0)  # Otsu's threshold is kept in here: outside it has split tissue, or noise
+GLASS_LUMINANCE = 170.0
+BLACK = 25.0  # scanners and annotators paint missing regions black
+
+
+@dataclass(frozen=True)
+class Mask:
+    """``tissue`` bool[h, w]; ``pieces`` i64[h, w], 0 outside and 1, 2, ... by falling area;
+    ``scale`` (x, y) mask pixels per level-0 pixel; ``overview`` u8[h, w, 3] of the same raster."""
+
+    tissue: NDArray[np.bool_]
+    pieces: I64
+    scale: tuple[float, float]
+    overview: U8
+
+
+def find_tissue(slide: Slide, mask_file: Path | None = None) -> Mask:
+    """The slide's tissue at about ``MASK_MPP``, found by colour or read from ``mask_file``.
+
+    Raises ``UsageError`` for a mask file that cannot be read, ``SlideError`` for a slide that cannot.
+    """
+    overview, _ = read_overview(slide, MASK_MPP)
+    height, width = overview.shape[:2]
+    scale = (width / slide.size_l0[0], height / slide.size_l0[1])
+    um_per_px = slide.mpp / scale[0]
+    if mask_file is None:
+        tissue = clean(tissue_by_colour(overview, um_per_px), um_per_px)
+    else:
+        tissue = read_mask(mask_file, (width, height), scale)
+    return Mask(tissue, label_pieces(tissue), scale, overview)
+
+
+def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
+    """Tissue pixels of u8[h, w, 3]: more colourful than glass by Otsu's threshold on the chroma.
+
+    An image without glass is tissue throughout; one without colour is judged by darkness; black is no tissue.
+    """
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(rgb.astype(np.float32), (8.0 / um_per_px, 8.0 / um_per_px, 0))
+    high, low = smooth.max(axis=2), smooth.min(axis=2)
+    chroma, luminance = high - low, smooth.mean(axis=2)
+    seen = high > BLACK
+    if not seen.any():
+        return np.asarray(seen, bool)
+    threshold = float(np.clip(otsu(chroma[seen]), *CHROMA_RANGE))
+    glass = seen & (chroma < threshold) & (luminance > GLASS_LUMINANCE)
+    if float(np.percentile(chroma[seen], 99)) < CHROMA_RANGE[0]:  # a grey image
+        dark = float(min(otsu(luminance[seen]), 220.0))
+        return np.asarray(seen & (luminance < dark) & (np.ptp(luminance[seen]) > 20), bool)
+    coloured = seen & ~glass
+    # Glass with a tint of its own is as bright as glass and as colourless as its border.
+    return np.asarray(coloured & ((chroma >= threshold) | (luminance <= GLASS_LUMINANCE)), bool)
+
+
+def otsu(values: NDArray[Any]) -> float:
+    """Otsu's threshold of values in 0..255 (Otsu 1979), by 256 bins."""
+    counts, edges = np.histogram(values, bins=256, range=(0, 256))
+    below = np.cumsum(counts).astype(np.float64)
+    above = below[-1] - below
+    sums = np.cumsum(counts * edges[:-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(edges[1 + int(np.nanargmax(np.where(np.isfinite(between), between, -1)))])
+
+
+def clean(tissue: NDArray[np.bool_], um_per_px: float) -> NDArray[np.bool_]:
+    """Small holes filled, small specks removed."""
+    filled = ~_large_only(~tissue, HOLE_UM2 / um_per_px**2)
+    return _large_only(filled, SPECK_UM2 / um_per_px**2)
+
+
+def _large_only(mask: NDArray[np.bool_], pixels: float) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask)
+    large = np.bincount(labels.ravel()) >= pixels
+    large[0] = False
+    return np.asarray(large[labels], bool)
+
+
+def label_pieces(tissue: NDArray[np.bool_]) -> I64:
+    """Connected pieces, numbered by falling area (equal areas from the top left)."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(tissue, structure=np.ones((3, 3), int))
+    area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    rank = np.zeros(count + 1, np.int64)
+    rank[1 + np.argsort(-area, kind="stable")] = np.arange(1, count + 1)
+    return np.asarray(rank[labels], np.int64)
+
+
+def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:
+    """A user's mask on the raster of (w, h) ``size``: GeoJSON polygons in level-0 px, or a PNG over the slide."""
+    if not path.is_file():
+        raise UsageError(f"--mask: no file {path.name}")
+    if path.suffix.lower() in (".geojson", ".json"):
+        return _geojson_mask(path, size, scale)
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            resized = image.convert("L").resize(size, Image.Resampling.BOX)
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(f"--mask: {path.name} is neither GeoJSON nor a picture ({error})") from error
+    return np.asarray(resized) > 127
+
+
+def _geojson_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("1", size, 0)
+    draw = ImageDraw.Draw(image)
+    try:
+        polygons = list(_polygons(json.loads(path.read_text(encoding="utf-8"))))
+        for rings in polygons:
+            for i, ring in enumerate(rings):  # the first ring is the outline, the others are holes
+                points: F64 = np.asarray(ring, np.float64)[:, :2] * scale
+                draw.polygon([(float(x), float(y)) for x, y in points], fill=int(i == 0))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UsageError(f"--mask: {path.name} is not valid GeoJSON ({type(error).__name__}: {error})") from error
+    if not polygons:
+        raise UsageError(f"--mask: {path.name} holds no polygon")
+    return np.asarray(image, bool)
+
+
+def _polygons(node: Any) -> Any:
+    """Every polygon (list of rings) in a GeoJSON object, or in QuPath's bare list of features."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _polygons(item)
+        return
+    kind = node["type"]
+    if kind == "FeatureCollection":
+        yield from _polygons(node["features"])
+    elif kind == "Feature":
+        yield from _polygons(node["geometry"])
+    elif kind == "GeometryCollection":
+        yield from _polygons(node["geometries"])
+    elif kind == "Polygon":
+        yield node["coordinates"]
+    elif kind == "MultiPolygon":
+        yield from node["coordinates"]
+
+
+def require_tissue(mask: Mask, name: str) -> None:
+    """Raises ``SlideError`` when there is nothing to predict on."""
+    if not mask.tissue.any():
+        raise SlideError(f"{name}: no tissue found; outline it with --mask, or name the places with --at")

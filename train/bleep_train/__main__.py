@@ -1,0 +1,179 @@
+"""The ``bleep-train`` command: phantom | train | export | evaluate."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from bleep_cli import __version__
+from bleep_cli.console import Console
+from bleep_cli.errors import BleepError
+
+app = typer.Typer(
+    name="bleep-train",
+    help="Learn BLEEP encoders, export them to ONNX, pack references, evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+CohortArgument = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace what exists already.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"bleep-train {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No messages, no progress.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of a bug.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    ctx.obj = Console(quiet=quiet, verbose=verbose)
+
+
+@app.command()
+def train(
+    ctx: typer.Context,
+    cohort: CohortArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder.")],
+    config: Annotated[
+        str, typer.Option("--config", help="Preset (paper, default, tiny) or a TOML file.")
+    ] = "default",
+    hold_out: Annotated[str, typer.Option("--hold-out", help="Comma-separated section ids to leave out.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, such as optim.seed=1; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Train both towers on a cohort."""
+    from bleep_train.config import load_config
+    from bleep_train.run import summary, train_run
+
+    console: Console = ctx.obj
+    resolved = load_config(config, set_ or ())
+    with console.progress("train") as progress:
+        data = train_run(
+            cohort, resolved, out, held_out=_names(hold_out), resume=resume, force=force, progress=progress
+        )
+    told = summary(data)
+    for note in told["notes"]:
+        console.say(f"note: {note}")
+    print(
+        f"{out}: trained on {told['spots']} spots of sections {', '.join(told['sections'])} "
+        f"(donors {', '.join(told['donors'])}), panel of {told['panel']} genes"
+    )
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of bleep-train train.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle, .zarr or .zarr.zip.")],
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store tower weights as float16: half the size.")
+    ] = False,
+    force: ForceOption = False,
+) -> None:
+    """Export both towers to ONNX, check them against torch, and pack the reference bundle."""
+    from bleep_train.run import export_run, open_run
+
+    console: Console = ctx.obj
+    with console.progress("export") as progress:
+        built, parity, sha256 = export_run(
+            open_run(run), out, half_weights=half_weights, force=force, progress=progress
+        )
+    for note in built.notes:
+        console.say(f"note: {note}")
+    spots, genes = built.arrays.expression.shape
+    print(
+        f"{out}: {spots} spots × {genes} genes, {sha256[:12]}\n"
+        f"torch against ONNX Runtime: |Δ| {parity.image_delta:.1e} (image), {parity.expression_delta:.1e} "
+        f"(expression), {parity.neighbours:.1%} of the {built.info.k} neighbours agree"
+    )
+
+
+@app.command()
+def evaluate(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder, or a bundle.")],
+    cohort: CohortArgument,
+    on: Annotated[str, typer.Option("--on", help="Comma-separated ids of the held-out sections.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for table, CSV and metrics.json.")],
+    k: Annotated[int | None, typer.Option("-k", help="Neighbours; default the bundle's.")] = None,
+    views: Annotated[int | None, typer.Option("--views", help="1 or 8; default the bundle's.")] = None,
+    markers: Annotated[str, typer.Option("--markers", help="Comma-separated marker genes.")] = "",
+    ridge: Annotated[
+        bool, typer.Option("--ridge/--no-ridge", help="Ridge on the frozen features beside it.")
+    ] = True,
+) -> None:
+    """Predict held-out sections through the runtime and compare with the measurement and with baselines."""
+    from bleep_cli.predict import PredictOptions
+    from bleep_train.evaluate import evaluate as run_evaluation
+    from bleep_train.run import BUNDLE, CACHE, RECORD, export_run, open_run
+
+    console: Console = ctx.obj
+    is_run = (source / RECORD).is_file()
+    bundle = source / BUNDLE if is_run else source
+    with console.progress("evaluate") as progress:
+        if is_run and _stale(source, bundle):
+            export_run(open_run(source), bundle, force=True, progress=progress)
+        evaluation = run_evaluation(
+            bundle,
+            cohort,
+            _names(on),
+            out,
+            cache=(source if is_run else out) / CACHE,
+            options=PredictOptions(k=k, views=views),
+            markers=_names(markers),
+            with_ridge=ridge,
+            progress=progress,
+        )
+    print("\n".join(evaluation.lines))
+
+
+def _stale(run: Path, bundle: Path) -> bool:
+    """Whether the run was trained on since its bundle was exported."""
+    from bleep_train.loop import CHECKPOINT
+
+    return not bundle.exists() or bundle.stat().st_mtime < (run / CHECKPOINT).stat().st_mtime
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    verbose = any(flag in sys.argv[1:] for flag in ("-v", "--verbose"))
+    if not verbose:
+        warnings.filterwarnings("ignore")  # third-party deprecations are not the user's business
+    try:
+        app()
+    except BleepError as error:
+        print(f"bleep-train: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("bleep-train: interrupted; go on with --resume", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, RuntimeError) as error:
+        if verbose:
+            raise
+        print(f"bleep-train: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Checkpoints as safetensors: weights, optimiser state and a little JSON; no pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+MODEL, OPTIMISER = "model.", "optimiser."
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: dict[str, Any]
+) -> None:
+    """Writes a checkpoint under a temporary name and renames it."""
+    tensors = {MODEL + name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    for index, state in (optimiser.state_dict()["state"] if optimiser else {}).items():
+        for name, value in state.items():
+            tensor = value if isinstance(value, Tensor) else torch.tensor(value)
+            tensors[f"{OPTIMISER}{index}.{name}"] = tensor.detach().cpu().contiguous()
+    partial = path.with_suffix(".partial")
+    save_file({name: tensor.clone() for name, tensor in tensors.items()}, partial, {"meta": json.dumps(meta)})
+    partial.replace(path)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None
+) -> dict[str, Any]:
+    """Fills the model, and the optimiser if given; returns the JSON that was saved with them."""
+    tensors = load_file(path)
+    model.load_state_dict({name[len(MODEL) :]: t for name, t in tensors.items() if name.startswith(MODEL)})
+    if optimiser is not None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(OPTIMISER):
+                index, key = name[len(OPTIMISER) :].split(".")
+                state.setdefault(int(index), {})[key] = tensor
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {})["meta"])  # type: ignore[no-any-return]

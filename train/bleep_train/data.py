@@ -1,0 +1,174 @@
+"""Sections → what the towers are trained on: genes, panel, log1p expression, cached tiles and features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bleep_cli.encoder import views_of
+from bleep_cli.expression import detected, log1p_normalise
+from bleep_cli.genes import GeneTable, join_genes
+from bleep_cli.reference import section_grid
+from bleep_cli.slide import open_slide
+from bleep_cli.tiles import stream_tiles
+from bleep_cli.types import F32, I64, U8, Progress, Section, Str, TileSpec, no_progress
+from bleep_train.backbones import Normalised
+from bleep_train.config import DataConfig
+from bleep_train.harmonise import harmonise
+
+BATCH_TILES = 32
+VIEWS = 8
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """``sections`` in order; ``panel_keys`` str[p]; ``panel`` f32[n, p] expression tower input (log1p, or
+    harmonised log1p); ``log1p`` f32[n, p] the same before harmonising; ``section_of`` i64[n]; ``notes``."""
+
+    sections: tuple[Section, ...]
+    panel_keys: Str
+    panel: F32
+    log1p: F32
+    section_of: I64
+    notes: tuple[str, ...]
+
+
+def prepare(sections: Sequence[Section], config: DataConfig, seed: int) -> TrainingSet:
+    """Joins the genes, picks the panel and normalises; no held-out section must be among ``sections``."""
+    table = join_genes(sections)
+    expression = [log1p_normalise(s.counts, config.target_sum)[:, table.columns[s.id]] for s in sections]
+    columns = choose_panel(sections, table, expression, config)
+    log1p = np.concatenate([e[:, columns].toarray() for e in expression])
+    section_of = np.repeat(np.arange(len(sections)), [len(s.barcodes) for s in sections])
+    ids = [s.id for s in sections for _ in s.barcodes]
+    panel = harmonise(log1p, ids, seed) if config.harmony else log1p
+    notes = [*table.notes, *(f"{s.id}: {note}" for s in sections for note in s.notes)]
+    return TrainingSet(tuple(sections), table.keys[columns], panel, log1p, section_of, tuple(notes))
+
+
+def choose_panel(
+    sections: Sequence[Section], table: GeneTable, expression: Sequence[Any], config: DataConfig
+) -> I64:
+    """Columns of the joined table that feed the expression tower, ascending."""
+    spots = sum(len(s.barcodes) for s in sections)
+    seen = sum(detected(s.counts)[table.columns[s.id]] for s in sections)
+    enough = seen >= max(1, config.min_spots * spots)
+    if config.panel == "hvg":
+        chosen = np.zeros(len(enough), bool)
+        for matrix in expression:
+            chosen |= highly_variable(matrix, config.panel_genes)
+        return np.flatnonzero(chosen & enough)
+    variance = log1p_variance(expression) * enough
+    best = np.argsort(-variance, kind="stable")[: config.panel_genes]
+    return np.sort(best[variance[best] > 0])
+
+
+def highly_variable(log1p: Any, n_genes: int) -> Any:
+    """bool[g]: scanpy's highly variable genes of one section (paper section 4: 1,000 per section)."""
+    import anndata
+    import scanpy as sc
+
+    adata = anndata.AnnData(log1p.copy())
+    adata.uns["log1p"] = {"base": None}
+    sc.pp.highly_variable_genes(adata, n_top_genes=min(n_genes, adata.n_vars))
+    return adata.var["highly_variable"].to_numpy(bool)
+
+
+def log1p_variance(expression: Sequence[Any]) -> Any:
+    """f64[g]: variance of log1p over the spots of all sections."""
+    n = sum(e.shape[0] for e in expression)
+    mean = sum(np.asarray(e.sum(axis=0), np.float64).ravel() for e in expression) / n
+    square = sum(np.asarray(e.multiply(e).sum(axis=0), np.float64).ravel() for e in expression) / n
+    return np.maximum(square - mean**2, 0.0)
+
+
+def cached_tiles(
+    sections: Sequence[Section], spec: TileSpec, cache: Path, progress: Progress = no_progress
+) -> list[U8]:
+    """Memory-mapped ``u8[n, px, px, 3 * fields]`` per section, decoded once and kept under ``cache``."""
+    cache.mkdir(parents=True, exist_ok=True)
+    out = []
+    for i, section in enumerate(sections):
+        progress("tiles", i, len(sections))
+        slide = open_slide(section.image, section.mpp)
+        try:
+            file = cache / f"tiles-{_tag(section, slide.mpp, slide.sha256, spec)}.npy"
+            if not file.exists():
+                _decode(section, slide, spec, file)
+        finally:
+            slide.close()
+        out.append(np.load(file, mmap_mode="r"))
+    progress("tiles", len(sections), len(sections))
+    return out
+
+
+def _decode(section: Section, slide: Any, spec: TileSpec, file: Path) -> None:
+    shape = (len(section.barcodes), spec.px, spec.px, 3 * len(spec.um))
+    partial = file.with_suffix(".partial")
+    target = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    for start, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
+        target[start : start + len(tiles)] = tiles
+    target.flush()
+    partial.rename(file)
+
+
+def _tag(section: Section, mpp: float, image_sha256: str, spec: TileSpec) -> str:
+    key = f"{section.sha256} {image_sha256} {mpp} {spec.px} {spec.um}"
+    return f"{section.id}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def cached_features(
+    sections: Sequence[Section],
+    backbone: Normalised,
+    backbone_name: str,
+    spec: TileSpec,
+    cache: Path,
+    device: torch.device,
+    progress: Progress = no_progress,
+) -> list[F32]:
+    """Frozen features of the eight views, memory-mapped ``f32[n, 8, fields * dim]`` per section.
+
+    Kept under ``cache`` by the section, its image, the tile and ``backbone_name`` with its weights' hash.
+    """
+    weights = hashlib.sha256(backbone_name.encode())
+    for tensor in backbone.state_dict().values():
+        weights.update(tensor.cpu().contiguous().numpy().tobytes())
+    mark = weights.hexdigest()[:12]
+    backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
+    out, done, total = [], 0, sum(len(s.barcodes) for s in sections)
+    for section, tiles in zip(sections, cached_tiles(sections, spec, cache, progress), strict=True):
+        slide = open_slide(section.image, section.mpp)
+        slide.close()
+        file = cache / f"features-{mark}-{_tag(section, slide.mpp, slide.sha256, spec)}.npy"
+        if not file.exists():
+            parts = []
+            for start in range(0, len(tiles), BATCH_TILES):
+                progress("features", done + start, total)
+                parts.append(features_of(backbone, np.asarray(tiles[start : start + BATCH_TILES]), device))
+            np.save(file, np.concatenate(parts))
+        done += len(tiles)
+        out.append(np.load(file, mmap_mode="r"))
+    progress("features", total, total)
+    return out
+
+
+def features_of(backbone: Normalised, tiles: U8, device: torch.device) -> F32:
+    """``u8[b, p, p, 3 * fields]`` → ``f32[b, 8, fields * dim]``, views in the runtime's order."""
+    out = []
+    with torch.inference_mode():
+        for view in views_of(tiles, VIEWS):
+            fields = [to_unit_range(view[..., c : c + 3], device) for c in range(0, view.shape[3], 3)]
+            out.append(torch.cat([backbone(field) for field in fields], dim=1))
+        return torch.stack(out, dim=1).float().cpu().numpy()
+
+
+def to_unit_range(rgb: U8, device: torch.device) -> torch.Tensor:
+    """``u8[b, p, p, 3]`` → ``f32[b, 3, p, p]`` in [0, 1], channels last in memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
+    return tensor.permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)

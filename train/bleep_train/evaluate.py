@@ -1,0 +1,233 @@
+"""Held-out sections, predicted through the runtime and compared with what was measured.
+
+The prediction is the one ``bleep predict --at`` makes: the bundle is opened, its ONNX tower embeds the tiles, its
+index finds the neighbours. Beside it stand ridge on the frozen features, the mean and shuffled images.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.bundle import Bundle, open_bundle
+from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.impute import DENSE_BYTES
+from bleep_cli.predict import Plan, PredictOptions, Predictor
+from bleep_cli.reference import section_grid
+from bleep_cli.sections import read_cohort
+from bleep_cli.slide import open_slide
+from bleep_cli.types import F32, Progress, Section, no_progress
+from bleep_train.backbones import build_backbone
+from bleep_train.baselines import mean_predictor, ridge, shuffled_rows
+from bleep_train.config import Config, config_from
+from bleep_train.data import cached_features
+from bleep_train.loop import pick_device
+from bleep_train.metrics import GeneSets, pearson, pick_gene_sets, score, variance_ratio
+
+METHODS = ("bleep", "ridge", "mean", "shuffled")
+SHUFFLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``metrics`` as written to metrics.json, ``lines`` of the table for a person."""
+
+    metrics: dict[str, Any]
+    lines: list[str]
+
+
+def evaluate(
+    bundle_path: Path,
+    cohort: Path,
+    on: Sequence[str],
+    out: Path,
+    *,
+    cache: Path,
+    options: PredictOptions | None = None,
+    markers: Sequence[str] | None = None,
+    with_ridge: bool = True,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Evaluates a bundle on sections of a cohort and writes table, per-gene CSV, gene sets and metrics.json.
+
+    Raises ``UsageError`` for a section that the bundle holds, or shares its donor's section hash with.
+    """
+    bundle = open_bundle(bundle_path)
+    sections = read_cohort(cohort, only=on, progress=progress)
+    _refuse_leaks(bundle, sections)
+    training = bundle.expression(None, DENSE_BYTES)
+    everywhere = np.ones(len(bundle.symbols), bool)
+    for section in sections:
+        everywhere &= _columns(section, bundle) >= 0
+    genes = pick_gene_sets(training, bundle.symbols, everywhere, markers)
+    if not len(genes.sets["all"]):
+        raise ReferenceError("no gene is detected in a tenth of the training spots and measured in every section")
+    predictor = Predictor(bundle, options or PredictOptions())
+    features = _Features(bundle, cohort, cache, progress) if with_ridge else None
+    metrics: dict[str, Any] = {"sections": {}, "donors": _donors(bundle, sections), "protocol": "leak-free"}
+    rows: list[dict[str, Any]] = []
+    for section in sections:
+        measured = measured_log1p(section, bundle)
+        predictions = _predict_all(section, predictor, features, genes, training, progress)
+        metrics["sections"][section.id] = {name: score(p, measured, genes.sets) for name, p in predictions.items()}
+        rows += _gene_rows(section, genes, predictions, measured)
+    evaluation = Evaluation(metrics, table(metrics))
+    _write(out, evaluation, genes, rows)
+    return evaluation
+
+
+def _refuse_leaks(bundle: Bundle, sections: Sequence[Section]) -> None:
+    known = {record.sha256 for record in bundle.info.sections}
+    leaked = [s.id for s in sections if s.sha256 in known]
+    if leaked:
+        raise UsageError(
+            f"--on {', '.join(leaked)}: these sections are in the reference; hold them out of training"
+        )
+
+
+def _donors(bundle: Bundle, sections: Sequence[Section]) -> dict[str, Any]:
+    """Who was trained and who was tested on: sections of one donor on both sides flatter the result."""
+    train, test = {s.donor for s in bundle.info.sections}, {s.donor for s in sections}
+    return {"train": sorted(train), "test": sorted(test), "shared": sorted(train & test)}
+
+
+def _columns(section: Section, bundle: Bundle) -> Any:
+    """i64[g]: the section's column of each of the bundle's genes, -1 where it has none."""
+    by_id = {str(g): i for i, g in enumerate(section.gene_ids)}
+    by_symbol = {str(s): i for i, s in enumerate(section.symbols)}
+    found = [
+        by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(bundle.gene_ids, bundle.symbols, strict=True)
+    ]
+    return np.array(found, np.int64)
+
+
+def measured_log1p(section: Section, bundle: Bundle) -> F32:
+    """f32[n, g] measured expression on the bundle's genes; NaN columns where the section has none."""
+    from bleep_cli.expression import log1p_normalise
+
+    columns = _columns(section, bundle)
+    normalised = log1p_normalise(section.counts, bundle.info.target_sum).tocsc()
+    out = np.full((normalised.shape[0], len(columns)), np.nan, np.float32)
+    have = columns >= 0
+    out[:, have] = normalised[:, columns[have]].toarray()
+    return out
+
+
+def predict_section(section: Section, predictor: Predictor, progress: Progress = no_progress) -> F32:
+    """f32[n, g]: the section's spots through the runtime."""
+    slide = open_slide(section.image, section.mpp)
+    try:
+        grid = section_grid(section, slide.mpp, predictor.bundle.info.tile)
+        prediction = predictor.predict(Plan(slide, grid, np.ones(len(grid), bool), ()), progress)
+    finally:
+        slide.close()
+    return np.concatenate([block for _, block in prediction.blocks()])
+
+
+def _predict_all(
+    section: Section,
+    predictor: Predictor,
+    features: _Features | None,
+    genes: GeneSets,
+    training: Any,
+    progress: Progress,
+) -> dict[str, F32]:
+    bleep = predict_section(section, predictor, progress)
+    dense = training if isinstance(training, np.ndarray) else training.toarray()
+    out = {"bleep": bleep}
+    if features is not None:
+        x, groups = features.training()
+        out["ridge"], _ = ridge(x, dense, features.of(section), groups, genes.sets["all"])
+    out["mean"] = mean_predictor(dense, len(bleep))
+    out["shuffled"] = bleep[shuffled_rows(len(bleep), SHUFFLE_SEED)]
+    return out
+
+
+class _Features:
+    """Frozen features of the reference's own sections and of the held-out ones: mean of the eight views."""
+
+    def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
+        self._config: Config = config_from(bundle.info.training, bundle.name)
+        model = self._config.model
+        self._backbone = build_backbone(model.backbone, model.weights)
+        self._cache, self._progress = cache, progress
+        ids = [record.id for record in bundle.info.sections]
+        by_id = {s.id: s for s in read_cohort(cohort, only=ids, progress=progress)}
+        moved = [r.id for r in bundle.info.sections if by_id[r.id].sha256 != r.sha256]
+        if moved:
+            raise UsageError(
+                f"{cohort.name}: sections {', '.join(moved)} are not those the reference was built from"
+            )
+        self._sections = [by_id[i] for i in ids]
+
+    def _mean(self, sections: Sequence[Section]) -> list[F32]:
+        device = pick_device()
+        spec, name = self._config.data.tile, self._config.model.backbone
+        views = cached_features(sections, self._backbone, name, spec, self._cache, device, self._progress)
+        return [np.asarray(v).mean(axis=1) for v in views]
+
+    def training(self) -> tuple[F32, Any]:
+        """f32[n, d] and the section of each row, i64[n]."""
+        parts = self._mean(self._sections)
+        return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+
+    def of(self, section: Section) -> F32:
+        """f32[n, d] of a held-out section."""
+        return self._mean([section])[0]
+
+
+def _gene_rows(
+    section: Section, genes: GeneSets, predictions: dict[str, F32], measured: F32
+) -> list[dict[str, Any]]:
+    rows = genes.sets["all"]
+    r = {name: pearson(p, measured)[rows] for name, p in predictions.items()}
+    ratio = variance_ratio(predictions["bleep"], measured)[rows]
+    hvg, heg = set(genes.sets["hvg50"].tolist()), set(genes.sets["heg50"].tolist())
+    return [
+        {
+            "section": section.id,
+            "gene": genes.symbols[row],
+            "hvg50": int(row in hvg),
+            "heg50": int(row in heg),
+            "mean": float(measured[:, row].mean()),
+            "variance": float(measured[:, row].var()),
+            "variance_ratio": float(ratio[i]),
+            **{f"r_{name}": float(values[i]) for name, values in r.items()},
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def table(metrics: dict[str, Any]) -> list[str]:
+    """The result as a Markdown table."""
+    lines = [
+        "| section | method | HVG50 r | HEG50 r | all r | variance ratio | spots |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for section, methods in metrics["sections"].items():
+        for name, m in methods.items():
+            numbers = " | ".join(f"{m[key]:.3f}" for key in ("hvg50", "heg50", "all", "variance_ratio"))
+            lines.append(f"| {section} | {name} | {numbers} | {m['n_spots']} |")
+    shared = metrics["donors"]["shared"]
+    if shared:
+        lines.append(
+            f"\nDonor {', '.join(shared)} is on both sides: this measures a new section, not a new patient."
+        )
+    return lines
+
+
+def _write(out: Path, evaluation: Evaluation, genes: GeneSets, rows: list[dict[str, Any]]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "metrics.json").write_text(json.dumps(evaluation.metrics, indent=1) + "\n", encoding="utf-8")
+    (out / "gene_sets.json").write_text(json.dumps(genes.names(), indent=1) + "\n", encoding="utf-8")
+    (out / "table.md").write_text("\n".join(evaluation.lines) + "\n", encoding="utf-8")
+    with (out / "genes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

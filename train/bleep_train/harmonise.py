@@ -1,0 +1,28 @@
+"""Harmony batch correction of the panel across sections, as the paper does it (on genes, not on PCs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bleep_cli.errors import UsageError
+from bleep_cli.types import F32
+
+
+def harmonise(log1p: F32, section_ids: Sequence[str], seed: int) -> F32:
+    """f32[n, p] → f32[n, p], corrected for the section of each spot.
+
+    Harmony fits a cohort and cannot transform a newcomer: a tower trained on its output can be queried by
+    images, but its bundle cannot grow. Raises ``UsageError`` for a single section.
+    """
+    if len(set(section_ids)) < 2:
+        raise UsageError("data.harmony needs at least two training sections; set data.harmony=false")
+    import harmonypy
+    import pandas as pd
+
+    meta = pd.DataFrame({"section": list(section_ids)})
+    result = np.asarray(harmonypy.run_harmony(log1p, meta, ["section"], random_state=seed, verbose=False).Z_corr)
+    if result.shape != log1p.shape:  # harmonypy up to 0.0.9 returned dims × cells
+        raise RuntimeError(f"harmonypy returned {result.shape} for {log1p.shape}; version 2 or later is needed")
+    return np.ascontiguousarray(result, np.float32)

@@ -1,0 +1,87 @@
+"""How well predicted expression agrees with measured expression, gene by gene.
+
+All arrays are log1p, ``f32[n spots, g genes]``. A gene that cannot be scored (constant, or not measured in the
+section) is NaN in its place: nothing is dropped before indexing, and NaNs are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.types import F32, F64, I64, Str
+
+HVG, ALL, HEG = 50, 1000, 50
+MIN_DETECTED = 0.10
+
+
+def pearson(predicted: F32, measured: F32) -> F64:
+    """Pearson r over spots per gene, f64[g]; NaN where either side is constant."""
+    p = predicted.astype(np.float64) - predicted.mean(axis=0, dtype=np.float64)
+    m = measured.astype(np.float64) - measured.mean(axis=0, dtype=np.float64)
+    norm = np.sqrt((p**2).sum(axis=0) * (m**2).sum(axis=0))
+    flat = (p**2).mean(axis=0) < 1e-12
+    flat |= (m**2).mean(axis=0) < 1e-12
+    return np.where(flat, np.nan, (p * m).sum(axis=0) / np.where(flat, 1.0, norm))
+
+
+def variance_ratio(predicted: F32, measured: F32) -> F64:
+    """Predicted variance / measured variance per gene, f64[g]; NaN where the measured one is zero."""
+    m = measured.var(axis=0, dtype=np.float64)
+    return np.where(m > 1e-12, predicted.var(axis=0, dtype=np.float64) / np.where(m > 1e-12, m, 1.0), np.nan)
+
+
+@dataclass(frozen=True)
+class GeneSets:
+    """Gene sets picked on training spots only; positions in one list of ``symbols``, best first."""
+
+    symbols: Str
+    sets: Mapping[str, I64]
+
+    def names(self) -> dict[str, list[str]]:
+        """Symbols of every set, to be saved."""
+        return {name: self.symbols[rows].tolist() for name, rows in self.sets.items()}
+
+
+def pick_gene_sets(
+    training: Any, symbols: Str, measured_everywhere: Any, markers: Sequence[str] | None = None
+) -> GeneSets:
+    """``hvg50``, ``all`` (the 50 and 1,000 of largest log1p variance) and ``heg50`` (largest mean), among genes
+    detected in at least a tenth of the training spots and present in every section; ``markers`` as given.
+
+    ``training`` f32[n, g] log1p, dense or CSR; ``measured_everywhere`` bool[g].
+    """
+    from scipy import sparse
+
+    matrix = sparse.csc_matrix(training)
+    n = matrix.shape[0]
+    mean = np.asarray(matrix.mean(axis=0), np.float64).ravel()
+    variance = np.asarray(matrix.multiply(matrix).mean(axis=0), np.float64).ravel() - mean**2
+    usable = (np.diff(matrix.indptr) >= MIN_DETECTED * n) & np.asarray(measured_everywhere, bool)
+    count = int(usable.sum())
+    by_variance = np.argsort(np.where(usable, -variance, np.inf), kind="stable")[:count]
+    by_mean = np.argsort(np.where(usable, -mean, np.inf), kind="stable")[:count]
+    sets = {"hvg50": by_variance[:HVG], "all": by_variance[:ALL], "heg50": by_mean[:HEG]}
+    if markers:
+        slot = {str(symbol): i for i, symbol in enumerate(symbols)}
+        sets["markers"] = np.array([slot[m] for m in markers if m in slot], np.int64)
+    return GeneSets(symbols, sets)
+
+
+def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, Any]:
+    """Means of r over each gene set, the median variance ratio over ``all``, and how many genes had no r."""
+    r = pearson(predicted, measured)
+    out: dict[str, Any] = {name: _mean(r[rows]) for name, rows in sets.items()}
+    ratio = variance_ratio(predicted, measured)[sets["all"]]
+    out["variance_ratio"] = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else float("nan")
+    out["n_spots"] = len(measured)
+    out["n_nan"] = int(np.isnan(r[sets["all"]]).sum())
+    return out
+
+
+def _mean(r: F64) -> float:
+    """Mean over genes; a gene without r counts as 0, since nothing was predicted of it."""
+    return float(np.nan_to_num(r, nan=0.0).mean()) if len(r) else float("nan")
