@@ -59,12 +59,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What a JPEG stream says before its pixels. ``density`` (unit 1 = inch, 2 = cm; x; y) of JFIF."""
+    """What a JPEG stream says before its pixels.
+
+    ``marked`` whether a JFIF or Adobe marker tells the colour space; ``density`` (unit 1 = inch, 2 = cm; x; y)
+    of JFIF; ``exif`` the body of its EXIF segment.
+    """
 
     width: int
     height: int
     components: int
-    jfif: bool
+    marked: bool
     density: tuple[int, int, int]
     exif: bytes
 
@@ -79,7 +83,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     """Walks the markers up to the first scan. ValueError where broken, rare, or cut off."""
     if data[:2] != b"\xff\xd8":
         raise ValueError("no JPEG data")
-    at, frame, density, jfif, exif = 2, None, (0, 0, 0), False, b""
+    at, frame, density, marked, exif = 2, None, (0, 0, 0), False, b""
     while True:
         kind, body, at = _jpeg_segment(data, at)
         if kind in SOF_OTHER:
@@ -87,7 +91,9 @@ def jpeg_header(data: bytes) -> JpegHeader:
         if kind in SOF_USUAL:
             frame = struct.unpack_from(">BHHB", body)
         elif kind == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
-            jfif, density = True, struct.unpack_from(">BHH", body, 7)
+            marked, density = True, struct.unpack_from(">BHH", body, 7)
+        elif kind == 0xEE and body[:5] == b"Adobe":
+            marked = True
         elif kind == 0xE1 and body[:6] == b"Exif\0\0":
             exif = body
         elif kind == 0xDA:
@@ -99,7 +105,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
         raise ValueError("too many JPEG scans")
     if frame is None or frame[0] != 8 or not (frame[1] and frame[2] and frame[3]):
         raise ValueError("not an 8-bit JPEG with a size")
-    return JpegHeader(frame[2], frame[1], frame[3], jfif, density, exif)
+    return JpegHeader(frame[2], frame[1], frame[3], marked, density, exif)
 
 
 def _jpeg_segment(data: bytes, at: int) -> tuple[int, bytes, int]:
@@ -165,8 +171,8 @@ def _decode_jpeg(data: bytes, shape: Shape, colour: int, tables: bytes) -> U8:
 
     header = jpeg_header(data)
     _check_image(shape, header.width, header.height, header.components)
-    # RGB without a JFIF mark is stored as it is (Aperio); JFIF is always YCbCr
-    stored = "RGB" if colour == 2 and header.components == 3 and not header.jfif else None
+    # the stream's own marker is what its encoder did; without one TIFF's RGB is stored as it is (Aperio)
+    stored = "RGB" if colour == 2 and header.components == 3 and not header.marked else None
     wanted = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}.get(header.components)
     if wanted is None:
         raise ValueError(f"JPEG of {header.components} components")

@@ -20,6 +20,7 @@ from bleep_cli.errors import SlideError
 from bleep_cli.types import U8
 
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+PNG_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PPM", "WEBP")
 PILLOW_MODES = {"1": "L", "L": "L", "P": "RGBA", "PA": "RGBA", "LA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 PILLOW_MODES |= {"CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB"}
@@ -69,15 +70,16 @@ class FlatRaster:
     def _png(self, data: bytes) -> tuple[Any, tuple[Claim, ...]]:
         import imagecodecs
 
-        _check_png(data)
+        bare, density = _bare_png(data)
         width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
         self._check_size(width, height, {2: 3, 3: 4, 4: 2, 6: 4}.get(colour, 1) * max(bits, 8) // 8, len(data))
         if bits == 16 and colour in (0, 4):
             raise ValueError("grey of 16 bits is not read; convert it to RGB of 8 bits")
-        pixels = imagecodecs.png_decode(data)
+        pixels = imagecodecs.png_decode(bare)
         if pixels.shape[:2] != (height, width):
             raise ValueError("broken PNG")
-        return pixels, tuple(_png_claim(data))
+        x, y, unit = struct.unpack(">IIB", density)
+        return pixels, tuple(resolution_claim((x, y), 1e6 if unit == 1 else None, "the PNG density"))
 
     def _jpeg(self, data: bytes, header: JpegHeader) -> tuple[Any, tuple[Claim, ...]]:
         import imagecodecs
@@ -118,26 +120,27 @@ class FlatRaster:
         return SlideError(f"{self._name}: too large for a flat picture, which is decoded whole; {CONVERT}")
 
 
-def _check_png(data: bytes) -> None:
-    """ValueError where a chunk's checksum is wrong or the end is missing: the decoder would only murmur."""
-    at, kind = len(PNG_MAGIC), b""
+def _bare_png(data: bytes) -> tuple[bytes, bytes]:
+    """(the PNG with its picture chunks only, the body of pHYs). ValueError where a checksum or the end is wrong.
+
+    The decoder itself only murmurs on stderr, about damage as about harmless colour profiles.
+    """
+    kept: list[bytes | memoryview] = [PNG_MAGIC]
+    at, kind, density = len(PNG_MAGIC), b"", bytes(9)
+    view = memoryview(data)
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         first, kind = not kind, data[at + 4 : at + 8]
         if len(kind) < 4 or end > len(data) or (first and (kind != b"IHDR" or end != at + 25)):
             raise ValueError("broken or truncated PNG")
-        if zlib.crc32(memoryview(data)[at + 4 : end - 4]).to_bytes(4, "big") != data[end - 4 : end]:
+        if zlib.crc32(view[at + 4 : end - 4]).to_bytes(4, "big") != data[end - 4 : end]:
             raise ValueError("damaged PNG (checksum)")
+        if kind in PNG_PICTURE:
+            kept.append(view[at:end])
+        elif kind == b"pHYs" and end == at + 21:
+            density = data[at + 8 : at + 17]
         at = end
-
-
-def _png_claim(data: bytes) -> list[Claim]:
-    """pHYs pixels per metre."""
-    at = data.find(b"pHYs", 33, 1 << 16)
-    if at < 0 or at + 13 > len(data) or at > data.find(b"IDAT"):
-        return []
-    x, y, unit = struct.unpack_from(">IIB", data, at + 4)
-    return resolution_claim((x, y), 1e6 if unit == 1 else None, "the PNG density")
+    return b"".join(kept), density
 
 
 def _exif_orientation(exif: bytes) -> int:

@@ -18,6 +18,7 @@ from bleep_cli.types import I64
 
 MAX_PAGES = 512
 MAX_ENTRIES = 4096
+MAX_SHORT_LIST = 4096  # values of tags that describe samples or name SubIFDs
 MAX_TAG_BYTES = 256 << 20  # 16 M tiles of 16 bytes; also bounds descriptions
 TYPE_BYTES = {
     1: 1,
@@ -117,6 +118,8 @@ class Ifd:
         """Unsigned integers of a tag; SlideError where missing (without default) or no integers."""
         if tag not in self.entries and default is not None:
             return default
+        if tag in self.entries and self.entries[tag].count > MAX_SHORT_LIST:
+            raise self.file.bad(f"TIFF tag {tag} claims {self.entries[tag].count} values")
         return tuple(self.array(tag).tolist())
 
     def one(self, tag: int, default: int | None = None) -> int:

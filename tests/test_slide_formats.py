@@ -46,11 +46,6 @@ def test_colours(tmp_path: Path, image: Any, options: dict[str, Any], expected: 
     [
         (RGB16[..., 0], {"photometric": "minisblack"}, "grey of 16 bits"),
         (RGB16.astype(np.float32), {}, "rgb of 32 bits"),
-        (
-            ALPHA,
-            {"photometric": "minisblack", "extrasamples": (0, 0, 0), "extratags": [(262, 3, 1, 2, True)]},
-            "samples",
-        ),
         (np.stack([noise(40, 30)] * 2), {}, "several full-size pages"),
         (noise(40, 30), {"extratags": [(274, 3, 1, 6, True)]}, "turned"),
         (noise(40, 30), {"compression": "jpegxl"}, "compression"),
@@ -72,15 +67,14 @@ def test_refuses_a_fourth_sample_without_a_meaning(tmp_path: Path) -> None:
         open_slide(path, mpp=0.5)
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK"])
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "ppm"])
-def test_flat_pictures_as_pillow_shows_them(tmp_path: Path, mode: str, suffix: str) -> None:
-    picture = Image.fromarray(ALPHA, "RGBA" if mode == "LA" else None).convert("RGBA")
+FLAT = {"png": "1 L LA P RGB RGBA", "jpg": "L RGB CMYK", "bmp": "1 L P RGB", "webp": "RGB RGBA", "ppm": "L RGB"}
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(s, mode) for s, modes in FLAT.items() for mode in modes.split()])
+def test_flat_pictures_as_pillow_shows_them(tmp_path: Path, suffix: str, mode: str) -> None:
+    picture = Image.fromarray(ALPHA)
     picture = (picture if mode in ("RGBA", "LA") else picture.convert("RGB")).convert(mode)
-    try:
-        picture.save(tmp_path / f"a.{suffix}", lossless=True)
-    except (OSError, ValueError):
-        pytest.skip(f"Pillow writes no {suffix} of {mode}")
+    picture.save(tmp_path / f"a.{suffix}", lossless=True)
     with Image.open(tmp_path / f"a.{suffix}") as shown:
         paper = Image.new("RGBA", shown.size, "white")
         paper.alpha_composite(shown.convert("RGBA"))

@@ -43,6 +43,42 @@ def _options(
 
 
 @app.command()
+def phantom(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sections and their cohort.toml.")],
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same sections.")] = 0,
+    donors: Annotated[str, typer.Option("--donors", help="Comma-separated donor names.")] = "P1,P2,P3",
+    sections: Annotated[int, typer.Option("--sections", help="Sections of each donor.")] = 1,
+    size_um: Annotated[
+        tuple[float, float], typer.Option("--size-um", help="Width and height of a section in µm.")
+    ] = (2400.0, 1800.0),
+) -> None:
+    """Make synthetic liver sections: H&E-like slides and Space Ranger folders with a known truth."""
+    from bleep_train.phantom import write_phantom_cohort
+
+    console: Console = ctx.obj
+    with console.progress("phantom") as progress:
+        cohort = write_phantom_cohort(
+            out, seed, donors=_names(donors), sections_per_donor=sections, size_um=size_um, progress=progress
+        )
+    print(f"{cohort}: synthetic sections of donors {donors}")
+
+
+@app.command(name="demo-artifacts", hidden=True)
+def demo_artifacts(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The artifacts folder.")],
+) -> None:
+    """Make the demo bundle and slide that the project ships."""
+    from bleep_train.demo_artifacts import make_demo_artifacts
+
+    console: Console = ctx.obj
+    with console.progress("artifacts") as progress:
+        card = make_demo_artifacts(out, progress=progress)
+    print(f"{out}: median r {card['median_r']} on the query slide")
+
+
+@app.command()
 def train(
     ctx: typer.Context,
     cohort: CohortArgument,

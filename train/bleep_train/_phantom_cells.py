@@ -28,6 +28,11 @@ def press_cells(
     _press_fat(tissue, planes)
     _press_lining(rng, tissue, planes, *sinusoids)
     _press_hepatocytes(rng, tissue, planes, seeds)
+    _press_vessels(rng, tissue, planes)
+
+
+def _press_vessels(rng: np.random.Generator, tissue: Tissue, planes: Planes) -> None:
+    """Cells of the portal tracts, their ducts and all larger vessels."""
     spindle = bank_of_angles(rng, planes.mpp, VARIANTS, long=5.2, short=1.25, density=0.95)
     small = [nucleus(rng, planes.mpp, (r, r * 0.94), density=1.15, rim=0.15) for r in rng.uniform(2.2, 2.9, 16)]
     oval = bank_of_angles(rng, planes.mpp, VARIANTS, long=3.4, short=2.7, density=0.85)
@@ -35,25 +40,10 @@ def press_cells(
     for triad in tissue.triads:
         _press_tract(rng, planes, triad, spindle, small)
         for duct in triad.ducts:
-            _press_border(
-                rng,
-                planes,
-                duct,
-                oval,
-                spacing_um=6.6,
-                out_um=-0.42 * duct_wall_um(duct),
-                chance=0.95,
-                across=True,
-            )
-        _press_border(
-            rng,
-            planes,
-            triad.artery,
-            spindle,
-            spacing_um=9,
-            out_um=-0.45 * artery_wall_um(triad.artery),
-            chance=0.8,
-        )
+            inset = -0.42 * duct_wall_um(duct)
+            _press_border(rng, planes, duct, oval, spacing_um=6.6, out_um=inset, chance=0.95, across=True)
+        inset = -0.45 * artery_wall_um(triad.artery)
+        _press_border(rng, planes, triad.artery, spindle, spacing_um=9, out_um=inset, chance=0.8)
         _press_border(rng, planes, triad.vein, spindle, spacing_um=15, out_um=1.5, chance=0.6)
         _press_blood(rng, planes, triad.vein, blood)
     for central in tissue.centrals:
@@ -91,7 +81,7 @@ def _press_hepatocytes(rng: np.random.Generator, tissue: Tissue, planes: Planes,
     bank = []
     for _ in range(64):
         r = float(np.clip(rng.lognormal(np.log(3.75), 0.12), 2.9, 5.2))
-        faint = rng.uniform(0.62, 0.95)
+        faint = rng.uniform(0.74, 1.08)
         look = nucleus(
             rng,
             planes.mpp,

@@ -252,7 +252,7 @@ def _write_truth_grid(path: Path, options: PhantomOptions, truth: Truth) -> None
     x, y = (np.arange(pitch / 2, side, pitch) for side in options.size_um)
     xy = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     xy = xy[truth.raster.sample(truth.cover, xy) >= 0.5]
-    log1p = np.round(truth.expected_log1p(xy) * 64) / 64  # short mantissas pack better
+    log1p = np.round(truth.expected_log1p(xy) * 32) / 32  # short mantissas pack better
     np.savez_compressed(
         path,
         centre_l0=(xy / options.mpp).astype(np.float32),
@@ -276,7 +276,7 @@ def _readme(options: PhantomOptions) -> str:
 - `truth.csv.gz`: what lies under each spot in tissue: x, y (level-0 px), fraction of the disc in tissue,
   zonation z (0 portal, 1 central), area fractions of the compartments.
 - `truth_expression.npz`: noise-free log1p of counts per 10,000 per spot for the genes with a pattern.
-- `{options.section_id}_truth.npz`: the same on a square grid (`centre_l0`, `log1p` rounded to 1/64).
+- `{options.section_id}_truth.npz`: the same on a square grid (`centre_l0`, `log1p` rounded to 1/32).
 - `truth_genes.csv`: every gene's curve. Ids that begin with PHANTOM are made up.
 
 Made with:

@@ -160,7 +160,13 @@ def load_towers(run: Run) -> Towers:
 
 
 def export_run(
-    run: Run, out: Path, *, half_weights: bool = False, force: bool = False, progress: Progress = no_progress
+    run: Run,
+    out: Path,
+    *,
+    half_weights: bool = False,
+    force: bool = False,
+    intended_use: str = "",
+    progress: Progress = no_progress,
 ) -> tuple[Built, Parity, str]:
     """Exports the towers, proves them equal to torch, builds the reference from the training sections, writes it.
 
@@ -180,7 +186,8 @@ def export_run(
     encoders.save(run.path / ENCODERS)
     harmonised = np.asarray(data.panel) if config.data.harmony else None
     built = build_reference(sections, encoders, tower_input=harmonised, progress=progress)
-    built = replace(built, notes=(*built.notes,))
+    if intended_use:
+        built = replace(built, info=replace(built.info, intended_use=intended_use))
     sha256 = write_bundle(out, built.info, built.arrays, force=force)
     return built, parity, sha256
 

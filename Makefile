@@ -1,0 +1,47 @@
+# Both targets make what they need, can be run again at any time, and touch nothing outside this folder.
+#   make demo   runtime only (no torch): predicts the built-in synthetic section and compares it with its truth
+#   make test   everything: installs the training stack too and runs all tests
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+DEMO = .venv/demo
+TEST = .venv/test
+SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
+
+.PHONY: demo test lint artifacts clean
+
+demo: $(DEMO)/.installed
+	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
+	@$(DEMO)/bin/python -m bleep_cli.cli demo -o bleep-demo
+
+$(DEMO)/.installed: $(SOURCES)
+	@echo "== making the runtime environment in $(DEMO)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
+	@test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
+	@touch $@
+
+test: $(TEST)/.installed
+	@echo "== running all tests (real data from BLEEP_TEST_DATA, default ../shared/data; skipped where absent)"
+	@$(TEST)/bin/python -m pytest
+
+$(TEST)/.installed: pyproject.toml
+	@echo "== making the full environment in $(TEST): torch and all, a few minutes and some GB"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
+	@test -x $(TEST)/bin/python || $(PYTHON) -m venv $(TEST) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@$(TEST)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,train,dev]"
+	@touch $@
+
+lint: $(TEST)/.installed
+	@echo "== ruff, mypy --strict, import contract"
+	@$(TEST)/bin/python -m ruff check .
+	@$(TEST)/bin/python -m ruff format --check .
+	@$(TEST)/bin/python -m mypy
+	@$(TEST)/bin/lint-imports
+
+artifacts: $(TEST)/.installed
+	@echo "== making the demo's bundle and slide again"
+	@$(TEST)/bin/python -m bleep_train demo-artifacts -o artifacts
+
+clean:
+	rm -rf .venv bleep-demo
