@@ -24,8 +24,9 @@ RATIO_FREE_BYTES = 16 << 20  # constant tiles of modern codecs may be smaller st
 MAX_JPEG_SCANS = 100
 SOF_USUAL = {0xC0, 0xC1, 0xC2}
 SOF_OTHER = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+LZW = 5
 BYTE_CODECS = {
-    5: "lzw",
+    LZW: "tiff",
     8: "zlib",
     32946: "zlib",
     32773: "packbits",
@@ -123,7 +124,9 @@ def _jpeg_segment(data: bytes, at: int) -> tuple[int, bytes, int]:
 def decode_bytes(data: bytes, compression: int, shape: Shape, predictor: int) -> Any:
     """A stored or byte-compressed segment → ``[rows, cols, samples]`` in native order (rows may be fewer)."""
     raw: Any = data
-    if compression in BYTE_CODECS:
+    if compression == LZW:
+        raw = _decode_lzw(data, shape)
+    elif compression in BYTE_CODECS:
         import imagecodecs
 
         decode: Callable[..., Any] = getattr(imagecodecs, BYTE_CODECS[compression] + "_decode")
@@ -140,6 +143,20 @@ def decode_bytes(data: bytes, compression: int, shape: Shape, predictor: int) ->
 
         pixels = imagecodecs.delta_decode(pixels, axis=1)
     return pixels
+
+
+def _decode_lzw(data: bytes, shape: Shape) -> U8:
+    """LZW → ``u8[bytes]``, by libtiff, from a TIFF made around it.
+
+    imagecodecs' own LZW decoder (2025.11) crashes on damaged data.
+    """
+    import imagecodecs
+
+    tags = [(256, shape.row_bytes), (257, shape.min_rows), (258, 8), (259, LZW), (262, 1), (277, 1)]
+    tags += [(273, 8 + 2 + 9 * 12 + 4), (278, shape.min_rows), (279, len(data))]
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags))
+    return np.asarray(imagecodecs.tiff_decode(head + body + bytes(4) + data)).reshape(-1)
 
 
 def decode_image(data: bytes, compression: int, shape: Shape, colour: int, tables: bytes) -> Any:

@@ -31,6 +31,7 @@ BY_SAMPLES = {
     4: PixelFormat("rgb", alpha=3),
 }
 ORIENTATION = 274
+TURNED = "its EXIF orientation asks to turn it; save it upright first"
 
 
 class FlatRaster:
@@ -72,7 +73,8 @@ class FlatRaster:
 
         bare, density = _bare_png(data)
         width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-        self._check_size(width, height, {2: 3, 3: 4, 4: 2, 6: 4}.get(colour, 1) * max(bits, 8) // 8, len(data))
+        samples = {2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 1) + (b"tRNS" in bare[33:1024])
+        self._check_size(width, height, samples * max(bits, 8) // 8, len(data))
         if bits == 16 and colour in (0, 4):
             raise ValueError("grey of 16 bits is not read; convert it to RGB of 8 bits")
         pixels = imagecodecs.png_decode(bare)
@@ -86,7 +88,7 @@ class FlatRaster:
 
         self._check_size(header.width, header.height, header.components, len(data))
         if header.exif and _exif_orientation(header.exif) not in (0, 1):
-            raise ValueError("its EXIF orientation asks to turn it; save it upright first")
+            raise ValueError(TURNED)
         out = "RGB" if header.components == 3 else "GRAYSCALE"
         pixels = imagecodecs.jpeg8_decode(data, outcolorspace=out)
         unit, x, y = header.density
@@ -103,6 +105,8 @@ class FlatRaster:
                     self._check_size(*image.size, 4, len(data))
                     if getattr(image, "n_frames", 1) != 1 or image.mode not in PILLOW_MODES:
                         raise ValueError(f"{image.format} of mode {image.mode} or of many frames is not read")
+                    if image.getexif().get(ORIENTATION, 1) not in (0, 1):
+                        raise ValueError(TURNED)
                     return np.asarray(image.convert(PILLOW_MODES[image.mode]))
             except UnidentifiedImageError:
                 raise ValueError("not a slide or picture of a known format") from None

@@ -92,7 +92,7 @@ def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = Non
                 f"{name}: {first.source} states {_mean(first):g} µm per pixel, {other.source} "
                 f"{_mean(other):g}; say with --mpp which is right"
             )
-    if objective and _ratio(_mean(first) * objective, 10.0) > AGREE_OBJECTIVE:
+    if objective and objective > 0 and _ratio(_mean(first) * objective, 10.0) > AGREE_OBJECTIVE:
         raise SlideError(
             f"{name}: {first.source} states {_mean(first):g} µm per pixel but a {objective:g}x objective; "
             "say with --mpp what is right"
@@ -138,7 +138,7 @@ def read_ome(description: str, size: tuple[int, int]) -> Ome | None:
     if "<OME" not in description[:4096] or "<!DOCTYPE" in description or "<!ENTITY" in description:
         return None
     try:
-        root = ElementTree.fromstring(description.strip().strip("\0").encode())
+        root = ElementTree.fromstring(description.strip())
         pixels = [p for image in _children(root, "Image") for p in _children(image, "Pixels")]
         found = [_ome_pixels(p) for p in pixels if _holds_first_directory(p)]
     except (ElementTree.ParseError, ValueError, RecursionError):

@@ -101,7 +101,8 @@ class _Axis:
         edges = self.start + (first + np.arange(n + 1)) * self.step
         if edges[0] >= 0 and edges[-1] <= size_lv / self.factor:
             return np.ones(n)
-        return np.diff(np.clip(edges, 0, size_lv / self.factor)) / self.step
+        cover: F64 = np.diff(np.clip(edges, 0, size_lv / self.factor)) / self.step
+        return cover
 
 
 class RasterSlide:

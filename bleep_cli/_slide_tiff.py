@@ -184,9 +184,18 @@ def _level(size_l0: tuple[int, int], page: Page, cache_bytes: int) -> Level:
     return Level(page.width, page.height, scale, band)
 
 
+def _text(raw: bytes) -> str:
+    """A description: UTF-8 today, Latin-1 from older writers."""
+    raw = raw.rstrip(b"\0")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def _claims(base: Ifd) -> Iterator[Claim]:
     """What the main directory says about the pixel size. SlideError where it holds one plane of several."""
-    description = base.raw(270).rstrip(b"\0").decode("utf-8", "replace")
+    description = _text(base.raw(270))
     ome = read_ome(description, (base.one(256), base.one(257)))
     if ome is not None and ome.planes > 1:
         raise base.file.bad(

@@ -95,7 +95,7 @@ class Bundle:
         self.content_sha256 = str(attrs["content_sha256"])
         self.symbols = self._strings("genes/symbol")
         self.gene_ids = self._strings("genes/id")
-        self.panel = np.asarray(self.array("genes/panel")[...], np.int64)
+        self.panel = np.asarray(self.read("genes/panel"), np.int64)
 
     @property
     def n_spots(self) -> int:
@@ -159,7 +159,7 @@ class Bundle:
         names = [name for name, _ in self.root["genes"].members() if name not in ("symbol", "id", "panel")]
         return {name: np.asarray(self.read(f"genes/{name}"), np.float32) for name in sorted(names)}
 
-    def gene_rows(self, genes: Sequence[str] | None) -> I64:
+    def gene_rows(self, genes: Sequence[str] | None, option: str = "--genes") -> I64:
         """Columns of the asked genes (symbols or ids), in the asked order; all for None.
 
         Raises ``UsageError`` naming the ones that are not there.
@@ -171,7 +171,7 @@ class Bundle:
         if absent:
             near = difflib.get_close_matches(absent[0], list(slot), n=3)
             hint = f"; close to {absent[0]}: {', '.join(near)}" if near else ""
-            raise UsageError(f"--genes: {', '.join(absent[:10])} not in {self.name}{hint}")
+            raise UsageError(f"{option}: {', '.join(absent[:10])} not in {self.name}{hint}")
         return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
 
     def expression(self, columns: I64 | None, dense_bytes: int) -> Any:
@@ -208,14 +208,15 @@ def open_bundle(path: Path) -> Bundle:
         )
         root = zarr.open_group(store, mode="r", zarr_format=3)
         attrs = root.attrs.asdict()
-    except Exception as error:  # zarr, zipfile and json each raise their own for what is no Zarr group
-        raise ReferenceError(f"{path.name}: not a reference bundle ({_line(error)})") from error
+    except Exception as error:  # zarr, zipfile and json each raise their own, some telling the whole path
+        raise ReferenceError(f"{path.name}: not a reference bundle ({type(error).__name__})") from error
     if attrs.get("encoding-type") != ENCODING_TYPE:
         raise ReferenceError(f"{path.name}: not a reference bundle (encoding-type is not {ENCODING_TYPE})")
     version = str(attrs.get("encoding-version", ""))
     if version.split(".", maxsplit=1)[0] != ENCODING_VERSION.split(".", maxsplit=1)[0]:
         raise ReferenceError(
-            f"{path.name}: bundle format {version or 'unknown'}; this bleep reads {ENCODING_VERSION}; update bleep-cli"
+            f"{path.name}: bundle format {version or 'unknown'}, this bleep reads {ENCODING_VERSION}; "
+            "update bleep-cli"
         )
     try:
         info = _info(attrs)
@@ -231,8 +232,11 @@ def _info(attrs: Mapping[str, Any]) -> BundleInfo:
     key = attrs["key"]
     if key not in KEYS:
         raise ValueError(f"key {key!r}")
+    spec = TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"]))
+    if spec.px < 1 or not spec.um or not min(spec.um) > 0 or int(attrs["k"]) < 1:
+        raise ValueError(f"tile {tile}, k {attrs['k']}")
     return BundleInfo(
-        tile=TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"])),
+        tile=spec,
         sections=tuple(
             SectionRecord(str(s["id"]), str(s["sha256"]), str(s["donor"]), int(s["n"])) for s in attrs["sections"]
         ),
@@ -251,8 +255,10 @@ def _info(attrs: Mapping[str, Any]) -> BundleInfo:
 
 
 def _check_shapes(bundle: Bundle) -> None:
-    n, g = bundle.array("expression").shape
-    d = bundle.array("embeddings/image").shape[-1]
+    shape = bundle.array("expression").shape
+    if len(shape) != 2 or bundle.panel.ndim != 1:
+        raise ReferenceError(f"{bundle.name}: expression has shape {shape}, genes/panel {bundle.panel.shape}")
+    (n, g), d = shape, bundle.array("embeddings/image").shape[-1]
     wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
     wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
     wanted |= {"genes/symbol": (g,), "genes/id": (g,)}
@@ -275,7 +281,8 @@ def content_sha256(root: Any, attrs: Mapping[str, Any]) -> str:
     """Hash of every array's path, shape and values, and of the attributes; not of how they are stored."""
     digest = hashlib.sha256()
     for name, array in sorted(_arrays(root)):
-        digest.update(f"{name} {array.shape} {array.attrs.asdict()}\n".encode())
+        head = [name, list(array.shape), array.attrs.asdict()]
+        digest.update(json.dumps(head, sort_keys=True).encode())
         for block in _blocks(array):
             digest.update(_bytes(block))
     kept = {key: value for key, value in attrs.items() if key != "content_sha256"}
@@ -300,7 +307,7 @@ def _blocks(array: Any) -> Iterator[Any]:
 def _bytes(block: Any) -> bytes:
     if block.dtype.kind in "fiu":
         return bytes(np.ascontiguousarray(block, block.dtype.newbyteorder("<")).tobytes())
-    return "\n".join(map(str, block)).encode()
+    return "".join(f"{len(text)}:{text}" for text in map(str, block)).encode()  # no two columns read alike
 
 
 def sha256_of(values: Any) -> str:

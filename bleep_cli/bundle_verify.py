@@ -110,6 +110,9 @@ def _towers(bundle: Bundle) -> str:
     spec, dim = bundle.info.tile, bundle.array("embeddings/image").shape[1]
     if (image.tile_px, image.channels, image.dim) != (spec.px, 3 * len(spec.um), dim):
         raise ReferenceError("the image tower does not take the tiles that the bundle describes")
+    norms = np.linalg.norm(image.embed(np.full((1, spec.px, spec.px, image.channels), 127, np.uint8)), axis=1)
+    if not np.allclose(norms, 1.0, atol=1e-3):
+        raise ReferenceError("the image tower does not give unit vectors")
     if expression.panel_size != len(bundle.panel):
         raise ReferenceError("the expression tower does not take the bundle's panel")
     if bundle.info.tower_input != "log1p":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli import __version__
-from bleep_cli.atomic import atomic_path
+from bleep_cli.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.bundle import (
     ENCODING_TYPE,
     ENCODING_VERSION,
@@ -30,23 +32,35 @@ def write_bundle(path: Path, info: BundleInfo, arrays: BundleArrays, *, force: b
     Returns its ``content_sha256``. Raises ``UsageError`` for another ending, ``OutputError`` where it cannot
     be written, ``ReferenceError`` for arrays that do not fit together.
     """
-    import zarr
-
     if not path.name.endswith((".zarr", ".zarr.zip")):
         raise UsageError(f"{path.name}: a bundle is named *.zarr (a directory) or *.zarr.zip")
     _check_arrays(arrays)
     with atomic_path(path, force=force) as temporary:
-        zipped = path.name.endswith(".zip")
-        store = zarr.storage.ZipStore(temporary, mode="w") if zipped else zarr.storage.LocalStore(temporary)
-        try:
-            root = zarr.create_group(store, zarr_format=3)
-            _write_arrays(root, info, arrays)
-            attrs = _attrs(info, arrays)
-            attrs["content_sha256"] = content_sha256(root, attrs)
-            root.attrs.update(attrs)
-        finally:
-            store.close()
+        if not path.name.endswith(".zip"):
+            return _write_folder(temporary, info, arrays)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bleep-", suffix=TEMP_SUFFIX) as folder:
+            content = _write_folder(Path(folder), info, arrays)
+            _zip(Path(folder), temporary)
+            return content
+
+
+def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> str:
+    import zarr
+
+    root = zarr.create_group(zarr.storage.LocalStore(folder), zarr_format=3, overwrite=True)
+    _write_arrays(root, info, arrays)
+    attrs = _attrs(info, arrays)
+    attrs["content_sha256"] = content_sha256(root, attrs)
+    root.attrs.update(attrs)
     return str(attrs["content_sha256"])
+
+
+def _zip(folder: Path, target: Path) -> None:
+    """The folder as a zip: stored, in the order of names and without times, so equal bundles are equal bytes."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix()), file.read_bytes())
 
 
 def _check_arrays(a: BundleArrays) -> None:

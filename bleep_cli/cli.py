@@ -15,6 +15,7 @@ from bleep_cli.console import Console
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
 
 if TYPE_CHECKING:
+    from bleep_cli.bundle import Bundle
     from bleep_cli.predict import PredictOptions, Predictor
     from bleep_cli.reference import Built
 
@@ -161,8 +162,9 @@ def predict(
         _dry_run(ctx.obj, slides, bundle, options)
         return
     chosen = _formats(formats)
+    shown = None if gene is None else _shown_gene(bundle, gene, options.genes)
     targets = _targets(slides, out, chosen, force)
-    _each_slide(ctx.obj, slides, targets, bundle, options, gene=gene, force=force)
+    _each_slide(ctx.obj, slides, targets, bundle, options, gene=shown, force=force)
 
 
 def _gene_list(genes: str | None) -> tuple[str, ...] | None:
@@ -174,6 +176,14 @@ def _gene_list(genes: str | None) -> tuple[str, ...] | None:
     if not names:
         raise UsageError("--genes names no gene")
     return names
+
+
+def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:
+    """The symbol of the picture's gene, checked before the work starts."""
+    row = int(bundle.gene_rows([gene], "--gene")[0])
+    if genes is not None and row not in bundle.gene_rows(genes):
+        raise UsageError(f"--gene {gene} is not among --genes")
+    return str(bundle.symbols[row])
 
 
 def _formats(formats: str) -> list[str]:
@@ -211,7 +221,7 @@ def _each_slide(
     console: Console,
     slides: list[Path],
     targets: dict[Path, dict[str, Path]],
-    bundle: Any,
+    bundle: Bundle,
     options: PredictOptions,
     *,
     gene: str | None,
@@ -269,7 +279,7 @@ def _one_slide(
     }
 
 
-def _dry_run(console: Console, slides: list[Path], bundle: Any, options: PredictOptions) -> None:
+def _dry_run(console: Console, slides: list[Path], bundle: Bundle, options: PredictOptions) -> None:
     from bleep_cli.estimate import estimate
     from bleep_cli.predict import Predictor, plan
 

@@ -64,7 +64,7 @@ def make_session(model: bytes, device: Device, what: str) -> tuple[Any, Literal[
     try:
         session = ort.InferenceSession(model, options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors share no base class
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ReferenceError(f"the {what} is not a model that ONNX Runtime can run ({reason})") from error
     if "CUDAExecutionProvider" in session.get_providers():
         return session, "cuda"
@@ -81,13 +81,9 @@ class OnnxEncoder:
 
     def __init__(self, model: bytes, device: Device = "auto") -> None:
         self._session, self.device = make_session(model, device, "image tower")
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape
-        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(shape) != 4 or len(outputs) != 1:
-            raise ReferenceError("the image tower does not take one uint8 NHWC input")
-        self._input = inputs[0].name
-        self.tile_px, self.channels = int(shape[1]), int(shape[3])
-        self.dim = int(outputs[0].shape[1])
+        (self.tile_px, width, self.channels), self.dim = _sizes(self._session, "uint8", 4, "image tower")
+        if width != self.tile_px:
+            raise ReferenceError(f"the image tower takes tiles of {width} × {self.tile_px} px, not squares")
         self._batch = BATCH[self.device]
 
     def embed(self, tiles: U8) -> F32:
@@ -99,7 +95,7 @@ class OnnxEncoder:
         out = np.empty((len(tiles), self.dim), np.float32)
         for start in range(0, len(tiles), self._batch):
             batch = np.ascontiguousarray(tiles[start : start + self._batch])
-            out[start : start + len(batch)] = self._session.run(None, {self._input: batch})[0]
+            out[start : start + len(batch)] = _run(self._session, batch, "image tower")
         return out
 
 
@@ -108,18 +104,45 @@ class OnnxExpressionEncoder:
 
     def __init__(self, model: bytes) -> None:
         self._session, _ = make_session(model, "cpu", "expression tower")
-        self._input = self._session.get_inputs()[0].name
-        self.panel_size = int(self._session.get_inputs()[0].shape[1])
+        (self.panel_size,), self.dim = _sizes(self._session, "float", 2, "expression tower")
 
     def embed(self, expression: F32, batch: int = 1024) -> F32:
         """Embeds any number of spots."""
         if expression.shape[1] != self.panel_size:
             raise ReferenceError(f"{expression.shape[1]} genes for a tower of {self.panel_size}")
-        parts = [
-            self._session.run(None, {self._input: np.ascontiguousarray(expression[i : i + batch], np.float32)})[0]
-            for i in range(0, len(expression), batch)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        out = np.empty((len(expression), self.dim), np.float32)
+        for start in range(0, len(expression), batch):
+            rows = np.ascontiguousarray(expression[start : start + batch], np.float32)
+            out[start : start + len(rows)] = _run(self._session, rows, "expression tower")
+        return out
+
+
+def _sizes(session: Any, dtype: str, rank: int, what: str) -> tuple[list[int], int]:
+    """The sizes after the batch of a tower's one input, and the length of its one output's vectors.
+
+    Raises ``ReferenceError`` for a model with other inputs or outputs, or that leaves a size open.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != f"tensor({dtype})" or len(inputs[0].shape) != rank:
+        raise ReferenceError(f"the {what} does not take one {dtype} input of {rank} axes")
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        raise ReferenceError(f"the {what} does not give one vector per row")
+    batch, *sizes = inputs[0].shape
+    dim = outputs[0].shape[1]
+    if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, dim)):
+        raise ReferenceError(f"the {what} must leave the batch open and nothing else; it takes {inputs[0].shape}")
+    return sizes, dim
+
+
+def _run(session: Any, rows: Any, what: str) -> Any:
+    """The one output for one batch."""
+    try:
+        return session.run(None, {session.get_inputs()[0].name: rows})[0]
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "CUDAExecutionProvider" in session.get_providers():
+            raise DeviceError(f"the {what} failed on the GPU ({reason}); use --device cpu") from error
+        raise ReferenceError(f"the {what} cannot be run ({reason})") from error
 
 
 def views_of(tiles: NDArray[np.uint8], views: int) -> Iterator[U8]:

@@ -58,8 +58,6 @@ def read_positions(path: Path) -> Positions:
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
         raise UsageError(f"{path.name}: cannot be read as a table of positions ({error})") from error
     positions = _recognise(table, path.name)
-    if not np.isfinite(positions.xy_l0).all():
-        raise UsageError(f"{path.name}: some coordinates are no numbers")
     if len(np.unique(positions.barcode)) != len(positions.barcode):
         raise UsageError(f"{path.name}: some spot ids occur twice")
     return positions
@@ -74,8 +72,8 @@ def _table(path: Path) -> pd.DataFrame:
     head = pd.read_csv(path, sep=separator, nrows=1, header=None, dtype=str)
     first = head.iloc[0, 1:] if len(head) else head
     if len(head) and head.shape[1] == len(SPACERANGER) and first.str.fullmatch(r"-?[\d.eE+-]+").all():
-        return pd.read_csv(path, sep=separator, header=None, names=list(SPACERANGER))
-    return pd.read_csv(path, sep=separator)
+        return pd.read_csv(path, sep=separator, header=None, names=list(SPACERANGER), dtype={"barcode": str})
+    return pd.read_csv(path, sep=separator, dtype=dict.fromkeys(ID_COLUMNS, str))  # 007 is not 7
 
 
 def _recognise(table: pd.DataFrame, name: str) -> Positions:
@@ -84,8 +82,7 @@ def _recognise(table: pd.DataFrame, name: str) -> Positions:
         return Positions(
             table["barcode"].to_numpy(dtype=str),
             _floats(table, "pxl_col_in_fullres", "pxl_row_in_fullres", name=name),
-            table["array_row"].to_numpy(np.int64),
-            table["array_col"].to_numpy(np.int64),
+            *_floats(table, "array_row", "array_col", name=name).astype(np.int64).T,
             table["in_tissue"].to_numpy() == 1,
         )
     if {"x", "y", "pixel_x", "pixel_y"} <= columns:
@@ -100,9 +97,10 @@ def _recognise(table: pd.DataFrame, name: str) -> Positions:
         )
     id_column = next((column for column in ID_COLUMNS if column in columns), None)
     if {"x", "y"} <= columns and id_column:
-        count = np.arange(len(table), dtype=np.int64)
-        row = table["array_row"].to_numpy(np.int64) if "array_row" in columns else count
-        col = table["array_col"].to_numpy(np.int64) if "array_col" in columns else np.zeros_like(count)
+        row = np.arange(len(table), dtype=np.int64)
+        col = np.zeros_like(row)
+        if {"array_row", "array_col"} <= columns:
+            row, col = _floats(table, "array_row", "array_col", name=name).astype(np.int64).T
         xy_l0 = _floats(table, "x", "y", name=name)
         return Positions(table[id_column].to_numpy(dtype=str), xy_l0, row, col, np.ones(len(table), bool))
     raise UsageError(
@@ -113,6 +111,9 @@ def _recognise(table: pd.DataFrame, name: str) -> Positions:
 
 def _floats(table: pd.DataFrame, x: str, y: str, *, name: str) -> F64:
     try:
-        return np.asarray(table[[x, y]].to_numpy(np.float64))
-    except ValueError as error:
+        values = np.asarray(table[[x, y]].to_numpy(np.float64))
+    except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: columns {x} and {y} must be numbers ({error})") from error
+    if not np.isfinite(values).all():
+        raise UsageError(f"{name}: columns {x} and {y} must be numbers; some are missing or infinite")
+    return values

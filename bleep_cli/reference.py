@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bleep_cli.impute import DENSE_BYTES
 from bleep_cli.search import build_hnsw, hnsw_available
 from bleep_cli.slide import open_slide
 from bleep_cli.tiles import stream_tiles
-from bleep_cli.types import F32, Progress, Section, Str, TileGrid, TileSpec, no_progress
+from bleep_cli.types import F32, Progress, Section, Slide, Str, TileGrid, TileSpec, no_progress
 
 MIN_SPOTS = 3
 MIN_SPOT_FRACTION = 0.005
@@ -67,13 +67,21 @@ def load_encoders(folder: Path) -> Encoders:
             tile=TileSpec(int(manifest["tile"]["px"]), tuple(float(um) for um in manifest["tile"]["um"])),
             panel=tuple(map(str, manifest["panel"])),
             target_sum=float(manifest["target_sum"]),
-            info=dict(manifest.get("info", {})),
+            info=_known(dict(manifest.get("info", {}))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReferenceError(
             f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed "
             f"({type(error).__name__}: {error}); bleep-train export makes them"
         ) from error
+
+
+def _known(info: dict[str, Any]) -> dict[str, Any]:
+    own = {"tile", "sections", "target_sum", "tower_input", "parent_sha256"}
+    unknown = set(info) - ({entry.name for entry in fields(BundleInfo)} - own)
+    if unknown:
+        raise ValueError(f"info holds {', '.join(sorted(unknown))}")
+    return info
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def build_reference(
     ``tower_input`` f32[n, p] replaces log1p expression at the expression tower's input (batch-corrected
     training data). Raises ``ReferenceError`` when panel genes are not measured in every section.
     """
+    _refuse_twice({}, sections)
     table = join_genes(sections)
     normalised = [log1p_normalise(s.counts, encoders.target_sum)[:, table.columns[s.id]] for s in sections]
     panel_keys = _as_keys(encoders.panel, table.keys, table.symbols)
@@ -151,10 +160,7 @@ def grow_reference(
             f"--base {base.name}: its expression tower saw batch-corrected expression, so spots cannot be added; "
             "train without harmony, or build from all sections"
         )
-    known = {record.sha256: record.id for record in base.info.sections}
-    for section in sections:
-        if section.sha256 in known:
-            raise ReferenceError(f"section {section.id} is already in {base.name} (as {known[section.sha256]})")
+    _refuse_twice({record.sha256: f"{base.name} (as {record.id})" for record in base.info.sections}, sections)
     names = {record.id for record in base.info.sections} & {s.id for s in sections}
     if names:
         raise ReferenceError(
@@ -196,6 +202,15 @@ def grow_reference(
     return Built(info, with_index(info, arrays), tuple(notes))
 
 
+def _refuse_twice(known: Mapping[str, str], sections: Sequence[Section]) -> None:
+    """Raises ``ReferenceError`` for a section whose data is among ``known`` (hash → where) or given twice."""
+    seen = dict(known)
+    for section in sections:
+        if section.sha256 in seen:
+            raise ReferenceError(f"section {section.id} is already in {seen[section.sha256]}")
+        seen[section.sha256] = f"the cohort (as {section.id})"
+
+
 def embed_sections(
     sections: Sequence[Section],
     encoder: OnnxEncoder,
@@ -203,11 +218,15 @@ def embed_sections(
     views: int,
     progress: Progress = no_progress,
 ) -> F32:
-    """Unit vectors f32[n, d] of the tiles around all spots, in order, averaged over ``views``."""
+    """Unit vectors f32[n, d] of the tiles around all spots, in order, averaged over ``views``.
+
+    Raises ``ReferenceError`` for a section most of whose spots lie outside its image.
+    """
     total, parts, done = sum(len(s.barcodes) for s in sections), [], 0
     for section in sections:
         slide = open_slide(section.image, section.mpp)
         try:
+            _check_inside(section, slide)
             for _, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
                 progress("spots", done, total)
                 parts.append(embed_views(encoder, tiles, views))
@@ -216,6 +235,16 @@ def embed_sections(
             slide.close()
     progress("spots", total, total)
     return np.concatenate(parts)
+
+
+def _check_inside(section: Section, slide: Slide) -> None:
+    outside = ((section.xy_l0 < 0) | (section.xy_l0 > slide.size_l0)).any(axis=1)
+    if outside.mean() > 0.5:
+        width, height = slide.size_l0
+        raise ReferenceError(
+            f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots lie outside {slide.name} "
+            f"({width} × {height} px); its positions belong to another image, or to another size of it"
+        )
 
 
 def section_grid(section: Section, mpp: float, spec: TileSpec) -> TileGrid:

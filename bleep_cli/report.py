@@ -7,7 +7,6 @@ Planes: ``hires`` is pixels of ``Prediction.hires``, origin top left, **(x, y)**
 from __future__ import annotations
 
 import difflib
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,6 @@ class Window:
     top: float
     width: float
     height: float
-
-
-def gene_png_path(folder: Path, slide_id: str, gene: str) -> Path:
-    """``folder/<slide_id>.<gene>.png``, with ``_`` for what is not safe in a file name."""
-    return folder / f"{slide_id}.{re.sub(r'[^A-Za-z0-9._-]', '_', gene)}.png"
 
 
 def default_gene(prediction: Prediction) -> str:

@@ -76,7 +76,7 @@ def cohort_entries(path: Path) -> list[dict[str, Any]]:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("section", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReferenceError(f"{path.name}: not valid TOML ({error})") from error
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ReferenceError(f"{path.name}: no [[section]] in it")
     for number, entry in enumerate(entries, 1):
         _check_entry(entry, f"{path.name}, section {entry.get('id', number)}")
@@ -118,7 +118,7 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
         raw = reader(entry, base)
     except UsageError as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error}") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReferenceError(f"{where}: cannot be read ({_reason(error)})") from error
     image = base / entry["image"]
     if not image.is_file():
@@ -143,6 +143,8 @@ def _finish(raw: _Raw, entry: dict[str, Any], image: str, where: str) -> Section
         raise ReferenceError(
             f'{where}: these are no raw counts (negative or fractional); name the raw layer with layer = "counts"'
         )
+    if raw.xy_l0.shape[1] != 2 or not np.isfinite(raw.xy_l0).all():
+        raise ReferenceError(f"{where}: spot coordinates must be two numbers, x and y")
     bare = np.array([strip_version(g) for g in raw.gene_ids], dtype=str)
     counts, gene_ids, first, merged = sum_duplicates(counts, bare)
     if merged:
@@ -191,6 +193,7 @@ def _digest(counts: Any, genes: Str, barcodes: Str, xy_l0: F64) -> str:
 def _join(counts: Any, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> _Raw:
     """Inner join of count rows and in-tissue positions by barcode, in the order of the positions."""
     inside = positions.subset(positions.in_tissue)
+    _check_unique(names)
     row = {str(name): i for i, name in enumerate(names)}
     found = np.array([b in row for b in inside.barcode], dtype=bool)
     notes = []
@@ -204,12 +207,23 @@ def _join(counts: Any, names: Str, positions: Positions, gene_ids: Str, symbols:
     return _Raw(counts[rows], gene_ids, symbols, kept.barcode, kept.xy_l0, notes)
 
 
+def _check_unique(barcodes: Str) -> None:
+    names, times = np.unique(barcodes, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(f"spot {names[times > 1][0]} occurs {times.max()} times in the counts")
+
+
 def _read_st(entry: dict[str, Any], base: Path) -> _Raw:
     import pandas as pd
     from scipy import sparse
 
-    table = pd.read_csv(base / entry["counts"], sep="\t", index_col=0)
-    genes = np.array([str(column) for column in table.columns], dtype=str)
+    path = base / entry["counts"]  # the header apart: pandas would rename a gene that occurs twice
+    head = pd.read_csv(path, sep="\t", header=None, nrows=1, dtype=str, keep_default_na=False)
+    table = pd.read_csv(path, sep="\t", header=None, skiprows=1, index_col=0)
+    genes = head.iloc[0].to_numpy(dtype=str)
+    genes = genes[1:] if len(genes) == table.shape[1] + 1 else genes  # R leaves the corner out
+    if len(genes) != table.shape[1]:
+        raise ValueError(f"{path.name}: {len(genes)} names for {table.shape[1]} columns of counts")
     counts = sparse.csr_matrix(table.to_numpy(np.float32))
     names = np.array([str(name) for name in table.index], dtype=str)
     return _join(counts, names, read_positions(base / entry["positions"]), genes, genes)
@@ -241,14 +255,20 @@ def _tenx_mtx(folder: Path) -> tuple[Any, Str, Str, Str]:
     return counts[:, genes], ids[genes], symbols[genes], barcodes[0].to_numpy(dtype=str)
 
 
+def _existing(path: Path) -> Path:
+    """The path, if it is there; h5py's own error would tell the whole of it."""
+    path.stat()
+    return path
+
+
 def _tenx_h5(path: Path) -> tuple[Any, Str, Str, Str]:
     import h5py
     from scipy import sparse
 
-    with h5py.File(path) as file:
+    with h5py.File(_existing(path)) as file:
         matrix = file["matrix"]
-        columns = {key: matrix[f"features/{key}"][:].astype(str) for key in ("id", "name", "feature_type")}
-        barcodes = matrix["barcodes"][:].astype(str)
+        columns = {key: matrix[f"features/{key}"].asstr()[:].astype(str) for key in ("id", "name", "feature_type")}
+        barcodes = matrix["barcodes"].asstr()[:].astype(str)
         counts = sparse.csr_matrix(
             (matrix["data"][:], matrix["indices"][:], matrix["indptr"][:]),
             shape=(len(barcodes), len(columns["id"])),
@@ -261,7 +281,7 @@ def _read_h5ad(entry: dict[str, Any], base: Path) -> _Raw:
     import anndata
     from scipy import sparse
 
-    adata = anndata.read_h5ad(base / entry["h5ad"])
+    adata = anndata.read_h5ad(_existing(base / entry["h5ad"]))
     if "spatial" not in adata.obsm:
         raise ValueError('no obsm["spatial"] with (x, y) in level-0 px')
     layer = entry.get("layer") or ("counts" if "counts" in adata.layers else None)
@@ -270,6 +290,7 @@ def _read_h5ad(entry: dict[str, Any], base: Path) -> _Raw:
     column = next((c for c in ("gene_ids", "gene_id", "ensembl_id") if c in adata.var), None)
     ids = adata.var[column].to_numpy(dtype=str) if column else symbols
     xy_l0 = np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2]
+    _check_unique(adata.obs_names.to_numpy(dtype=str))
     raw = _Raw(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, [])
     if "in_tissue" not in adata.obs:
         return raw

@@ -18,6 +18,7 @@ MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten
 HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)
 SPECK_UM2 = 100.0**2  # pieces up to this area are dirt
 CHROMA_RANGE = (8.0, 40.0)  # Otsu's threshold is kept in here: outside it has split tissue, or noise
+ONE_KIND_CHROMA = 16.0  # between yellowed glass and faint eosin, for a picture of only one of them
 GLASS_LUMINANCE = 170.0
 BLACK = 25.0  # scanners and annotators paint missing regions black
 
@@ -38,10 +39,9 @@ def find_tissue(slide: Slide, mask_file: Path | None = None) -> Mask:
 
     Raises ``UsageError`` for a mask file that cannot be read, ``SlideError`` for a slide that cannot.
     """
-    overview, _ = read_overview(slide, MASK_MPP)
+    overview, um_per_px = read_overview(slide, MASK_MPP)
     height, width = overview.shape[:2]
-    scale = (width / slide.size_l0[0], height / slide.size_l0[1])
-    um_per_px = slide.mpp / scale[0]
+    scale = (slide.mpp / um_per_px, slide.mpp / um_per_px)
     if mask_file is None:
         tissue = clean(tissue_by_colour(overview, um_per_px), um_per_px)
     else:
@@ -62,7 +62,7 @@ def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
     seen = high > BLACK
     if not seen.any():
         return np.asarray(seen, bool)
-    threshold = float(np.clip(otsu(chroma[seen]), *CHROMA_RANGE))
+    threshold = _chroma_threshold(chroma[seen])
     glass = seen & (chroma < threshold) & (luminance > GLASS_LUMINANCE)
     if float(np.percentile(chroma[seen], 99)) < CHROMA_RANGE[0]:  # a grey image
         dark = float(min(otsu(luminance[seen]), 220.0))
@@ -70,6 +70,15 @@ def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
     coloured = seen & ~glass
     # Glass with a tint of its own is as bright as glass and as colourless as its border.
     return np.asarray(coloured & ((chroma >= threshold) | (luminance <= GLASS_LUMINANCE)), bool)
+
+
+def _chroma_threshold(chroma: NDArray[Any]) -> float:
+    """Otsu's threshold where there are two kinds of pixels; it would split glass, or tissue, where there is one."""
+    threshold = otsu(chroma)
+    high = chroma >= threshold
+    if high.all() or not high.any() or chroma[high].mean() - chroma[~high].mean() < CHROMA_RANGE[0]:
+        return ONE_KIND_CHROMA
+    return float(np.clip(threshold, *CHROMA_RANGE))
 
 
 def otsu(values: NDArray[Any]) -> float:
@@ -119,28 +128,33 @@ def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> 
 
     try:
         with Image.open(path) as image:
-            resized = image.convert("L").resize(size, Image.Resampling.BOX)
+            grey = image.convert("L")
+            brightest = grey.getextrema()[1]  # masks of 0 and 1 are as common as of 0 and 255
+            resized = grey.resize(size, Image.Resampling.BOX)
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(f"--mask: {path.name} is neither GeoJSON nor a picture ({error})") from error
-    return np.asarray(resized) > 127
+        reason = type(error).__name__  # Pillow's own text tells the whole path
+        raise UsageError(f"--mask: {path.name} is neither GeoJSON nor a picture ({reason})") from error
+    return np.asarray(resized) > brightest / 2
 
 
 def _geojson_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:
     from PIL import Image, ImageDraw
 
-    image = Image.new("1", size, 0)
-    draw = ImageDraw.Draw(image)
+    tissue = np.zeros(size[::-1], bool)
     try:
         polygons = list(_polygons(json.loads(path.read_text(encoding="utf-8"))))
-        for rings in polygons:
+        for rings in polygons:  # each on its own: a polygon may lie in the hole of another
+            image = Image.new("1", size, 0)
+            draw = ImageDraw.Draw(image)
             for i, ring in enumerate(rings):  # the first ring is the outline, the others are holes
                 points: F64 = np.asarray(ring, np.float64)[:, :2] * scale
                 draw.polygon([(float(x), float(y)) for x, y in points], fill=int(i == 0))
+            tissue |= np.asarray(image, bool)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UsageError(f"--mask: {path.name} is not valid GeoJSON ({type(error).__name__}: {error})") from error
     if not polygons:
         raise UsageError(f"--mask: {path.name} holds no polygon")
-    return np.asarray(image, bool)
+    return tissue
 
 
 def _polygons(node: Any) -> Any:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bleep_cli import report
 from bleep_cli.errors import OutputError, UsageError
-from bleep_cli.report import default_gene, gene_png_path, gene_values, write_gene_png
+from bleep_cli.report import default_gene, gene_values, write_gene_png
 from bleep_cli.types import F32, Neighbours, Prediction, TileGrid, TileSpec
 
 PITCH_L0 = 200.0
@@ -243,10 +243,6 @@ def test_needs_force_to_replace(tmp_path: Path) -> None:
     write_gene_png(prediction, "ERBB2", path, force=True)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_png_path_is_safe(tmp_path: Path) -> None:
-    assert gene_png_path(tmp_path, "s.1", "HLA-A/../B 1") == tmp_path / "s.1.HLA-A_.._B_1.png"
 
 
 def test_pyplot_is_never_loaded(tmp_path: Path) -> None:

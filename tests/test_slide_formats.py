@@ -135,3 +135,26 @@ def test_mpp_option(tmp_path: Path) -> None:
     for wrong in (0, -1, 30, float("nan")):
         with pytest.raises(UsageError, match="--mpp"):
             open_slide(path, mpp=wrong)
+
+
+def test_pixel_size_of_flat_pictures(tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(40, 30))
+    picture.save(tmp_path / "a.png", dpi=(50800, 50800))
+    picture.save(tmp_path / "a.jpg", dpi=(50800, 50800))
+    for name in ("a.png", "a.jpg"):
+        with closing(open_slide(tmp_path / name)) as slide:
+            assert slide.mpp == pytest.approx(0.5, rel=1e-3)
+    picture.save(tmp_path / "a.png", dpi=(96, 96))
+    picture.save(tmp_path / "a.jpg", dpi=(300, 300))
+    for name in ("a.png", "a.jpg"):
+        with pytest.raises(SlideError, match=rf"{name}: .*states no.*--mpp"):
+            open_slide(tmp_path / name)
+
+
+def test_refuses_pictures_that_ask_to_be_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    for name in ("a.jpg", "a.webp"):
+        Image.fromarray(noise(40, 30)).save(tmp_path / name, exif=exif)
+        with pytest.raises(SlideError, match=rf"{name}: .*EXIF orientation"):
+            open_slide(tmp_path / name, mpp=0.5)

@@ -100,6 +100,23 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
     assert 20 < answers.count("ok") < 380
 
 
+def test_damaged_lzw(tmp_path: Path) -> None:
+    """Codes beyond the table: imagecodecs' LZW decoder dies of these bytes, and the process with it."""
+    stream = bytes.fromhex(
+        "80415591796f4693fcf29d0313fc5d7f5ec0841be06d6dd055cc12cb25448a4e46d1c3cd7207f2948da0f262806c8c27"
+        "248274f662a2d54090a081337baeaf1360d9b63328"
+    )
+    path = write_tiff(tmp_path / "a.tif", noise(64, 64), compression="lzw")
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages[0].dataoffsets[0]
+    raw = bytearray(path.read_bytes())
+    raw[at : at + len(stream)] = stream
+    path.write_bytes(raw)
+    assert [said.split(":")[:2] for _, said in sweep([path])] == [
+        ["SlideError a.tif", " strip 0 of level 0 cannot be decoded"]
+    ]
+
+
 def test_not_a_slide(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.svs: no such file"):
         open_slide(tmp_path / "gone.svs")

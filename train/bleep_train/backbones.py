@@ -69,7 +69,7 @@ class MBConvLite(nn.Module):
         self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
+        y: Tensor = x
         if self._expand_conv is not None and self._bn0 is not None:
             y = F.relu6(self._bn0(self._expand_conv(y)))
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
@@ -203,11 +203,14 @@ def _imagenet_state(name: str) -> dict[str, Tensor]:
 def _file_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f'weights = "{path.name}" is neither "imagenet", "random" nor a file')
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except Exception as error:  # those of pickle, zip and safetensors share no base class
+        raise ValueError(f'weights = "{path.name}" is no state dict ({type(error).__name__})') from error
 
 
 def _load(net: nn.Module, state: dict[str, Tensor]) -> None:
@@ -217,6 +220,10 @@ def _load(net: nn.Module, state: dict[str, Tensor]) -> None:
     state = {prefix + key: value for key, value in state.items()}
     left = [key for key in state if key not in own and not key.startswith((prefix + "fc.", prefix + "_fc."))]
     missing = [key for key in own if key not in state]
-    if left or missing:
-        raise ValueError(f"the weights do not fit this backbone: missing {missing[:3]}, unknown {left[:3]}")
+    shapes = [key for key in own if key in state and state[key].shape != own[key].shape]
+    if left or missing or shapes:
+        raise ValueError(
+            f"the weights do not fit this backbone: missing {missing[:3]}, unknown {left[:3]}, "
+            f"of another shape {shapes[:3]}"
+        )
     net.load_state_dict({key: state[key] for key in own})

@@ -49,7 +49,7 @@ class ModelConfig:
     trainable: Literal["frozen", "last", "all"] = "frozen"
     dim: int = 256
     dropout: float = 0.1
-    standardise: bool = True
+    standardise: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class OptimConfig:
     """AdamW; ``schedule`` "one-cycle" warms up over ``warmup`` of the steps and anneals, "constant" does not.
     ``clip_norm`` 0 = no clipping."""
 
-    epochs: int = 100
+    epochs: int = 60
     batch_size: int = 512
-    lr: float = 1e-3
+    lr: float = 5e-4
     weight_decay: float = 1e-3
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warmup: float = 0.1
@@ -183,12 +183,12 @@ def _fill(default: Any, table: Mapping[str, Any], where: str) -> Any:
 def _checked(value: Any, old: Any, hint: Any, spot: str) -> Any:
     choices = get_args(hint) if getattr(hint, "__origin__", None) is Literal else ()
     if choices:
-        if value not in choices:
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # true is not 1
             raise UsageError(f"{spot} = {value!r}; choose one of {', '.join(map(str, choices))}")
         return value
     if isinstance(old, tuple):
         value = value if isinstance(value, list) else [value]
-        if not value or not all(isinstance(v, int | float) and v > 0 for v in value):
+        if not value or not all(type(v) in (int, float) and v > 0 for v in value):
             raise UsageError(f"{spot} = {value!r}; give positive numbers")
         return tuple(sorted(float(v) for v in value))
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -203,6 +203,6 @@ def dump_toml(config: Config) -> str:
     lines = []
     for section, values in config.as_dict().items():
         lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
         lines.append("")
     return "\n".join(lines)

@@ -24,7 +24,7 @@ from bleep_train.run import export_run, open_run, train_run
 SEED = 7
 TRAINING_DONORS = ("P1", "P2")
 QUERY_DONOR = "P3"
-TRAINING_SIZE_UM = (4000.0, 3000.0)
+TRAINING_SIZE_UM = (3200.0, 2400.0)
 QUERY_SIZE_UM = (2400.0, 1800.0)
 LICENCE = "Apache-2.0"
 INTENDED_USE = "SYNTHETIC: a computed liver phantom, for demonstration and tests. Not for any other use."
@@ -61,7 +61,8 @@ def make_demo_artifacts(out: Path, *, progress: Progress = no_progress) -> dict[
         )
     card = {"seed": SEED, "spots": built.arrays.expression.shape[0], **score_demo(out)}
     card["sha256"] = {
-        name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in (DEMO_SLIDE, DEMO_TRUTH, DEMO_BUNDLE)
+        name: hashlib.sha256((out / name).read_bytes()).hexdigest()
+        for name in (DEMO_SLIDE, DEMO_TRUTH, DEMO_BUNDLE)
     }
     card["content_sha256"] = open_bundle(bundle).content_sha256
     (out / DEMO_CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -109,7 +110,8 @@ demo (`bleep demo`) and a ground truth for tests. Made by `make artifacts` (`ble
 - `{DEMO_BUNDLE}`: reference of {card["spots"]} spots from donors {" and ".join(TRAINING_DONORS)} with both towers
   (EfficientNet-Lite0 features, preset `tiny`, weights stored as float16). Content hash
   `{card["content_sha256"]}`.
-- `{DEMO_SLIDE}`: the query, donor {QUERY_DONOR}, whom the reference has not seen; `{DEMO_TRUTH}`: its true expression.
+- `{DEMO_SLIDE}`: the query, donor {QUERY_DONOR}, whom the reference has not seen;
+  `{DEMO_TRUTH}`: its true expression.
 - `{DEMO_CARD}`: these numbers and r per gene.
 
 Measured through the runtime on the CPU: r between predicted and true expression over {card["tiles"]} tiles, median

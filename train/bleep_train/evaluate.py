@@ -168,8 +168,8 @@ class _Features:
 
     def _mean(self, sections: Sequence[Section]) -> list[F32]:
         device = pick_device()
-        spec, name = self._config.data.tile, self._config.model.backbone
-        views = cached_features(sections, self._backbone, name, spec, self._cache, device, self._progress)
+        spec = self._config.data.tile
+        views = cached_features(sections, self._backbone, spec, self._cache, device, self._progress)
         return [np.asarray(v).mean(axis=1) for v in views]
 
     def training(self) -> tuple[F32, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,10 +18,9 @@ from bleep_cli.search import ExactIndex
 from bleep_cli.types import F32, U8, Section, Str
 from bleep_train.config import Config
 from bleep_train.model import ExpressionTower, ImageTower, Towers
+from bleep_train.onnx_export import to_onnx
 
-OPSET = 20
 MAX_DELTA = 1e-3  # between torch and ONNX Runtime, on unit vectors
-HALF_MIN_SIZE = 1024  # smaller weights are not worth halving
 
 
 class ExportError(BleepError):
@@ -58,46 +56,6 @@ class Parity:
     image_delta: float
     expression_delta: float
     neighbours: float
-
-
-def to_onnx(graph: nn.Module, example: Tensor, input_name: str, *, half_weights: bool = False) -> bytes:
-    """The graph as one ONNX model with a free batch size; ``half_weights`` stores large weights as float16."""
-    program = torch.onnx.export(
-        copy.deepcopy(graph).cpu().eval(),
-        (example.cpu(),),
-        dynamo=True,
-        external_data=False,
-        opset_version=OPSET,
-        input_names=[input_name],
-        output_names=["embedding"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
-    assert program is not None
-    data = bytes(program.model_proto.SerializeToString())
-    return _halve(data) if half_weights else data
-
-
-def _halve(data: bytes) -> bytes:
-    """Float32 weights stored as float16 behind a Cast; ONNX Runtime folds it away when it loads the model."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    model = onnx.load_from_string(data)
-    casts, kept = [], []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < HALF_MIN_SIZE:
-            kept.append(tensor)
-            continue
-        kept.append(numpy_helper.from_array(values.astype(np.float16), tensor.name + "_f16"))
-        casts.append(helper.make_node("Cast", [tensor.name + "_f16"], [tensor.name], to=TensorProto.FLOAT))
-    nodes = list(model.graph.node)
-    del model.graph.initializer[:], model.graph.node[:], model.graph.value_info[:]
-    model.graph.initializer.extend(kept)
-    model.graph.node.extend([*casts, *nodes])
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
 
 
 def export_towers(towers: Towers, config: Config, panel_keys: Str, *, half_weights: bool = False) -> Encoders:

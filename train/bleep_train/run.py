@@ -141,9 +141,7 @@ def image_source(
     if config.model.trainable != "frozen":
         towers.image.to(device)
         return TileSource(cached_tiles(sections, config.data.tile, cache, progress), device)
-    features = cached_features(
-        sections, towers.image.backbone, config.model.backbone, config.data.tile, cache, device, progress
-    )
+    features = cached_features(sections, towers.image.backbone, config.data.tile, cache, device, progress)
     return FeatureSource(features, device)
 
 

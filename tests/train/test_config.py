@@ -1,0 +1,134 @@
+"""Configurations: what the presets say, what is refused by name, and that a run's config.toml reads back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bleep_cli.errors import UsageError
+from bleep_cli.types import TileSpec
+from bleep_train.config import Config, config_from, dump_toml, load_config, presets
+
+
+def test_presets_are_the_shipped_files() -> None:
+    assert presets() == ["default", "paper", "tiny"]
+
+
+@pytest.mark.parametrize("name", ["default", "paper", "tiny"])
+def test_preset_survives_dumping(tmp_path: Path, name: str) -> None:
+    config = load_config(name)
+    (tmp_path / "config.toml").write_text(dump_toml(config), encoding="utf-8")
+    assert load_config(str(tmp_path / "config.toml")) == config
+
+
+def test_every_value_survives_dumping(tmp_path: Path) -> None:
+    config = load_config(
+        "default",
+        [
+            "data.target_sum=1e6",
+            "data.harmony=true",
+            "data.tile_um=[68, 0.1, 1e3]",
+            'model.weights="C:\\\\weights\\\\net.pth"',
+            "optim.lr=1e-7",
+            "optim.clip_norm=1",
+            'reference.citation="Müller \\"et al.\\" 2024, τ = 𝟎.𝟏\\nsecond line"',
+            "reference.views=1",
+        ],
+    )
+    assert config.data.tile_um == (0.1, 68.0, 1000.0)
+    assert config.model.weights == "C:\\weights\\net.pth"
+    path = tmp_path / "config.toml"
+    path.write_text(dump_toml(config), encoding="utf-8")
+    assert load_config(str(path)) == config
+
+
+def test_paper_preset_is_the_papers() -> None:
+    config = load_config("paper")
+    data, model, optim = config.data, config.model, config.optim
+    assert (data.panel, data.panel_genes, data.min_spots, data.harmony) == ("hvg", 1000, 0.0, True)
+    assert data.tile == TileSpec(224, (68.0,))
+    assert (model.backbone, model.weights, model.trainable) == ("resnet50", "imagenet", "all")
+    assert (model.dim, model.dropout, model.standardise) == (256, 0.1, False)
+    assert (config.loss.name, config.loss.temperature) == ("paper", 1.0)
+    assert (optim.lr, optim.weight_decay, optim.batch_size, optim.epochs) == (1e-3, 1e-3, 512, 150)
+    assert (optim.schedule, optim.clip_norm) == ("constant", 0.0)
+    assert (config.reference.k, config.reference.key) == (50, "expression")
+    assert (config.reference.views, config.reference.recommended_views) == (1, 1)
+
+
+def test_default_preset_adds_fields_of_view_to_the_dataclass_defaults() -> None:
+    config = load_config("default")
+    assert config.data.tile_um == (155.0, 310.0, 620.0)
+    assert replace(config, data=replace(config.data, tile_um=Config().data.tile_um)) == Config()
+
+
+def test_overrides_win_over_the_file() -> None:
+    config = load_config(
+        "tiny", ["optim.seed=7", "loss.name=clip", "data.tile_um=267", "optim.lr=1", "optim.seed=8"]
+    )
+    assert (config.optim.seed, config.loss.name, config.optim.lr) == (8, "clip", 1.0)
+    assert config.data.tile_um == (267.0,)
+    assert config.data.panel_genes == load_config("tiny").data.panel_genes
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.panle=hvg", r"tiny: data: unknown key panle; known are .*panel"),
+        ("date.panel=hvg", r"tiny: unknown key date; known are data, loss, model, optim, reference"),
+        ("panel=hvg", r"--set panel=hvg: write section\.key=value"),
+        ("data.panel", r"--set data\.panel: write section\.key=value"),
+        ("data.panel=best", r"data: panel = 'best'; choose one of hvg, variance"),
+        ("reference.views=4", r"views = 4; choose one of 1, 8"),
+        ("reference.views=true", r"views = True; choose one of 1, 8"),
+        ("reference.views=[8]", r"views = \[8\]; choose one of 1, 8"),
+        ("optim.epochs=2.5", r"epochs = 2\.5; .*int is needed"),
+        ("optim.epochs=many", r"epochs = 'many'; .*int is needed"),
+        ("optim.epochs=true", r"epochs = True; .*int is needed"),
+        ("optim.lr=fast", r"lr = 'fast'; .*float is needed"),
+        ("optim.lr=true", r"lr = True; .*float is needed"),
+        ("data.harmony=1", r"harmony = 1; .*bool is needed"),
+        ("model.backbone=3", r"backbone = 3; .*str is needed"),
+        ("data.tile_um=[]", r"tile_um = \[\]; give positive numbers"),
+        ("data.tile_um=[155, 0]", r"tile_um = \[155, 0\]; give positive numbers"),
+        ("data.tile_um=[true]", r"tile_um = \[True\]; give positive numbers"),
+        ("data.tile_um=wide", r"tile_um = \['wide'\]; give positive numbers"),
+    ],
+)
+def test_wrong_overrides_are_named(override: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        load_config("tiny", [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[train]\nepochs = 3\n", r"my\.toml: unknown key train"),
+        ("[optim]\nepoch = 3\n", r"optim: unknown key epoch; known are .*epochs"),
+        ("optim = 3\n", r"optim is a table"),
+        ("[optim\n", r"--config .*my\.toml"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=told):
+        load_config(str(path))
+
+
+def test_no_such_preset_lists_those_there_are() -> None:
+    with pytest.raises(
+        UsageError, match="--config papre: neither a preset nor a file; presets: default, paper, tiny"
+    ):
+        load_config("papre")
+
+
+def test_a_file_keeps_the_defaults_of_what_it_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text("[optim]\nlr = 1\n")
+    config = load_config(str(path))
+    assert config == replace(Config(), optim=replace(Config().optim, lr=1.0))
+    assert type(config.optim.lr) is float
+    assert config_from(config.as_dict(), "bundle") == config
