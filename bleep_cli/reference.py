@@ -70,9 +70,12 @@ def load_encoders(folder: Path) -> Encoders:
             info=_known(dict(manifest.get("info", {}))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.filename:  # without the folders above
+            reason = f"{Path(error.filename).name}: {error.strerror}"
         raise ReferenceError(
-            f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed "
-            f"({type(error).__name__}: {error}); bleep-train export makes them"
+            f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed ({reason}); "
+            "bleep-train export makes them"
         ) from error
 
 
@@ -238,7 +241,7 @@ def embed_sections(
 
 
 def _check_inside(section: Section, slide: Slide) -> None:
-    outside = ((section.xy_l0 < 0) | (section.xy_l0 > slide.size_l0)).any(axis=1)
+    outside = np.any((section.xy_l0 < 0) | (section.xy_l0 > np.array(slide.size_l0)), axis=1)
     if outside.mean() > 0.5:
         width, height = slide.size_l0
         raise ReferenceError(
@@ -255,7 +258,7 @@ def section_grid(section: Section, mpp: float, spec: TileSpec) -> TileGrid:
         array_row=np.arange(n, dtype=np.int64),
         array_col=np.zeros(n, np.int64),
         tile_id=section.barcodes,
-        region=np.full(n, section.id, dtype=str),
+        region=np.full(n, section.id),
         spec=spec,
         mpp=mpp,
         pitch_um=spec.um[0],
@@ -273,7 +276,7 @@ def align_genes(section: Section, base: Bundle) -> tuple[Any, str]:
     from scipy import sparse
 
     by_id = {strip_version(str(g)): i for i, g in enumerate(section.gene_ids)}
-    by_symbol = {str(s): i for i, s in enumerate(section.symbols)}
+    by_symbol = {str(s): i for i, s in reversed(list(enumerate(section.symbols)))}  # the first, as in join_genes
     found = [
         by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(base.gene_ids, base.symbols, strict=True)
     ]

@@ -45,7 +45,7 @@ def grid_at(slide: Slide, positions: Positions, spec: TileSpec, pitch_um: float)
             f"{slide.name}: {int(outside.sum())} of {len(xy)} positions lie outside its {width} × {height} px; "
             "--at takes level-0 pixels of this slide"
         )
-    region = np.full(len(xy), "at", dtype=str)
+    region = np.full(len(xy), "at")
     return TileGrid(
         xy, positions.array_row, positions.array_col, positions.barcode, region, spec, slide.mpp, pitch_um
     )
@@ -65,7 +65,7 @@ def _fractions(mask: Mask, centre: F64, edge_l0: float) -> F64:
 
 
 def _piece_of(mask: Mask, centre: F64) -> Str:
-    """The piece of tissue under each centre; a centre in a hole takes the largest piece's name "0"."""
+    """The piece of tissue under each centre; "0" where a centre lies in a hole or on glass."""
     height, width = mask.pieces.shape
     x, y = np.minimum((centre * mask.scale).astype(np.int64), (width - 1, height - 1)).T
     return np.asarray(mask.pieces[y, x].astype(str))

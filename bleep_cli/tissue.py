@@ -73,7 +73,7 @@ def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
 
 
 def _chroma_threshold(chroma: NDArray[Any]) -> float:
-    """Otsu's threshold where there are two kinds of pixels; it would split glass, or tissue, where there is one."""
+    """Otsu's threshold, which would split glass, or tissue, in a picture of only one of them."""
     threshold = otsu(chroma)
     high = chroma >= threshold
     if high.all() or not high.any() or chroma[high].mean() - chroma[~high].mean() < CHROMA_RANGE[0]:

@@ -249,6 +249,12 @@ def make_encoders() -> Callable[..., Encoders]:
     return encoders_for
 
 
+@pytest.fixture(scope="session")
+def write_cohort() -> Callable[..., Path]:
+    """``write_cohort(folder, forms, first_seed=0, n_genes=12)`` → the path of its ``cohort.toml``."""
+    return cohort
+
+
 @pytest.fixture
 def make_sections(tmp_path: Path) -> Callable[..., Path]:
     """``make_sections(forms, first_seed=0, n_genes=12)`` → the path of a ``cohort.toml``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from scipy import sparse
 
 from bleep_cli import bundle_write
@@ -99,6 +102,24 @@ def test_zip_holds_every_name_once(small_built: Built, tmp_path: Path) -> None:
     write_bundle(tmp_path / "a.zarr.zip", small_built.info, small_built.arrays)
     names = zipfile.ZipFile(tmp_path / "a.zarr.zip").namelist()
     assert len(names) == len(set(names)) and "zarr.json" in names
+
+
+def test_hash_is_the_documented_one(small_bundle: Path) -> None:
+    """docs/bundle-format.md, "Content hash", written out again."""
+    digest, root = hashlib.sha256(), zarr.open_group(small_bundle, mode="r")
+    for file in sorted(small_bundle.glob("**/zarr.json"), key=lambda file: str(file.parent)):
+        meta = json.loads(file.read_text())
+        if meta["node_type"] == "array":
+            name = file.parent.relative_to(small_bundle).as_posix()
+            head = [name, meta["shape"], meta["attributes"]]
+            digest.update(json.dumps(head, sort_keys=True).encode())
+            values = root[name][...]
+            text = meta["data_type"] == "string"
+            digest.update("".join(f"{len(v)}:{v}" for v in values).encode() if text else values.tobytes())
+    attrs = root.attrs.asdict()
+    stated = attrs.pop("content_sha256")
+    digest.update(json.dumps(attrs, sort_keys=True).encode())
+    assert digest.hexdigest() == stated
 
 
 def changed(arrays: BundleArrays, name: str) -> BundleArrays:

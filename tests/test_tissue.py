@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bleep_cli.errors import SlideError, UsageError
+from bleep_cli.positions import read_positions
 from bleep_cli.slide import open_slide
 from bleep_cli.tissue import Mask, find_tissue, label_pieces, otsu, require_tissue
 from bleep_cli.types import U8
@@ -261,3 +262,22 @@ def test_real_picture_painted_black_has_no_tissue_in_the_black(data_dir: Path) -
     assert black.mean() > 0.2 and mask.tissue[black].mean() < 0.01
     stained = np.ptp(mask.overview.astype(int), axis=2) > 60
     assert mask.tissue[stained].mean() > 0.98
+
+
+def covered(image: Path, positions: Path, mpp: float) -> tuple[Bools, Bools]:
+    """Whether each spot's centre lies on found tissue, and whether people saw tissue there."""
+    slide, spots = open_slide(image, mpp), read_positions(positions)
+    try:
+        mask = find_tissue(slide)
+    finally:
+        slide.close()
+    x, y = (spots.xy_l0 * mask.scale).astype(int).T
+    return mask.tissue[y.clip(0, len(mask.tissue) - 1), x.clip(0, mask.tissue.shape[1] - 1)], spots.in_tissue
+
+
+def test_real_spots_under_tissue_lie_on_it(data_dir: Path) -> None:
+    base = data_dir / "her2st"
+    found, _ = covered(base / "images/C5.jpg", base / "spots/C5_selection.tsv", 0.69)
+    assert found.mean() > 0.95
+    found, seen = covered(data_dir / "mob-2k/MOB1.jpg", data_dir / "mob-2k/alignment_table_MOB1.tsv", 3.0)
+    assert found[seen].mean() > 0.85 and found[~seen].mean() < 0.05

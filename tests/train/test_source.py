@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from bleep_cli.encoder import views_of
-from bleep_cli.types import U8
+from bleep_cli.types import F32, U8
 from bleep_train.config import ModelConfig
-from bleep_train.data import VIEWS, features_of
+from bleep_train.data import VIEWS, FeatureExtractor
 from bleep_train.model import ImageTower, build_towers
 from bleep_train.source import FeatureSource, TileSource, turned
 
@@ -31,6 +33,12 @@ def tower() -> ImageTower:
     return build_towers(config, fields=2, panel=3).image.eval()
 
 
+@pytest.fixture(scope="module")
+def features(tiles: U8, tower: ImageTower) -> F32:
+    """f32[6, 8, 1024] as they are cached: through ONNX Runtime."""
+    return FeatureExtractor(tower.backbone, PX, CPU).views(tiles)
+
+
 def chw(tiles: U8) -> torch.Tensor:
     return torch.from_numpy(tiles.copy()).permute(0, 3, 1, 2).float() / 255
 
@@ -50,8 +58,7 @@ def test_turned_gives_each_tile_its_own_view(tiles: U8) -> None:
     torch.testing.assert_close(turned(chw(tiles), views), chw(expected), rtol=0, atol=0)
 
 
-def test_cached_features_equal_the_tower_on_turned_tiles(tiles: U8, tower: ImageTower) -> None:
-    features = features_of(tower.backbone, tiles, CPU)
+def test_cached_features_equal_the_tower_on_turned_tiles(tiles: U8, tower: ImageTower, features: F32) -> None:
     assert features.shape == (6, VIEWS, 2 * 512)
     cached = FeatureSource([features[:2], features[2:]], CPU)  # two sections
     whole = TileSource([tiles[:2], tiles[2:]], CPU)
@@ -67,8 +74,8 @@ def test_cached_features_equal_the_tower_on_turned_tiles(tiles: U8, tower: Image
         assert float((again - expected).abs().max()) > 1e-3  # and so do the views
 
 
-def test_fit_takes_the_statistics_of_what_is_embedded(tiles: U8, tower: ImageTower) -> None:
-    features = features_of(tower.backbone, tiles, CPU)
+def test_fit_takes_the_statistics_of_what_is_embedded(tiles: U8, tower: ImageTower, features: F32) -> None:
+    tower = copy.deepcopy(tower)
     flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
     FeatureSource([features], CPU).fit(tower)
     scale = tower.scale

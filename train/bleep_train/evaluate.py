@@ -31,7 +31,7 @@ from bleep_train.loop import pick_device
 from bleep_train.metrics import GeneSets, pearson, pick_gene_sets, score, variance_ratio
 
 METHODS = ("bleep", "ridge", "mean", "shuffled")
-SHUFFLE_SEED = 0
+SHUFFLES = 20
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def evaluate(
     for section in sections:
         measured = measured_log1p(section, bundle)
         predictions = _predict_all(section, predictor, features, genes, training, progress)
-        metrics["sections"][section.id] = {name: score(p, measured, genes.sets) for name, p in predictions.items()}
+        scores = {name: score(p, measured, genes.sets) for name, p in predictions.items()}
+        scores["shuffled"] = shuffled_score(predictions["bleep"], measured, genes)
+        metrics["sections"][section.id] = scores
         rows += _gene_rows(section, genes, predictions, measured)
     evaluation = Evaluation(metrics, table(metrics))
     _write(out, evaluation, genes, rows)
@@ -145,8 +147,14 @@ def _predict_all(
         x, groups = features.training()
         out["ridge"], _ = ridge(x, dense, features.of(section), groups, genes.sets["all"])
     out["mean"] = mean_predictor(dense, len(bleep))
-    out["shuffled"] = bleep[shuffled_rows(len(bleep), SHUFFLE_SEED)]
     return out
+
+
+def shuffled_score(bleep: F32, measured: F32, genes: GeneSets) -> dict[str, Any]:
+    """The score of predictions for other spots' images, averaged over ``SHUFFLES`` permutations: one alone can
+    be off zero by chance, since neighbouring spots resemble each other."""
+    rows = [score(bleep[shuffled_rows(len(bleep), seed)], measured, genes.sets) for seed in range(SHUFFLES)]
+    return {key: type(rows[0][key])(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
 class _Features:

@@ -22,7 +22,9 @@ def harmonise(log1p: F32, section_ids: Sequence[str], seed: int) -> F32:
     import pandas as pd
 
     meta = pd.DataFrame({"section": list(section_ids)})
-    result = np.asarray(harmonypy.run_harmony(log1p, meta, ["section"], random_state=seed, verbose=False).Z_corr)
+    # genes × spots: of a square table harmonypy takes the columns for the spots
+    fit = harmonypy.run_harmony(log1p.T, meta, ["section"], random_state=seed, verbose=False)
+    result = np.asarray(fit.Z_corr)
     if result.shape != log1p.shape:  # harmonypy up to 0.0.9 returned dims × cells
         raise RuntimeError(f"harmonypy returned {result.shape} for {log1p.shape}; version 2 or later is needed")
     return np.ascontiguousarray(result, np.float32)
