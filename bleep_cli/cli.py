@@ -202,16 +202,21 @@ def _targets(slides: list[Path], out: Path, formats: list[str], force: bool) -> 
     from bleep_cli.atomic import check_free
     from bleep_cli.output import FORMATS, output_path
     from bleep_cli.predict import slide_id
+    from bleep_cli.report import PICTURE_SUFFIX
 
     targets: dict[Path, dict[str, Path]] = {}
     taken: set[Path] = set()
     for slide in slides:
         name = slide_id(slide.name)
-        paths = {f: output_path(out, name, f) if f in FORMATS else out / f"{name}.png" for f in formats}
+        paths = {
+            f: output_path(out, name, f) if f in FORMATS else out / f"{name}{PICTURE_SUFFIX}" for f in formats
+        }
         if taken & set(paths.values()) or slide in targets:
             raise UsageError(f"two slides would both be written as {name}; predict them into different folders")
         taken |= set(paths.values())
         for path in paths.values():
+            if path.exists() and slide.exists() and path.samefile(slide):
+                raise UsageError(f"{path.name} would replace the slide itself; choose another folder with -o")
             check_free(path, force)
         targets[slide] = paths
     return targets

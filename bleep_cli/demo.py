@@ -12,24 +12,19 @@ from bleep_cli.bundle import open_bundle
 from bleep_cli.encoder import Device
 from bleep_cli.output import FORMATS, output_path
 from bleep_cli.predict import PredictOptions, Predictor, plan
-from bleep_cli.report import write_gene_png
+from bleep_cli.report import PICTURE_SUFFIX, write_gene_png
 from bleep_cli.types import F64, Prediction, Progress, Str, no_progress
 
 SHOWN_GENE = "CYP3A4"  # pericentral: its picture shows every central vein
+STRIDE_UM = 56.0  # half a tile
 MIN_TRUTH_POINTS = 2  # a tile with fewer lies at the very rim
 
 
 def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tuple[dict[str, Any], list[str]]:
     """Predicts the built-in slide into ``out`` (replacing an earlier demo); returns a record and lines."""
-    options = PredictOptions(device=device)
-    bundle = open_bundle(asset(DEMO_BUNDLE))
-    ready = plan(asset(DEMO_SLIDE), bundle.info, options)
-    try:
-        prediction = Predictor(bundle, options).predict(ready, progress)
-    finally:
-        ready.slide.close()
+    prediction = predict_demo(asset(DEMO_BUNDLE), asset(DEMO_SLIDE), device, progress)
     table = output_path(out, prediction.slide_id, "h5ad")
-    picture = table.with_suffix(".png")
+    picture = table.with_suffix(PICTURE_SUFFIX)
     FORMATS["h5ad"].write(prediction, table, force=True, progress=progress)
     write_gene_png(prediction, SHOWN_GENE, picture, force=True)
     symbols, r = agreement(prediction, asset(DEMO_TRUTH))
@@ -51,6 +46,17 @@ def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tup
         f"agreement with the known truth: median r {record['median_r']:.2f} over {len(r)} informative genes",
     ]
     return record, lines
+
+
+def predict_demo(bundle_path: Path, slide: Path, device: Device, progress: Progress = no_progress) -> Prediction:
+    """The demo's slide through the pipeline, tiles half overlapping."""
+    options = PredictOptions(device=device, stride_um=STRIDE_UM)
+    bundle = open_bundle(bundle_path)
+    ready = plan(slide, bundle.info, options)
+    try:
+        return Predictor(bundle, options).predict(ready, progress)
+    finally:
+        ready.slide.close()
 
 
 def agreement(prediction: Prediction, truth_file: Path) -> tuple[Str, F64]:

@@ -79,10 +79,12 @@ def _table(path: Path) -> pd.DataFrame:
 def _recognise(table: pd.DataFrame, name: str) -> Positions:
     columns = set(table.columns)
     if set(SPACERANGER) <= columns:
+        row, col = _floats(table, "array_row", "array_col", name=name).astype(np.int64).T
         return Positions(
             table["barcode"].to_numpy(dtype=str),
             _floats(table, "pxl_col_in_fullres", "pxl_row_in_fullres", name=name),
-            *_floats(table, "array_row", "array_col", name=name).astype(np.int64).T,
+            row,
+            col,
             table["in_tissue"].to_numpy() == 1,
         )
     if {"x", "y", "pixel_x", "pixel_y"} <= columns:

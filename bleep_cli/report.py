@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
+PICTURE_SUFFIX = ".bleep.png"
+"""Of its own, so that a slide that is a PNG is never taken for a result."""
+
 DPI = 200
 COLOURS = "viridis"
 """Perceptually uniform and safe for the colour-blind."""

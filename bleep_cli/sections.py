@@ -158,7 +158,8 @@ def _finish(raw: _Raw, entry: dict[str, Any], image: str, where: str) -> Section
     if not full.any():
         raise ReferenceError(f"{where}: no spot has both counts and a position; notes: {'; '.join(notes)}")
     counts = counts[full]
-    counts.sort_indices()
+    counts.sum_duplicates()  # one way to store the same numbers: the identity is of these
+    counts.eliminate_zeros()
     barcodes, xy_l0 = raw.barcodes[full], np.ascontiguousarray(raw.xy_l0[full], dtype=np.float64)
     return Section(
         id=entry["id"],

@@ -129,12 +129,12 @@ def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> 
     try:
         with Image.open(path) as image:
             grey = image.convert("L")
-            brightest = grey.getextrema()[1]  # masks of 0 and 1 are as common as of 0 and 255
+            brightest = float(np.asarray(grey).max())  # masks of 0 and 1 are as common as of 0 and 255
             resized = grey.resize(size, Image.Resampling.BOX)
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         reason = type(error).__name__  # Pillow's own text tells the whole path
         raise UsageError(f"--mask: {path.name} is neither GeoJSON nor a picture ({reason})") from error
-    return np.asarray(resized) > brightest / 2
+    return np.asarray(np.asarray(resized) > brightest / 2, bool)
 
 
 def _geojson_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:

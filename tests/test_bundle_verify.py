@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from bundle_damage import edit, reattr, rewrite, seal, values_of
 
@@ -112,6 +113,15 @@ def test_towers_of_another_shape_fail_the_check(
     assert "does not take the bundle's panel" in failed(broken)["towers"]
     _other_tower(broken, "image", make_towers(dim=9)[0])
     assert "does not take the tiles" in failed(broken)["towers"]
+
+
+def test_an_image_tower_without_its_norm_fails_the_check(broken: Path, tower_bytes: tuple[bytes, bytes]) -> None:
+    model = onnx.load_from_string(tower_bytes[0])
+    last = model.graph.node[-1]
+    last.op_type = "Identity"
+    del last.attribute[:]
+    _other_tower(broken, "image", model.SerializeToString())
+    assert "does not give unit vectors" in failed(broken)["towers"]
 
 
 def test_a_lost_chunk_of_expression_fails_the_content_hash(broken: Path) -> None:

@@ -49,6 +49,12 @@ def test_h5ad(folder: Path) -> None:
     assert read(table(sparse.csc_matrix(RAW)), folder).sha256 == found.sha256
 
 
+def test_identity_does_not_depend_on_how_a_matrix_is_stored(folder: Path) -> None:
+    stored = sparse.csr_matrix(([2, 0, 1, 3, 4], [2, 1, 0, 1, 0], [0, 3, 4, 5]), shape=(3, 3), dtype=np.float32)
+    assert stored.toarray().tolist() == RAW.tolist() and not stored.has_sorted_indices
+    assert read(table(stored), folder).sha256 == read(table(), folder).sha256
+
+
 def test_h5ad_takes_the_named_layer_else_counts_else_x(folder: Path) -> None:
     logged = np.log1p(RAW)
     assert read(table(logged, raw=RAW), folder, layer="raw").counts.toarray().tolist() == RAW.tolist()

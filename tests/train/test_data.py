@@ -154,7 +154,7 @@ def test_harmony_takes_the_sections_shift_and_leaves_the_tissue() -> None:
 
 
 def test_harmony_keeps_the_orientation_of_a_square_table() -> None:
-    values, ids, kind = two_batches(spots=15, genes=30)  # 30 spots of 30 genes
+    values, ids, _ = two_batches(spots=15, genes=30)  # 30 spots of 30 genes
     out = harmonise(values, ids, seed=0)
     assert out.shape == values.shape
     assert gap(out, ids) < 0.5 * gap(values, ids)
@@ -163,7 +163,7 @@ def test_harmony_keeps_the_orientation_of_a_square_table() -> None:
 
 def test_harmony_refuses_one_section() -> None:
     values, ids, _ = two_batches()
-    with pytest.raises(UsageError, match="at least two training sections; set data.harmony=false"):
+    with pytest.raises(UsageError, match=r"at least two training sections; set data\.harmony=false"):
         harmonise(values[:80], ids[:80], seed=0)
 
 

@@ -187,7 +187,9 @@ def test_gradients_are_clipped(toy: Any, tmp_path: Path) -> None:
     def norm(clip: float) -> float:
         optim = replace(CONFIG.optim, epochs=1, clip_norm=clip)
         towers = run(toy, replace(CONFIG, optim=optim), tmp_path)
-        return float(torch.cat([p.grad.ravel() for p in towers.modules().parameters() if p.grad is not None]).norm())
+        return float(
+            torch.cat([p.grad.ravel() for p in towers.modules().parameters() if p.grad is not None]).norm()
+        )
 
     assert norm(0.0) > 0.02
     assert norm(0.01) <= 0.01 * 1.001

@@ -148,7 +148,7 @@ def test_fields_of_view_are_concatenated_in_order() -> None:
 
 def test_towers_without_pretrained_weights_need_no_file() -> None:
     config = ModelConfig(backbone="resnet18", weights="no/such/file.pth", dim=8)
-    with pytest.raises(ValueError, match="file.pth"):
+    with pytest.raises(ValueError, match=r"file\.pth"):
         build_towers(config, 1, 5)
     assert build_towers(config, 1, 5, pretrained=False).image.backbone.dim == 512
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from bleep_cli.assets import DEMO_BUNDLE, DEMO_CARD, DEMO_SLIDE, DEMO_TRUTH
 from bleep_cli.bundle import open_bundle
-from bleep_cli.demo import agreement
-from bleep_cli.predict import PredictOptions, Predictor, plan
+from bleep_cli.demo import agreement, predict_demo
 from bleep_cli.types import Progress, no_progress
 from bleep_train.config import Config, load_config
 from bleep_train.phantom import PhantomOptions, write_phantom, write_phantom_cohort
@@ -79,13 +78,7 @@ def demo_config() -> Config:
 
 def score_demo(folder: Path) -> dict[str, Any]:
     """r between prediction and truth on the query slide, through the runtime, CPU."""
-    bundle = open_bundle(folder / DEMO_BUNDLE)
-    options = PredictOptions(device="cpu")
-    ready = plan(folder / DEMO_SLIDE, bundle.info, options)
-    try:
-        prediction = Predictor(bundle, options).predict(ready)
-    finally:
-        ready.slide.close()
+    prediction = predict_demo(folder / DEMO_BUNDLE, folder / DEMO_SLIDE, "cpu")
     symbols, r = agreement(prediction, folder / DEMO_TRUTH)
     return {
         "tiles": len(prediction.grid),

@@ -56,7 +56,7 @@ def pick_gene_sets(
     """
     from scipy import sparse
 
-    matrix = sparse.csc_matrix(training)
+    matrix = sparse.csc_matrix(training, dtype=np.float64)  # float32 sums would decide between close genes
     n = matrix.shape[0]
     mean = np.asarray(matrix.mean(axis=0), np.float64).ravel()
     variance = np.asarray(matrix.multiply(matrix).mean(axis=0), np.float64).ravel() - mean**2

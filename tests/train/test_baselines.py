@@ -1,0 +1,121 @@
+"""Baselines against scikit-learn, and that they know nothing of the spots they are tested on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from bleep_train import baselines
+from bleep_train.baselines import ALPHAS, mean_predictor, ridge, shuffled_rows
+from bleep_train.metrics import pearson
+
+N, M, D, G = 90, 30, 24, 12
+ALL = np.arange(G)
+ONE = np.zeros(N, np.int64)
+
+
+def data(seed: int = 0, noise: float = 1.0) -> tuple[Any, Any, Any, Any]:
+    """Features on many scales with one that is constant, and expression that follows them linearly."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(N + M, D)) * 10 ** rng.uniform(-3, 3, D) + rng.normal(size=D)
+    x[:, 3] = 7
+    signal = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1) @ rng.normal(size=(D, G))
+    y = signal + noise * signal.std() * rng.normal(size=(N + M, G)) + 5
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    return x[:N], y[:N], x[N:], y[N:]
+
+
+def by_sklearn(x: Any, y: Any, z: Any, alpha: float) -> Any:
+    scaler = StandardScaler().fit(x.astype(np.float64))
+    model = Ridge(alpha=alpha).fit(scaler.transform(x.astype(np.float64)), y.astype(np.float64))
+    return model.predict(scaler.transform(z.astype(np.float64)))
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_ridge_is_sklearns(monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
+    x, y, z, _ = data()
+    monkeypatch.setattr(baselines, "ALPHAS", (alpha,))
+    predicted, chosen = ridge(x, y, z, ONE, ALL)
+    assert chosen == alpha
+    assert predicted.dtype == np.float32
+    np.testing.assert_allclose(predicted, by_sklearn(x, y, z, alpha), rtol=0, atol=1e-4)
+
+
+def best_by_sklearn(x: Any, y: Any, folds: list[Any], genes: Any) -> float:
+    """The penalty with the highest mean r on the spots left out, features scaled over all training spots."""
+    scaled = StandardScaler().fit_transform(x.astype(np.float64))
+    scores = []
+    for alpha in ALPHAS:
+        r = 0.0
+        for rows in folds:
+            kept = np.setdiff1d(np.arange(len(x)), rows)
+            predicted = Ridge(alpha=alpha).fit(scaled[kept], y[kept][:, genes]).predict(scaled[rows])
+            r += float(np.nan_to_num(pearson(predicted, y[rows][:, genes])).mean())
+        scores.append(r)
+    return ALPHAS[int(np.argmax(scores))]
+
+
+def test_the_penalty_is_chosen_over_sections_left_out() -> None:
+    """Three sections whose offset the features give away: within a section little is to be learned from it."""
+    seen = set()
+    for seed in range(6):
+        x, y, z, _ = data(seed, noise=0.3 + 2 * seed)
+        groups = np.repeat([4, 1, 9], N // 3)
+        y = y + 3 * groups[:, None]
+        x[:, 0] += 1000 * groups
+        folds = [np.flatnonzero(groups == g) for g in (1, 4, 9)]
+        predicted, alpha = ridge(x, y, z, groups, ALL)
+        assert alpha == best_by_sklearn(x, y, folds, ALL)
+        np.testing.assert_allclose(predicted, by_sklearn(x, y, z, alpha), rtol=0, atol=2e-4)
+        seen.add(alpha)
+    assert len(seen) > 1
+
+
+def test_the_penalty_of_one_section_is_chosen_over_blocks_of_spots() -> None:
+    seen = set()
+    for seed in range(6):
+        x, y, z, _ = data(seed, noise=0.3 + 2 * seed)
+        genes = np.array([1, 4, 7])
+        _, alpha = ridge(x, y, z, ONE, genes)
+        assert alpha == best_by_sklearn(x, y, np.array_split(np.arange(N), 5), genes)
+        seen.add(alpha)
+    assert len(seen) > 1
+
+
+def test_the_tested_spots_decide_nothing() -> None:
+    x, y, z, _ = data()
+    other = z + 100 * np.random.default_rng(3).normal(size=z.shape).astype(np.float32)
+    together, alpha = ridge(x, y, np.concatenate([z, other]), ONE, ALL)
+    alone, same = ridge(x, y, z, ONE, ALL)
+    assert alpha == same
+    np.testing.assert_allclose(together[:M], alone, atol=1e-5)  # neither the scaling nor the fit saw the others
+    assert np.abs(together[M:] - alone).max() > 0.1
+
+
+def test_ridge_finds_what_is_there_and_survives_genes_that_do_not_vary() -> None:
+    x, y, z, truth = data(noise=0.05)
+    y[:, 2] = 4
+    predicted, _ = ridge(x, y, z, ONE, ALL)
+    r = pearson(predicted, truth)
+    assert np.delete(r, 2).min() > 0.9
+    np.testing.assert_allclose(predicted[:, 2], 4, atol=1e-5)
+
+
+def test_mean_predictor_is_the_training_mean() -> None:
+    y = np.array([[0, 1], [2, 5]], np.float32)
+    predicted = mean_predictor(y, 3)
+    assert predicted.tolist() == [[1, 3]] * 3
+    assert predicted.dtype == np.float32
+    assert np.isnan(pearson(predicted, np.array([[0, 1], [2, 5], [1, 1]], np.float32))).all()
+
+
+def test_shuffled_rows_are_a_permutation_that_repeats_by_seed() -> None:
+    rows = shuffled_rows(100, 0)
+    assert sorted(rows) == list(range(100))
+    assert (rows == np.arange(100)).sum() < 10
+    assert np.array_equal(rows, shuffled_rows(100, 0))
+    assert not np.array_equal(rows, shuffled_rows(100, 1))
