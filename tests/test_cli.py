@@ -76,7 +76,8 @@ def test_predict_writes_what_the_readme_says(predicted: Path) -> None:
     assert adata.uns["bleep"]["slide"]["mpp"] == pytest.approx(0.5)
     assert "log1p" in adata.uns["bleep"]["expression_units"]
     np.testing.assert_array_equal(anndata.read_zarr(predicted / "crop.zarr").X, adata.X)
-    assert Image.open(predicted / "crop.bleep.png").size[0] > 1000
+    with Image.open(predicted / "crop.bleep.png") as picture:
+        assert picture.size[0] > 1000
 
 
 def test_neighbours_in_the_file_reproduce_the_expression(predicted: Path) -> None:

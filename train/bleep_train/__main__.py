@@ -1,4 +1,4 @@
-"""The ``bleep-train`` command: phantom | train | export | evaluate."""
+"""The ``bleep-train`` command: phantom | train | export | evaluate | ablate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from bleep_cli import __version__
 from bleep_cli.console import Console
-from bleep_cli.errors import BleepError
+from bleep_cli.errors import BleepError, UsageError
 
 app = typer.Typer(
     name="bleep-train",
@@ -179,11 +179,52 @@ def evaluate(
     print("\n".join(evaluation.lines))
 
 
+@app.command()
+def ablate(
+    ctx: typer.Context,
+    cohort: CohortArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder; a stopped grid goes on from what is in it.")],
+    config: Annotated[
+        str, typer.Option("--config", help="Preset or TOML file that everything else is kept at.")
+    ] = "default",
+    losses: Annotated[str, typer.Option("--losses", help="Objectives.")] = "paper,clip,unit,pre,mixed",
+    ks: Annotated[str, typer.Option("-k", help="Neighbours.")] = "10,50,100",
+    seeds: Annotated[str, typer.Option("--seeds")] = "0,1,2",
+    by: Annotated[str, typer.Option("--by", help="Leave out one section, or one donor, at a time.")] = "section",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
+) -> None:
+    """The paper's ablation table on any cohort: objective × K × aggregation × key, beside ridge."""
+    from bleep_train.ablate import Grid, run_grid
+    from bleep_train.config import LOSSES, load_config
+
+    if by not in ("section", "donor"):
+        raise UsageError(f"--by {by}: choose section or donor")
+    unknown = set(_names(losses)) - set(LOSSES)
+    if unknown:
+        raise UsageError(f"--losses {', '.join(sorted(unknown))}: choose among {', '.join(LOSSES)}")
+    chosen = tuple(name for name in LOSSES if name in _names(losses))
+    grid = Grid(losses=chosen, ks=tuple(_numbers(ks)), seeds=tuple(_numbers(seeds)), by=by)
+    console: Console = ctx.obj
+    with console.progress("ablate") as progress:
+        lines = run_grid(cohort, load_config(config, set_ or ()), grid, out, progress=progress)
+    print("\n".join(lines))
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(name) for name in _names(text)]
+    except ValueError as error:
+        raise UsageError(f"{text}: whole numbers separated by commas are needed") from error
+
+
 def _stale(run: Path, bundle: Path) -> bool:
     """Whether the run was trained on since its bundle was exported."""
     from bleep_train.loop import CHECKPOINT
 
-    return not bundle.exists() or bundle.stat().st_mtime < (run / CHECKPOINT).stat().st_mtime
+    checkpoint = run / CHECKPOINT
+    if not (bundle.exists() and checkpoint.exists()):
+        return True
+    return bundle.stat().st_mtime < checkpoint.stat().st_mtime
 
 
 def _names(text: str) -> list[str]:

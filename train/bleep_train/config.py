@@ -12,6 +12,9 @@ from typing import Any, Literal, get_args, get_type_hints
 from bleep_cli.errors import UsageError
 from bleep_cli.types import TileSpec
 
+LossName = Literal["paper", "clip", "unit", "pre", "mixed"]
+LOSSES: tuple[LossName, ...] = get_args(LossName)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -59,7 +62,7 @@ class LossConfig:
     ``target_pcs`` principal components of expression behind the targets of "pre" and "mixed";
     ``identity`` share of the one-hot targets in "mixed"."""
 
-    name: Literal["paper", "clip", "unit", "pre", "mixed"] = "mixed"
+    name: LossName = "mixed"
     temperature: float = 0.07
     learn_temperature: bool = True
     target_temperature: float = 0.1

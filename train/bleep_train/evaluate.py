@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.errors import ReferenceError, UsageError
@@ -23,7 +24,7 @@ from bleep_cli.reference import section_grid
 from bleep_cli.sections import read_cohort
 from bleep_cli.slide import open_slide
 from bleep_cli.types import F32, Progress, Section, no_progress
-from bleep_train.backbones import build_backbone
+from bleep_train.backbones import Normalised, build_backbone
 from bleep_train.baselines import mean_predictor, ridge, shuffled_rows
 from bleep_train.config import Config, config_from
 from bleep_train.data import cached_features
@@ -56,8 +57,10 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates a bundle on sections of a cohort and writes table, per-gene CSV, gene sets and metrics.json.
 
-    Raises ``UsageError`` for a section that the bundle holds, or shares its donor's section hash with.
+    Raises ``UsageError`` for a section that the bundle holds, whatever it is called.
     """
+    if not on:
+        raise UsageError("--on names no section")
     bundle = open_bundle(bundle_path)
     sections = read_cohort(cohort, only=on, progress=progress)
     _refuse_leaks(bundle, sections)
@@ -157,13 +160,19 @@ def shuffled_score(bleep: F32, measured: F32, genes: GeneSets) -> dict[str, Any]
     return {key: type(rows[0][key])(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
+def starting_backbone(config: Config) -> Normalised:
+    """The backbone that training started from; random weights are drawn as training drew them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.optim.seed)
+        return build_backbone(config.model.backbone, config.model.weights)
+
+
 class _Features:
     """Frozen features of the reference's own sections and of the held-out ones: mean of the eight views."""
 
     def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
         self._config: Config = config_from(bundle.info.training, bundle.name)
-        model = self._config.model
-        self._backbone = build_backbone(model.backbone, model.weights)
+        self._backbone = starting_backbone(self._config)
         self._cache, self._progress = cache, progress
         ids = [record.id for record in bundle.info.sections]
         by_id = {s.id: s for s in read_cohort(cohort, only=ids, progress=progress)}

@@ -101,6 +101,8 @@ def train_run(
     if (out / RECORD).exists() and not (resume or force):
         raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
     sections = training_sections(cohort, held_out, progress)
+    if resume and (out / RECORD).exists():
+        _same_run(open_run(out), config, sections)
     data = prepare(sections, config.data, config.optim.seed)
     out.mkdir(parents=True, exist_ok=True)
     if force:
@@ -127,6 +129,20 @@ def train_run(
     towers.modules().to(device)
     train(towers, source, data.panel, config, out, device=device, resume=resume, progress=progress)
     return data
+
+
+def _same_run(run: Run, config: Config, sections: Sequence[Section]) -> None:
+    """Raises ``UsageError`` where a resumed run would mix two recipes or two cohorts; epochs may be added."""
+    old, new = run.config.as_dict(), config.as_dict()
+    new["optim"]["epochs"] = old["optim"]["epochs"]
+    differ = [f"{part}.{key}" for part in old for key in old[part] if old[part][key] != new[part][key]]
+    if run.section_ids != tuple(s.id for s in sections):
+        differ.append(f"sections (it has {', '.join(run.section_ids)})")
+    if differ:
+        raise UsageError(
+            f"--resume: {run.path.name} was begun with another {', '.join(differ)}; give the options and "
+            "--hold-out it was begun with, or --force to begin anew"
+        )
 
 
 def image_source(
