@@ -12,11 +12,9 @@ import typer
 
 from bleep_cli import __version__
 from bleep_cli.console import Console
-from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
+from bleep_cli.errors import BleepError, SlideError, UsageError
 
 if TYPE_CHECKING:
-    from bleep_cli.bundle import Bundle
-    from bleep_cli.predict import PredictOptions, Predictor
     from bleep_cli.reference import Built
 
 INTERRUPTED = 130
@@ -137,6 +135,7 @@ def predict(
     force: ForceOption = False,
 ) -> None:
     """Predict spatial gene expression on one or more slides."""
+    from bleep_cli import batch
     from bleep_cli.bundle import open_bundle
     from bleep_cli.impute import WEIGHTED_TEMPERATURE
     from bleep_cli.predict import PredictOptions
@@ -147,7 +146,7 @@ def predict(
         min_tissue=min_tissue,
         at=at,
         mask=mask,
-        genes=_gene_list(genes),
+        genes=batch.gene_list(genes),
         k=k,
         aggregation=aggregation.value,
         temperature=WEIGHTED_TEMPERATURE if temperature is None else temperature,
@@ -159,144 +158,13 @@ def predict(
         raise UsageError("--at holds the positions of one slide; give one slide")
     bundle = open_bundle(ref)
     if dry_run:
-        _dry_run(ctx.obj, slides, bundle, options)
+        batch.dry_run(ctx.obj, slides, bundle, options)
         return
-    chosen = _formats(formats)
-    shown = None if gene is None else _shown_gene(bundle, gene, options.genes)
-    targets = _targets(slides, out, chosen, force)
-    _each_slide(ctx.obj, slides, targets, bundle, options, gene=shown, force=force)
-
-
-def _gene_list(genes: str | None) -> tuple[str, ...] | None:
-    if genes is None:
-        return None
-    file = Path(genes)
-    text = file.read_text(encoding="utf-8") if "," not in genes and file.is_file() else genes
-    names = tuple(name for name in text.replace(",", "\n").split() if name)
-    if not names:
-        raise UsageError("--genes names no gene")
-    return names
-
-
-def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:
-    """The symbol of the picture's gene, checked before the work starts."""
-    row = int(bundle.gene_rows([gene], "--gene")[0])
-    if genes is not None and row not in bundle.gene_rows(genes):
-        raise UsageError(f"--gene {gene} is not among --genes")
-    return str(bundle.symbols[row])
-
-
-def _formats(formats: str) -> list[str]:
-    from bleep_cli.output import FORMATS
-
-    chosen = [name.strip() for name in formats.split(",") if name.strip()]
-    known = [*FORMATS, "png"]
-    unknown = [name for name in chosen if name not in known]
-    if unknown or not chosen:
-        raise UsageError(f"--format {formats}: choose among {', '.join(known)}")
-    return chosen
-
-
-def _targets(slides: list[Path], out: Path, formats: list[str], force: bool) -> dict[Path, dict[str, Path]]:
-    """Every output path of every slide, checked before the work starts."""
-    from bleep_cli.atomic import check_free
-    from bleep_cli.output import FORMATS, output_path
-    from bleep_cli.predict import slide_id
-    from bleep_cli.report import PICTURE_SUFFIX
-
-    targets: dict[Path, dict[str, Path]] = {}
-    taken: set[Path] = set()
-    for slide in slides:
-        name = slide_id(slide.name)
-        paths = {
-            f: output_path(out, name, f) if f in FORMATS else out / f"{name}{PICTURE_SUFFIX}" for f in formats
-        }
-        if taken & set(paths.values()) or slide in targets:
-            raise UsageError(f"two slides would both be written as {name}; predict them into different folders")
-        taken |= set(paths.values())
-        for path in paths.values():
-            if path.exists() and slide.exists() and path.samefile(slide):
-                raise UsageError(f"{path.name} would replace the slide itself; choose another folder with -o")
-            check_free(path, force)
-        targets[slide] = paths
-    return targets
-
-
-def _each_slide(
-    console: Console,
-    slides: list[Path],
-    targets: dict[Path, dict[str, Path]],
-    bundle: Bundle,
-    options: PredictOptions,
-    *,
-    gene: str | None,
-    force: bool,
-) -> None:
-    """Slides one after the other; a bad one is reported and the others still come out."""
-    from bleep_cli.predict import Predictor, plan
-
-    predictor: Predictor | None = None
-    records: list[dict[str, Any]] = []
-    failure: BleepError | None = None
-    for slide in slides:
-        try:
-            ready = plan(slide, bundle.info, options)
-            try:
-                predictor = predictor or Predictor(bundle, options)
-                records.append(_one_slide(console, predictor, ready, targets[slide], gene, force))
-            finally:
-                ready.slide.close()
-        except (SlideError, OutputError) as error:
-            if len(slides) == 1:
-                raise
-            console.error(str(error))
-            failure = failure or error
-    console.data({"slides": records}, [line for record in records for line in record["lines"]])
-    if failure:
-        raise typer.Exit(failure.exit_code)
-
-
-def _one_slide(
-    console: Console, predictor: Predictor, ready: Any, paths: dict[str, Path], gene: str | None, force: bool
-) -> dict[str, Any]:
-    from bleep_cli.output import FORMATS
-    from bleep_cli.report import default_gene, write_gene_png
-
-    for warning in ready.warnings:
-        console.say(f"bleep: {warning}")
-    name = ready.slide.name
-    with console.progress(name) as progress:
-        prediction = predictor.predict(ready, progress)
-        for kind, path in paths.items():
-            if kind in FORMATS:
-                FORMATS[kind].write(prediction, path, force=force, progress=progress)
-            else:
-                write_gene_png(prediction, gene or default_gene(prediction), path, force=force)
-    tiles, genes = len(prediction.grid), len(prediction.symbols)
-    files = [str(path) for path in paths.values()]
-    return {
-        "slide": name,
-        "tiles": tiles,
-        "genes": genes,
-        "mpp": ready.slide.mpp,
-        "files": files,
-        "lines": [f"{name}: {tiles} tiles × {genes} genes → {', '.join(files)}"],
-    }
-
-
-def _dry_run(console: Console, slides: list[Path], bundle: Bundle, options: PredictOptions) -> None:
-    from bleep_cli.estimate import estimate
-    from bleep_cli.predict import Predictor, plan
-
-    predictor = Predictor(bundle, options)
-    records = []
-    for slide in slides:
-        ready = plan(slide, bundle.info, options)
-        try:
-            records.append(estimate(predictor, ready))
-        finally:
-            ready.slide.close()
-    console.data({"slides": [vars(r) for r in records]}, [r.line() for r in records])
+    shown = None if gene is None else batch.shown_gene(bundle, gene, options.genes)
+    targets = batch.output_targets(slides, out, batch.parse_formats(formats), force)
+    code = batch.predict_slides(ctx.obj, targets, bundle, options, gene=shown, force=force)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command(name="build-reference")

@@ -11,7 +11,7 @@ from bleep_cli.encoder import BATCH, embed_views
 from bleep_cli.impute import DENSE_BYTES
 from bleep_cli.predict import BATCH_TILES, Plan, Predictor
 
-BASE_BYTES = 600 << 20  # interpreter, libraries and the tower's own buffers, as measured (docs/performance.md)
+BASE_BYTES = 600 << 20  # interpreter, libraries and the tower's own buffers, as measured (docs/results.md)
 SLIDE_BYTES = 300 << 20  # decoded tiles kept by the reader
 SEED = 0
 

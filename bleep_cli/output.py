@@ -251,20 +251,42 @@ def _is_number(value: Any) -> bool:
 class _RawFile(io.FileIO):
     """A file that HDF5 believes to be always writable; the first failure waits in ``failed``.
 
-    Told of a full disk, HDF5 can no longer close its file, and says so on stderr with the file's whole path.
+    Told of a full disk, HDF5 can no longer close its file, and says so on stderr with the file's whole path. What
+    it writes after the failure is held in memory and read back from there, since HDF5 crashes on a file that
+    forgets; :meth:`check` after each block keeps that small.
     """
 
     failed: OSError | None = None
 
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self._held: list[tuple[int, bytes]] = []
+
     def write(self, data: Any) -> int:
-        """Writes all of ``data``, or nothing more once a write has failed."""
-        rest = memoryview(data).cast("B")
-        while len(rest) and self.failed is None:
+        """Writes all of ``data``, to memory once a write has failed."""
+        start, whole = self.tell(), bytes(memoryview(data).cast("B"))
+        rest = memoryview(whole)
+        while rest and self.failed is None:
             try:
                 rest = rest[super().write(rest) :]
             except OSError as error:
                 self.failed = error
-        return len(data)
+        if self.failed is not None:
+            self._held.append((start, whole))
+            self.seek(start + len(whole))
+        return len(whole)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the whole buffer: from the file, then from what is held; zeros where neither has anything."""
+        view, start = memoryview(buffer).cast("B"), self.tell()
+        got = super().readinto(view) or 0
+        view[got:] = bytes(len(view) - got)
+        for at, data in self._held:
+            low, high = max(start, at), min(start + len(view), at + len(data))
+            if low < high:
+                view[low - start : high - start] = data[low - at : high - at]
+        self.seek(start + len(view))
+        return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Sets the size, unless a write or this has failed."""

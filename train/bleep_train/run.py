@@ -101,7 +101,7 @@ def train_run(
     if (out / RECORD).exists() and not (resume or force):
         raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
     sections = training_sections(cohort, held_out, progress)
-    if resume and (out / RECORD).exists():
+    if resume and not force and (out / RECORD).exists():
         _same_run(open_run(out), config, sections)
     data = prepare(sections, config.data, config.optim.seed)
     out.mkdir(parents=True, exist_ok=True)
