@@ -210,8 +210,8 @@ def slide_id(name: str) -> str:
 def hires_overview(slide: Slide) -> tuple[U8, float]:
     """The slide within ``HIRES_PX``, and its pixels per level-0 pixel."""
     mpp = slide.mpp * max(1.0, max(slide.size_l0) / HIRES_PX)
-    overview, _ = read_overview(slide, mpp)
-    return overview, overview.shape[1] / slide.size_l0[0]
+    overview, exact_mpp = read_overview(slide, mpp)
+    return overview, slide.mpp / exact_mpp
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

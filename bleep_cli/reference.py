@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from bleep_cli.bundle import Bundle, BundleArrays, BundleInfo, SectionRecord
 from bleep_cli.encoder import Device, OnnxEncoder, OnnxExpressionEncoder, embed_views, unit
-from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.errors import ReferenceError, SlideError, UsageError
 from bleep_cli.expression import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes import join_genes, strip_version
 from bleep_cli.impute import DENSE_BYTES
@@ -214,6 +215,22 @@ def _refuse_twice(known: Mapping[str, str], sections: Sequence[Section]) -> None
         seen[section.sha256] = f"the cohort (as {section.id})"
 
 
+@contextmanager
+def section_slide(section: Section) -> Iterator[Slide]:
+    """A section's image, open. Raises ``ReferenceError`` for an image that cannot be used, or most of whose
+    spots lie outside it."""
+    try:
+        slide = open_slide(section.image, section.mpp)
+    except (SlideError, UsageError) as error:
+        told = str(error).replace("--mpp", "mpp =")  # in a cohort file it is a key, not an option
+        raise ReferenceError(f"section {section.id}: {told}") from error
+    try:
+        _check_inside(section, slide)
+        yield slide
+    finally:
+        slide.close()
+
+
 def embed_sections(
     sections: Sequence[Section],
     encoder: OnnxEncoder,
@@ -227,15 +244,11 @@ def embed_sections(
     """
     total, parts, done = sum(len(s.barcodes) for s in sections), [], 0
     for section in sections:
-        slide = open_slide(section.image, section.mpp)
-        try:
-            _check_inside(section, slide)
+        with section_slide(section) as slide:
             for _, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
                 progress("spots", done, total)
                 parts.append(embed_views(encoder, tiles, views))
                 done += len(tiles)
-        finally:
-            slide.close()
     progress("spots", total, total)
     return np.concatenate(parts)
 

@@ -100,6 +100,10 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
         raise ReferenceError(f"{where}: give exactly one of {', '.join(SOURCES)}")
     if sources == ["counts"] and "positions" not in entry:
         raise ReferenceError(f"{where}: counts need positions")
+    unused = {"layer": "h5ad", "positions": "counts"}
+    for key, source in unused.items():
+        if key in entry and source not in entry:
+            raise ReferenceError(f"{where}: {key} goes with {source}, not with {sources[0]}")
     wrong = [key for key in set(entry) - {"mpp"} if not isinstance(entry[key], str)]
     if wrong:
         raise ReferenceError(f"{where}: {', '.join(sorted(wrong))} must be in quotes")

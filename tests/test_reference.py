@@ -17,7 +17,7 @@ from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.bundle_verify import verify
 from bleep_cli.bundle_write import write_bundle
 from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder, embed_views
-from bleep_cli.errors import ReferenceError, SlideError, UsageError
+from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.expression import log1p_normalise
 from bleep_cli.reference import (
     Built,
@@ -188,10 +188,10 @@ def test_positions_of_another_image_are_refused(
         build([far], make_encoders())
 
 
-def test_an_image_without_a_pixel_size_is_a_slide_error(
+def test_an_image_without_a_pixel_size_names_the_key_of_the_cohort_file(
     small_sections: list[Section], make_encoders: MakeEncoders
 ) -> None:
-    with pytest.raises(SlideError, match=r"^S0\.png"):
+    with pytest.raises(ReferenceError, match=r"^section S0: S0\.png: .* mpp = 0\.5"):
         build([replace(small_sections[0], mpp=None)], make_encoders())
 
 

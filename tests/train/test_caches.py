@@ -78,7 +78,7 @@ def test_the_second_call_decodes_nothing(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = [np.array(tiles) for tiles in cached_tiles(sections, SPEC, tmp_path)]
-    refuse(monkeypatch, "open_slide")
+    refuse(monkeypatch, "section_slide")
     second = cached_tiles(sections, SPEC, tmp_path)
     assert [a.tobytes() for a in first] == [b.tobytes() for b in second]
     assert cached_tiles([], SPEC, tmp_path) == []
@@ -93,14 +93,14 @@ def test_what_changes_the_tiles_changes_the_cache(
     (after,) = cached_tiles(sections[:1], SPEC, tmp_path)
     assert np.abs(after.astype(int) - (255 - before.astype(int))).mean() < 30  # the negative ...
     assert np.abs(after.astype(int) - before.astype(int)).mean() > 60  # ... and not the picture of before
-    refuse(monkeypatch, "open_slide")
+    refuse(monkeypatch, "section_slide")
     for other, spec in (
         (replace(sections[0], mpp=5.0), SPEC),
         (replace(sections[0], sha256="other spots"), SPEC),
         (sections[0], TileSpec(32, SPEC.um)),
         (sections[0], TileSpec(16, (64.0,))),
     ):
-        with pytest.raises(AssertionError, match="open_slide was called"):
+        with pytest.raises(AssertionError, match="section_slide was called"):
             cached_tiles([other], spec, tmp_path)
     np.testing.assert_array_equal(cached_tiles(sections[:1], SPEC, tmp_path)[0], after)
 
@@ -140,7 +140,7 @@ def test_features_are_computed_once(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = [np.array(f) for f in cached_features(sections, backbone(), SPEC, tmp_path, CPU)]
-    refuse(monkeypatch, "open_slide")
+    refuse(monkeypatch, "section_slide")
     refuse(monkeypatch, "FeatureExtractor")
     second = cached_features(sections, backbone(), SPEC, tmp_path, CPU)
     assert [a.tobytes() for a in first] == [b.tobytes() for b in second]

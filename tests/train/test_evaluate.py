@@ -149,7 +149,7 @@ def test_the_runtime_builds_the_same_bundle_from_the_towers(
 def test_export_repeats_and_says_what_it_packed(
     evaluated: Any, run: Path, bleep_train: Command, tmp_path: Path
 ) -> None:
-    """A second export is the same to the hash; half the weights is half the file. One export each is enough."""
+    """A second export is the same to the hash, and so are the towers it leaves in the run."""
     exported = open_bundle(evaluated.bundle)
     towers = {side: (run / "encoders" / f"{side}.onnx").read_bytes() for side in ("image", "expression")}
     printed = bleep_train("export", run, "-o", tmp_path / "again.zarr")
@@ -182,7 +182,7 @@ def test_what_is_asked_for_must_be_there(
 def test_ridge_needs_the_sections_that_the_reference_was_built_from(
     evaluated: Any, phantoms: Path, bleep_train: Command, tmp_path: Path
 ) -> None:
-    cohort = rewritten(phantoms, tmp_path / "c.toml", '"/B-S1/outs"', '"/C-S1/outs"')
+    cohort = rewritten(phantoms, tmp_path / "c.toml", '/B-S1/outs"', '/C-S1/outs"')
     with pytest.raises(UsageError, match=r"c\.toml: sections B-S1 are not those the reference was built from"):
         bleep_train("evaluate", evaluated.bundle, cohort, "--on", "C-S1", "-o", tmp_path / "out")
 

@@ -91,6 +91,7 @@ def train(
         list[str] | None, typer.Option("--set", help="section.key=value, such as optim.seed=1; repeatable.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop when the embedding collapses.")] = False,
     force: ForceOption = False,
 ) -> None:
     """Train both towers on a cohort."""
@@ -100,10 +101,21 @@ def train(
     console: Console = ctx.obj
     resolved = load_config(config, set_ or ())
     with console.progress("train") as progress:
-        data = train_run(
-            cohort, resolved, out, held_out=_names(hold_out), resume=resume, force=force, progress=progress
+        trained = train_run(
+            cohort,
+            resolved,
+            out,
+            held_out=_names(hold_out),
+            resume=resume,
+            force=force,
+            strict=strict,
+            progress=progress,
         )
-    told = summary(data)
+    if not trained.leads:
+        return
+    for warning in trained.warnings:
+        console.say(f"warning: {warning}")
+    told = summary(trained.data)
     for note in told["notes"]:
         console.say(f"note: {note}")
     print(

@@ -80,15 +80,12 @@ class Ablation:
 
     def folds(self, by: str) -> list[Fold]:
         """One fold per section or per donor."""
-        labels = [s.donor if by == "donor" else s.id for s in self.sections]
-        names = list(dict.fromkeys(labels))
-        if len(names) < 2:
-            raise UsageError(f"the cohort has a single {by}: nothing to leave out; use --by section")
-        everything = range(len(labels))
-        return [
-            Fold(n, *(tuple(i for i in everything if (labels[i] == n) == inside) for inside in (False, True)))
-            for n in names
-        ]
+        folds = leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
+        if len(folds) < 2:
+            raise UsageError(
+                f"the cohort has a single {by}: nothing to train on; add sections or use --by section"
+            )
+        return folds
 
     def baselines(self, fold: Fold) -> Iterator[Row]:
         """Ridge on the mean features, the mean, and shuffled spots of the ridge prediction."""
@@ -142,6 +139,19 @@ class Ablation:
         train(towers, source, data.panel, config, run, device=device, progress=self.progress)
         towers.modules().cpu().eval()
         return towers
+
+
+def leave_one_out(labels: Sequence[str]) -> list[Fold]:
+    """One fold per label, in order of appearance: tested on its positions, trained on all others."""
+    everything = range(len(labels))
+    return [
+        Fold(
+            name,
+            train=tuple(i for i in everything if labels[i] != name),
+            test=tuple(i for i in everything if labels[i] == name),
+        )
+        for name in dict.fromkeys(labels)
+    ]
 
 
 class _FoldData:

@@ -14,8 +14,7 @@ import torch
 from bleep_cli.encoder import OnnxEncoder, views_of
 from bleep_cli.expression import detected, log1p_normalise
 from bleep_cli.genes import GeneTable, join_genes
-from bleep_cli.reference import section_grid
-from bleep_cli.slide import open_slide
+from bleep_cli.reference import section_grid, section_slide
 from bleep_cli.tiles import stream_tiles
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, TileSpec, no_progress
 from bleep_train.backbones import Normalised
@@ -109,12 +108,9 @@ def _decode(section: Section, spec: TileSpec, file: Path) -> None:
     shape = (len(section.barcodes), spec.px, spec.px, 3 * len(spec.um))
     partial = file.with_suffix(".partial")
     target = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-    slide = open_slide(section.image, section.mpp)
-    try:
+    with section_slide(section) as slide:
         for start, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
             target[start : start + len(tiles)] = tiles
-    finally:
-        slide.close()
     target.flush()
     partial.rename(file)
 

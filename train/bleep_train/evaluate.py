@@ -20,9 +20,8 @@ from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.impute import DENSE_BYTES
 from bleep_cli.predict import Plan, PredictOptions, Predictor
-from bleep_cli.reference import section_grid
+from bleep_cli.reference import section_grid, section_slide
 from bleep_cli.sections import read_cohort
-from bleep_cli.slide import open_slide
 from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.backbones import Normalised, build_backbone
 from bleep_train.baselines import mean_predictor, ridge, shuffled_rows
@@ -126,12 +125,9 @@ def measured_log1p(section: Section, bundle: Bundle) -> F32:
 
 def predict_section(section: Section, predictor: Predictor, progress: Progress = no_progress) -> F32:
     """f32[n, g]: the section's spots through the runtime."""
-    slide = open_slide(section.image, section.mpp)
-    try:
+    with section_slide(section) as slide:
         grid = section_grid(section, slide.mpp, predictor.bundle.info.tile)
         prediction = predictor.predict(Plan(slide, grid, np.ones(len(grid), bool), ()), progress)
-    finally:
-        slide.close()
     return np.concatenate([block for _, block in prediction.blocks()])
 
 

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bleep_cli.errors import BleepError
 from bleep_cli.types import F32, I64, Progress, no_progress
 from bleep_train.checkpoint import load_checkpoint, save_checkpoint
 from bleep_train.config import Config, OptimConfig
+from bleep_train.distributed import Group
 from bleep_train.loss import ContrastiveLoss
 from bleep_train.model import Towers
 from bleep_train.source import ImageSource
@@ -26,6 +28,13 @@ from bleep_train.source import ImageSource
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 CHECKPOINT_EVERY = 10  # epochs
+MAX_COSINE = 0.98
+MIN_RANK = 2.0
+ALONE = Group()
+
+
+class CollapseError(BleepError):
+    """Training collapsed and ``--strict`` was given."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,15 @@ def train(
     run: Path,
     *,
     device: torch.device,
+    group: Group = ALONE,
     resume: bool = False,
+    strict: bool = False,
     progress: Progress = no_progress,
-) -> None:
+) -> list[str]:
     """Trains the towers in place; writes checkpoints and ``metrics.jsonl`` (a line per epoch) into ``run``.
 
-    ``panel`` f32[n, p] expression of the same n spots that ``source`` embeds.
+    ``panel`` f32[n, p] expression of the same n spots that ``source`` embeds; ``group`` the processes that
+    share each batch. Returns warnings of collapse; with ``strict`` the first one is a ``CollapseError``.
     """
     expression = torch.from_numpy(panel).to(device)
     pre = principal_components(expression, config.loss.target_pcs)
@@ -69,16 +81,25 @@ def train(
     first = 0
     if resume and (run / CHECKPOINT).exists():
         first = int(load_checkpoint(run / CHECKPOINT, model, optimiser)["epoch"]) + 1
-    _trim_metrics(run / METRICS, first)
+    if group.leads:
+        _trim_metrics(run / METRICS, first)
+    warned: list[str] = []
     for epoch in range(first, config.optim.epochs):
         progress("epochs", epoch, config.optim.epochs)
-        record = _epoch(epoch, model, towers, source, expression, pre, optimiser, config, device)
+        record = _epoch(epoch, model, towers, source, expression, pre, optimiser, config, device, group)
+        warned += collapse_signs(record, config.optim) if not warned else []
+        if warned and strict:
+            raise CollapseError(f"{warned[0]} (--strict)")
+        if not group.leads:
+            continue
         with (run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         last = epoch == config.optim.epochs - 1
         if last or (epoch + 1) % CHECKPOINT_EVERY == 0:
             save_checkpoint(run / CHECKPOINT, model, optimiser, {"epoch": epoch})
+    group.wait()
     progress("epochs", config.optim.epochs, config.optim.epochs)
+    return warned
 
 
 def _epoch(
@@ -91,22 +112,28 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     config: Config,
     device: torch.device,
+    group: Group,
 ) -> dict[str, Any]:
-    torch.manual_seed(config.optim.seed * 100_003 + epoch)
+    torch.manual_seed((config.optim.seed * 100_003 + epoch) * group.world + group.rank)
     set_training(model, towers)
     objective: Any = model["loss"]
     losses, image = [], torch.empty(0)
     batches = epoch_batches(len(expression), config.optim, epoch)
     for i, batch in enumerate(batches):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config.optim, epoch * len(batches) + i, config.optim.epochs * len(batches))
+        for parameters in optimiser.param_groups:
+            parameters["lr"] = learning_rate(
+                config.optim, epoch * len(batches) + i, config.optim.epochs * len(batches)
+            )
         rows = torch.from_numpy(batch.rows).to(device)
+        own_rows, own_views = group.share(batch.rows), group.share(batch.views)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            image = source.embed(towers.image, batch.rows, batch.views)
-            spots = towers.expression(expression[rows])
-        loss = objective(image.float(), spots.float(), pre[rows])
+            image = source.embed(towers.image, own_rows, own_views)
+            spots = towers.expression(expression[torch.from_numpy(own_rows).to(device)])
+        image, spots = (group.gather(part.float(), len(rows)) for part in (image, spots))
+        loss = objective(image, spots, pre[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        group.average_gradients(model)
         if config.optim.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip_norm)
         optimiser.step()
@@ -117,8 +144,28 @@ def _epoch(
         "ln_batch": math.log(min(config.optim.batch_size, len(expression))),
         "temperature": float(1 / objective.scale.detach()),
         "lr": optimiser.param_groups[0]["lr"],
-        **spread(image.detach().float()),
+        **spread(image.detach()),
     }
+
+
+def collapse_signs(record: dict[str, Any], config: OptimConfig) -> list[str]:
+    """What an epoch's metrics say of collapse, after a tenth of the epochs; empty for a healthy run.
+
+    A collapsed tower maps every tile to one point: mean cosine near 1, effective rank near 1, and a loss that
+    stays at ln(batch), the loss of not knowing.
+    """
+    if record["epoch"] < max(1, config.epochs // 10):
+        return []
+    signs = []
+    if record["mean_cosine"] > MAX_COSINE:
+        signs.append(f"image vectors have a mean cosine of {record['mean_cosine']:.3f}")
+    if record["effective_rank"] < MIN_RANK:
+        signs.append(f"their effective rank is {record['effective_rank']:.1f}")
+    if not record["loss"] < 2 * record["ln_batch"]:
+        signs.append(f"the loss is {record['loss']:.2f} at ln(batch) = {record['ln_batch']:.2f}")
+    if not signs:
+        return []
+    return [f"epoch {record['epoch']}: the embedding is collapsing: {'; '.join(signs)}. Try a smaller optim.lr"]
 
 
 def epoch_batches(n: int, config: OptimConfig, epoch: int) -> list[Batch]:

@@ -32,6 +32,7 @@ from bleep_cli.types import Progress, Section, no_progress
 from bleep_train.checkpoint import load_checkpoint
 from bleep_train.config import Config, dump_toml, load_config
 from bleep_train.data import TrainingSet, cached_features, cached_tiles, prepare
+from bleep_train.distributed import join_group
 from bleep_train.export import Parity, check_parity, export_towers, parity_sample, training_record
 from bleep_train.loop import CHECKPOINT, pick_device, train
 from bleep_train.loss import ContrastiveLoss
@@ -53,6 +54,16 @@ class Run:
     cohort: Path
     section_ids: tuple[str, ...]
     panel_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves beside the run folder: the data, warnings of collapse, and whether this process
+    is the one that reports."""
+
+    data: TrainingSet
+    warnings: tuple[str, ...]
+    leads: bool
 
 
 def open_run(path: Path) -> Run:
@@ -92,43 +103,70 @@ def train_run(
     held_out: Sequence[str] = (),
     resume: bool = False,
     force: bool = False,
+    strict: bool = False,
     progress: Progress = no_progress,
-) -> TrainingSet:
-    """Trains on a cohort into ``out``; ``resume`` goes on from its last checkpoint.
+) -> Trained:
+    """Trains on a cohort into ``out``; ``resume`` goes on from its last checkpoint, ``strict`` stops at collapse.
 
-    Raises ``OutputError`` when ``out`` holds a run already and neither ``resume`` nor ``force`` is given.
+    Under torchrun every rank calls this: the first one writes, all share each batch. Raises ``OutputError``
+    when ``out`` holds a run already and neither ``resume`` nor ``force`` is given.
     """
+    group = join_group()
     if (out / RECORD).exists() and not (resume or force):
         raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
     sections = training_sections(cohort, held_out, progress)
     if resume and not force and (out / RECORD).exists():
         _same_run(open_run(out), config, sections)
     data = prepare(sections, config.data, config.optim.seed)
+    group.wait()  # all have looked for an earlier run before the first one writes this one
+    if group.leads:
+        _write_record(out, cohort, config, data, held_out, begin_anew=force)
+    torch.manual_seed(config.optim.seed)
+    device = pick_device()
+    towers = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))
+    if not group.leads:
+        group.wait()  # for the caches
+    source = image_source(towers, data.sections, config, out / CACHE, device, progress)
+    if group.leads:
+        group.wait()
+    if config.model.standardise:
+        source.fit(towers.image)
+        panel = torch.from_numpy(data.panel)
+        towers.expression.scale.fit(panel.mean(dim=0), panel.std(dim=0))
+    towers.modules().to(device)
+    warnings = train(
+        towers,
+        source,
+        data.panel,
+        config,
+        out,
+        device=device,
+        group=group,
+        resume=resume,
+        strict=strict,
+        progress=progress,
+    )
+    group.leave()
+    return Trained(data, tuple(warnings), group.leads)
+
+
+def _write_record(
+    out: Path, cohort: Path, config: Config, data: TrainingSet, held_out: Sequence[str], *, begin_anew: bool
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    if force:
+    if begin_anew:
         (out / CHECKPOINT).unlink(missing_ok=True)
     (out / CONFIG).write_text(dump_toml(config), encoding="utf-8")
     record = {
         "cohort": str(cohort.resolve()),
         "held_out": list(held_out),
-        "sections": training_record(sections),
+        "sections": training_record(data.sections),
         "panel": data.panel_keys.tolist(),
         "notes": list(data.notes),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
     }
     (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    torch.manual_seed(config.optim.seed)
-    device = pick_device()
-    towers = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))
-    source = image_source(towers, data.sections, config, out / CACHE, device, progress)
-    if config.model.standardise:
-        source.fit(towers.image)
-        panel = torch.from_numpy(data.panel)
-        towers.expression.scale.fit(panel.mean(dim=0), panel.std(dim=0))
-    towers.modules().to(device)
-    train(towers, source, data.panel, config, out, device=device, resume=resume, progress=progress)
-    return data
 
 
 def _same_run(run: Run, config: Config, sections: Sequence[Section]) -> None:

@@ -1,0 +1,90 @@
+"""The ablation grid comes to the numbers of ``evaluate`` by its own way, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bleep_cli.errors import UsageError
+
+Command = Callable[..., str]
+SETS = ("--set", "data.tile_px=64", "--set", "optim.epochs=12")
+GRID = ("--config", "tiny", *SETS, "--losses", "mixed", "-k", "50", "--seeds", "0")
+ORDINARY = {"method": "bleep", "loss": "mixed", "key": "expression", "k": 50, "aggregation": "average"}
+
+
+@pytest.fixture(scope="module")
+def grid(
+    evaluated: Any, run: Path, phantoms: Path, bleep_train: Command, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The grid's folder and what it printed; the features of all three sections lie in the run's cache."""
+    out = tmp_path_factory.mktemp("grid") / "out"
+    shutil.copytree(run / "cache", out / "cache")
+    return out, bleep_train("ablate", phantoms, "-o", out, *GRID)
+
+
+def cells(out: Path, fold: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    return [cell for line in lines if line["job"]["fold"] == fold for cell in line["cells"]]
+
+
+def test_a_fold_of_the_grid_is_the_evaluation_of_its_run(
+    grid: tuple[Path, str], evaluated: Any, phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    """The grid queries with eight views, through torch; the evaluation through the exported bundle."""
+    options = ("--views", "8", "--no-ridge", "-o", tmp_path)
+    bleep_train("evaluate", evaluated.bundle, phantoms, "--on", "C-S1", *options)
+    expected = json.loads((tmp_path / "metrics.json").read_text())["sections"]["C-S1"]["bleep"]
+    one_view = json.loads((evaluated.folder / "metrics.json").read_text())["sections"]["C-S1"]
+    found = cells(grid[0], "C-S1")
+    (ours,) = [cell for cell in found if all(cell.get(key) == value for key, value in ORDINARY.items())]
+    for name in ("hvg50", "heg50", "all", "variance_ratio"):
+        assert ours[name] == pytest.approx(expected[name], abs=2e-3)
+    assert ours["hvg50"] != pytest.approx(one_view["bleep"]["hvg50"], abs=2e-3)
+    (ridge,) = [cell for cell in found if cell["method"] == "ridge"]
+    for name in ("hvg50", "heg50", "all"):
+        assert ridge[name] == pytest.approx(one_view["ridge"][name], abs=1e-6)
+
+
+def test_every_cell_is_there_and_simple_only_once(grid: tuple[Path, str]) -> None:
+    for fold in ("A-S1", "B-S1", "C-S1"):
+        found = cells(grid[0], fold)
+        assert [cell["method"] for cell in found].count("bleep") == 2 * 4  # keys × aggregations
+        assert {cell["k"] for cell in found if cell.get("aggregation") == "simple"} == {1}
+        assert {cell["method"] for cell in found} == {"bleep", "ridge", "mean", "shuffled"}
+    assert len(grid[1].splitlines()) == 2 + 8 + 3
+
+
+def test_a_grid_goes_on_where_it_stopped(
+    grid: tuple[Path, str], phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(grid[0], tmp_path / "grid"))
+    shutil.rmtree(out / "runs")
+    whole = (out / "results.jsonl").read_text()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 3 + 3
+    (out / "results.jsonl").write_text("".join(lines[:-1]))
+    assert bleep_train("ablate", phantoms, "-o", out, *GRID) == grid[1]
+    assert (out / "results.jsonl").read_text() == whole
+    assert [folder.name for folder in (out / "runs").iterdir()] == ["mixed-C-S1-0"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--losses", "best"), "--losses best: choose among paper, clip, unit, pre, mixed"),
+        (("--by", "patient"), "--by patient: choose section or donor"),
+        (("-k", "ten"), "ten: whole numbers separated by commas are needed"),
+        (("--set", "model.trainable=all"), r"ablate needs model\.trainable = frozen"),
+    ],
+)
+def test_wrong_grids_are_told(
+    phantoms: Path, bleep_train: Command, tmp_path: Path, args: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        bleep_train("ablate", phantoms, "-o", tmp_path, *args)
