@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bleep_cli.errors import SlideError, UsageError
 from bleep_cli.slide import read_overview
-from bleep_cli.types import F64, I64, U8, Slide
+from bleep_cli.types import F32, F64, I64, U8, Slide
 
 MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten
 HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)
@@ -20,6 +20,12 @@ SPECK_UM2 = 100.0**2  # pieces up to this area are dirt
 CHROMA_RANGE = (8.0, 40.0)  # Otsu's threshold is kept in here: outside it has split tissue, or noise
 ONE_KIND_CHROMA = 16.0  # between yellowed glass and faint eosin, for a picture of only one of them
 GLASS_LUMINANCE = 170.0
+GLASS_STEPS = 2  # each follows the tint a little further from the glass known so far
+LEAST_GLASS = 0.02  # of the picture, to learn the glass's colour from
+GLASS_BLUR_UM = 400.0  # a tint changes over millimetres
+FAR_FROM_GLASS = 0.02
+WHITE = 240.0
+WHITE_CHROMA, WHITE_LUMINANCE = 20.0, 215.0  # what glass looks like once its own colour is WHITE
 BLACK = 25.0  # scanners and annotators paint missing regions black
 
 
@@ -53,23 +59,50 @@ def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
     """Tissue pixels of u8[h, w, 3]: more colourful than glass by Otsu's threshold on the chroma.
 
     An image without glass is tissue throughout; one without colour is judged by darkness; black is no tissue.
+    Glass that is tinted unevenly is told by looking like the glass around it.
     """
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(rgb.astype(np.float32), (8.0 / um_per_px, 8.0 / um_per_px, 0))
+    first, glass = _by_chroma(smooth)
+    if glass.mean() < LEAST_GLASS:
+        return first
+    for _ in range(GLASS_STEPS):
+        white = _whitened(smooth, glass, GLASS_BLUR_UM / um_per_px)
+        glass |= first & (np.ptp(white, axis=2) < WHITE_CHROMA) & (white.mean(axis=2) > WHITE_LUMINANCE)
+    return np.asarray(first & ~glass, bool)
+
+
+def _whitened(rgb: F32, glass: NDArray[np.bool_], sigma_px: float) -> F32:
+    """f32[h, w, 3] divided by the colour of the glass around each pixel; far from any, of all the glass."""
+    from scipy import ndimage
+
+    weight = ndimage.gaussian_filter(glass.astype(np.float32), sigma_px)[..., None]
+    colour = ndimage.gaussian_filter(
+        np.where(glass[..., None], rgb, 0.0).astype(np.float32), (sigma_px, sigma_px, 0)
+    )
+    far = FAR_FROM_GLASS  # the weight that the overall colour has
+    overall = np.median(rgb[glass], axis=0)
+    return np.asarray(np.minimum(rgb * WHITE / ((colour + far * overall) / (weight + far)), 255.0), np.float32)
+
+
+def _by_chroma(smooth: F32) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tissue and glass of a smoothed f32[h, w, 3]: bool[h, w] each."""
+    nothing = np.zeros(smooth.shape[:2], bool)
     high, low = smooth.max(axis=2), smooth.min(axis=2)
     chroma, luminance = high - low, smooth.mean(axis=2)
     seen = high > BLACK
     if not seen.any():
-        return np.asarray(seen, bool)
+        return nothing, nothing
     threshold = _chroma_threshold(chroma[seen])
     glass = seen & (chroma < threshold) & (luminance > GLASS_LUMINANCE)
     if float(np.percentile(chroma[seen], 99)) < CHROMA_RANGE[0]:  # a grey image
         dark = float(min(otsu(luminance[seen]), 220.0))
-        return np.asarray(seen & (luminance < dark) & (np.ptp(luminance[seen]) > 20), bool)
+        return np.asarray(seen & (luminance < dark) & (np.ptp(luminance[seen]) > 20), bool), nothing
     coloured = seen & ~glass
     # Glass with a tint of its own is as bright as glass and as colourless as its border.
-    return np.asarray(coloured & ((chroma >= threshold) | (luminance <= GLASS_LUMINANCE)), bool)
+    tissue = coloured & ((chroma >= threshold) | (luminance <= GLASS_LUMINANCE))
+    return np.asarray(tissue, bool), np.asarray(glass, bool)
 
 
 def _chroma_threshold(chroma: NDArray[Any]) -> float:

@@ -14,7 +14,7 @@ from PIL import Image
 from bleep_cli.errors import SlideError, UsageError
 from bleep_cli.positions import read_positions
 from bleep_cli.slide import open_slide
-from bleep_cli.tissue import Mask, find_tissue, label_pieces, otsu, require_tissue
+from bleep_cli.tissue import Mask, clean, find_tissue, label_pieces, otsu, require_tissue, tissue_by_colour
 from bleep_cli.types import U8
 
 Bools = NDArray[np.bool_]
@@ -281,3 +281,17 @@ def test_real_spots_under_tissue_lie_on_it(data_dir: Path) -> None:
     assert found.mean() > 0.95
     found, seen = covered(data_dir / "mob-2k/MOB1.jpg", data_dir / "mob-2k/alignment_table_MOB1.tsv", 3.0)
     assert found[seen].mean() > 0.85 and found[~seen].mean() < 0.05
+
+
+def test_glass_with_an_uneven_tint_is_no_tissue() -> None:
+    """Eosin that ran over the glass: as colourful as pale tissue at one side, fading away to the other."""
+    rng = np.random.default_rng(0)
+    glass = np.array([240.0, 238.0, 240.0]) - np.linspace(0, 1, 400)[None, :, None] * np.array([2.0, 48.0, 16.0])
+    image = np.broadcast_to(glass, (300, 400, 3)).copy()
+    y, x = np.mgrid[:300, :400]
+    tissue = (x - 200) ** 2 + (y - 150) ** 2 < 70**2
+    image[tissue] = (150, 90, 160)
+    rgb = (image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
+    found = clean(tissue_by_colour(rgb, 8.0), 8.0)
+    assert found[tissue].mean() > 0.97
+    assert found[~tissue].mean() < 0.03

@@ -70,10 +70,11 @@ def run(phantoms: Path, train_tiny: Callable[..., str], tmp_path_factory: pytest
 
 @dataclass(frozen=True)
 class Evaluated:
-    """``bundle`` as ``bleep-train evaluate`` made it of the run, the folder it wrote and what it printed."""
+    """``bundle`` exported from the run, the ``folder`` its evaluation wrote, and what both commands printed."""
 
     bundle: Path
     folder: Path
+    exported: str
     printed: str
 
 
@@ -81,10 +82,11 @@ class Evaluated:
 def evaluated(
     run: Path, phantoms: Path, bleep_train: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> Evaluated:
-    """The run evaluated on C, which exports it first."""
+    """The run, exported into its own folder and evaluated on C."""
     folder = tmp_path_factory.mktemp("evaluated") / "result"
+    exported = bleep_train("export", run, "-o", run / "bundle.zarr")
     printed = bleep_train("evaluate", run, phantoms, "--on", HELD_OUT, "-o", folder)
-    return Evaluated(run / "bundle.zarr", folder, printed)
+    return Evaluated(run / "bundle.zarr", folder, exported, printed)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from bleep_cli.sections import read_cohort
 from bleep_train.baselines import mean_predictor
 from bleep_train.evaluate import measured_log1p
 from bleep_train.metrics import pearson, pick_gene_sets, score
+from bleep_train.run import Run
 
 Command = Callable[..., str]
 METHODS = ["bleep", "ridge", "mean", "shuffled"]
@@ -146,17 +148,9 @@ def test_the_runtime_builds_the_same_bundle_from_the_towers(
     assert exported.gene_ids[exported.panel].tolist() == json.loads((run / "run.json").read_text())["panel"]
 
 
-def test_export_repeats_and_says_what_it_packed(
-    evaluated: Any, run: Path, bleep_train: Command, tmp_path: Path
-) -> None:
-    """A second export is the same to the hash, and so are the towers it leaves in the run."""
-    exported = open_bundle(evaluated.bundle)
-    towers = {side: (run / "encoders" / f"{side}.onnx").read_bytes() for side in ("image", "expression")}
-    printed = bleep_train("export", run, "-o", tmp_path / "again.zarr")
-    assert open_bundle(tmp_path / "again.zarr").content_sha256 == exported.content_sha256
-    assert {side: (run / "encoders" / f"{side}.onnx").read_bytes() for side in towers} == towers
-    assert f"89 spots × 327 genes, {exported.content_sha256[:12]}" in printed
-    assert "100.0% of the 50 neighbours agree" in printed
+def test_export_says_what_it_packed(evaluated: Any) -> None:
+    assert f"89 spots × 327 genes, {open_bundle(evaluated.bundle).content_sha256[:12]}" in evaluated.exported
+    assert "100.0% of the 50 neighbours agree" in evaluated.exported
 
 
 @pytest.mark.parametrize("name", ["A-S1", "Z-S9"])
@@ -205,17 +199,41 @@ def test_options_and_shared_donors_are_told(
     assert scored["bleep"]["variance_ratio"] > before["variance_ratio"]  # ten neighbours smooth less than fifty
 
 
-def test_a_run_is_exported_again_only_after_training(
-    evaluated: Any, run: Path, own_run: Path, phantoms: Path, bleep_train: Command, tmp_path: Path
+def test_evaluate_exports_a_run_only_where_its_bundle_is_behind(
+    evaluated: Any,
+    own_run: Path,
+    phantoms: Path,
+    bleep_train: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = ("evaluate", run, phantoms, "--on", "C-S1", "-o", tmp_path / "out", "--no-ridge")
-    before = (run / "bundle.zarr").stat().st_mtime_ns
+    exports: list[Path] = []
+
+    def export(run: Run, out: Path, *, force: bool, **_rest: Any) -> None:
+        assert force
+        exports.append(out)
+        shutil.copytree(evaluated.bundle, out, dirs_exist_ok=True)
+
+    monkeypatch.setattr("bleep_train.run.export_run", export)
+    bundle, checkpoint = own_run / "bundle.zarr", own_run / "checkpoint.safetensors"
+    here = ("evaluate", own_run, phantoms, "--on", "C-S1", "-o", tmp_path / "out", "--no-ridge")
     bleep_train(*here)
-    assert (run / "bundle.zarr").stat().st_mtime_ns == before
+    assert exports == [bundle]
+    os.utime(bundle, ns=(checkpoint.stat().st_mtime_ns + 10**9,) * 2)
+    bleep_train(*here)
+    assert exports == [bundle]
+    os.utime(checkpoint, ns=(bundle.stat().st_mtime_ns + 10**9,) * 2)  # trained on
+    bleep_train(*here)
+    assert exports == [bundle, bundle]
+
+
+def test_a_run_that_was_begun_anew_does_not_show_its_old_bundle(
+    evaluated: Any, own_run: Path, phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
     shutil.copytree(evaluated.bundle, own_run / "bundle.zarr")
-    (own_run / "checkpoint.safetensors").unlink()  # begun anew, and broken off
+    (own_run / "checkpoint.safetensors").unlink()
     with pytest.raises(UsageError, match="own has no checkpoint yet"):
-        bleep_train("evaluate", own_run, *here[2:])
+        bleep_train("evaluate", own_run, phantoms, "--on", "C-S1", "-o", tmp_path / "out")
 
 
 def test_what_is_neither_run_nor_bundle(phantoms: Path, bleep_train: Command, tmp_path: Path) -> None:

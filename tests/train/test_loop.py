@@ -20,6 +20,7 @@ from bleep_train.config import Config, LossConfig, ModelConfig, OptimConfig
 from bleep_train.loop import (
     CHECKPOINT,
     METRICS,
+    CollapseError,
     epoch_batches,
     learning_rate,
     principal_components,
@@ -193,6 +194,26 @@ def test_gradients_are_clipped(toy: Any, tmp_path: Path) -> None:
 
     assert norm(0.0) > 0.02
     assert norm(0.01) <= 0.01 * 1.001
+
+
+def test_a_collapse_is_told_once_and_strictly_is_an_error(toy: Any, tmp_path: Path) -> None:
+    features, panel = toy
+    flat = (np.ones_like(features), panel)  # every tile looks the same
+    config = replace(CONFIG, model=ModelConfig(dim=16, dropout=0.0), optim=replace(CONFIG.optim, epochs=4))
+
+    def warnings(data: Any, folder: Path, **options: Any) -> list[str]:
+        folder.mkdir()
+        towers, source = fresh(config), FeatureSource([data[0][:SPOTS]], CPU)
+        return train(towers, source, data[1][:SPOTS], config, folder, device=CPU, **options)
+
+    assert warnings(toy, tmp_path / "healthy", strict=True) == []
+    told = warnings(flat, tmp_path / "flat")
+    assert len(told) == 1
+    assert "epoch 1: the embedding is collapsing: image vectors have a mean cosine of 1.000" in told[0]
+    assert len(metrics(tmp_path / "flat")) == 4
+    with pytest.raises(CollapseError, match=r"collapsing.*\(--strict\)"):
+        warnings(flat, tmp_path / "strict", strict=True)
+    assert len(metrics(tmp_path / "strict")) < 4
 
 
 @pytest.mark.parametrize(("n", "batch"), [(2, 512), (5, 2), (64, 64), (65, 64), (129, 64), (130, 64), (513, 512)])
