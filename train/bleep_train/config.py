@@ -100,7 +100,7 @@ class ReferenceConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run; every field has the default of the preset ``default``."""
+    """A whole run; the recommended values are those of the preset ``default`` (configs/default.toml)."""
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
