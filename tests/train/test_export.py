@@ -181,3 +181,10 @@ def test_parity_sample_is_even_over_all_sections() -> None:
     parts = [np.arange(10)[:, None], np.arange(10, 12)[:, None], np.arange(12, 30)[:, None]]
     assert parity_sample(parts, 4).ravel().tolist() == [0, 9, 19, 29]
     assert parity_sample(parts, 100).ravel().tolist() == list(range(30))
+
+
+def test_an_exported_model_names_no_source_file() -> None:
+    """The exporter notes where each node came from: paths of the machine it ran on."""
+    data = to_onnx(torch.nn.Linear(3, 2), torch.zeros(2, 3), "rows")
+    assert b".py" not in data
+    assert b"/" + b"site-packages" not in data

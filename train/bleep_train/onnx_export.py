@@ -26,8 +26,20 @@ def to_onnx(graph: nn.Module, example: Tensor, input_name: str, *, half_weights:
         verbose=False,
     )
     assert program is not None
-    data = bytes(program.model_proto.SerializeToString())
+    data = without_traces(bytes(program.model_proto.SerializeToString()))
     return _halve(data) if half_weights else data
+
+
+def without_traces(data: bytes) -> bytes:
+    """The model without the exporter's notes of where in whose source tree each node came from."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return bytes(model.SerializeToString())
 
 
 def _halve(data: bytes) -> bytes:
