@@ -1,0 +1,115 @@
+"""The commands that make things: phantom | train | export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bleep_cli.console import Console
+from bleep_train.options import CohortArgument, ForceOption, SetOption, names
+
+
+def phantom(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sections and their cohort.toml.")],
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same sections.")] = 0,
+    donors: Annotated[str, typer.Option("--donors", help="Comma-separated donor names.")] = "P1,P2,P3",
+    sections: Annotated[int, typer.Option("--sections", help="Sections of each donor.")] = 1,
+    size_um: Annotated[
+        tuple[float, float], typer.Option("--size-um", help="Width and height of a section in µm.")
+    ] = (2400.0, 1800.0),
+) -> None:
+    """Make synthetic liver sections: H&E-like slides and Space Ranger folders with a known truth."""
+    from bleep_train.phantom import write_phantom_cohort
+
+    console: Console = ctx.obj
+    with console.progress("phantom") as progress:
+        cohort = write_phantom_cohort(
+            out, seed, donors=names(donors), sections_per_donor=sections, size_um=size_um, progress=progress
+        )
+    print(f"{cohort}: synthetic sections of donors {donors}")
+
+
+def demo_artifacts(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The artifacts folder.")],
+) -> None:
+    """Make the demo bundle and slide that the project ships."""
+    from bleep_train.demo_artifacts import make_demo_artifacts
+
+    console: Console = ctx.obj
+    with console.progress("artifacts") as progress:
+        card = make_demo_artifacts(out, progress=progress)
+    print(f"{out}: median r {card['median_r']} on the query slide")
+
+
+def train(
+    ctx: typer.Context,
+    cohort: CohortArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder.")],
+    config: Annotated[
+        str, typer.Option("--config", help="Preset (paper, default, tiny) or a TOML file.")
+    ] = "default",
+    hold_out: Annotated[str, typer.Option("--hold-out", help="Comma-separated section ids to leave out.")] = "",
+    set_: SetOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop when the embedding collapses.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Train both towers on a cohort."""
+    from bleep_train.config import load_config
+    from bleep_train.run import summary, train_run
+
+    console: Console = ctx.obj
+    resolved = load_config(config, set_ or ())
+    with console.progress("train") as progress:
+        trained = train_run(
+            cohort,
+            resolved,
+            out,
+            held_out=names(hold_out),
+            resume=resume,
+            force=force,
+            strict=strict,
+            progress=progress,
+        )
+    if not trained.leads:
+        return
+    for warning in trained.warnings:
+        console.say(f"warning: {warning}")
+    told = summary(trained.data)
+    for note in told["notes"]:
+        console.say(f"note: {note}")
+    print(
+        f"{out}: trained on {told['spots']} spots of sections {', '.join(told['sections'])} "
+        f"(donors {', '.join(told['donors'])}), panel of {told['panel']} genes"
+    )
+
+
+def export(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of bleep-train train.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle, .zarr or .zarr.zip.")],
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store tower weights as float16: half the size.")
+    ] = False,
+    force: ForceOption = False,
+) -> None:
+    """Export both towers to ONNX, check them against torch, and pack the reference bundle."""
+    from bleep_train.run import export_run, open_run
+
+    console: Console = ctx.obj
+    with console.progress("export") as progress:
+        built, parity, sha256 = export_run(
+            open_run(run), out, half_weights=half_weights, force=force, progress=progress
+        )
+    for note in built.notes:
+        console.say(f"note: {note}")
+    spots, genes = built.arrays.expression.shape
+    print(
+        f"{out}: {spots} spots × {genes} genes, {sha256[:12]}\n"
+        f"torch against ONNX Runtime: |Δ| {parity.image_delta:.1e} (image), {parity.expression_delta:.1e} "
+        f"(expression), {parity.neighbours:.1%} of the {built.info.k} neighbours agree"
+    )
