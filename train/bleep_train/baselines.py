@@ -11,6 +11,7 @@ from bleep_train.metrics import pearson
 
 ALPHAS = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 FOLDS = 5
+SHUFFLES = 20  # one permutation alone can be off zero by chance: neighbouring spots resemble each other
 
 
 def ridge(train_x: F32, train_y: F32, test_x: F32, groups: I64, tuning_genes: I64) -> tuple[F32, float]:

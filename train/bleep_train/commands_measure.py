@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,13 @@ import typer
 from bleep_cli.console import Console
 from bleep_cli.errors import UsageError
 from bleep_train.options import CohortArgument, SetOption, names, numbers
+
+
+class ByChoice(str, Enum):
+    """--by"""
+
+    section = "section"
+    donor = "donor"
 
 
 def evaluate(
@@ -60,20 +68,20 @@ def ablate(
     losses: Annotated[str, typer.Option("--losses", help="Objectives.")] = "paper,clip,unit,pre,mixed",
     ks: Annotated[str, typer.Option("-k", help="Neighbours.")] = "10,50,100",
     seeds: Annotated[str, typer.Option("--seeds")] = "0,1,2",
-    by: Annotated[str, typer.Option("--by", help="Leave out one section, or one donor, at a time.")] = "section",
+    by: Annotated[
+        ByChoice, typer.Option("--by", help="Leave out one section, or one donor, at a time.")
+    ] = ByChoice.section,
     set_: SetOption = None,
 ) -> None:
     """The paper's ablation table on any cohort: objective × K × aggregation × key, beside ridge."""
     from bleep_train.ablate import Grid, run_grid
     from bleep_train.config import LOSSES, load_config
 
-    if by not in ("section", "donor"):
-        raise UsageError(f"--by {by}: choose section or donor")
     unknown = set(names(losses)) - set(LOSSES)
     if unknown:
         raise UsageError(f"--losses {', '.join(sorted(unknown))}: choose among {', '.join(LOSSES)}")
     chosen = tuple(name for name in LOSSES if name in names(losses))
-    grid = Grid(losses=chosen, ks=tuple(numbers(ks)), seeds=tuple(numbers(seeds)), by=by)
+    grid = Grid(losses=chosen, ks=tuple(numbers(ks)), seeds=tuple(numbers(seeds)), by=by.value)
     console: Console = ctx.obj
     with console.progress("ablate") as progress:
         lines = run_grid(cohort, load_config(config, set_ or ()), grid, out, progress=progress)

@@ -24,14 +24,13 @@ from bleep_cli.reference import section_grid, section_slide
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.backbones import Normalised, build_backbone
-from bleep_train.baselines import mean_predictor, ridge, shuffled_rows
+from bleep_train.baselines import SHUFFLES, mean_predictor, ridge, shuffled_rows
 from bleep_train.config import Config, config_from
 from bleep_train.data import cached_features
 from bleep_train.loop import pick_device
 from bleep_train.metrics import GeneSets, pearson, pick_gene_sets, score, variance_ratio
 
 METHODS = ("bleep", "ridge", "mean", "shuffled")
-SHUFFLES = 20
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,7 @@ def _predict_all(
 
 
 def shuffled_score(bleep: F32, measured: F32, genes: GeneSets) -> dict[str, Any]:
-    """The score of predictions for other spots' images, averaged over ``SHUFFLES`` permutations: one alone can
-    be off zero by chance, since neighbouring spots resemble each other."""
+    """The score of predictions for other spots' images, averaged over ``SHUFFLES`` permutations."""
     rows = [score(bleep[shuffled_rows(len(bleep), seed)], measured, genes.sets) for seed in range(SHUFFLES)]
     return {key: type(rows[0][key])(np.mean([row[key] for row in rows])) for key in rows[0]}
 
