@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -103,12 +103,14 @@ def build_reference(
     *,
     device: Device = "auto",
     tower_input: F32 | None = None,
+    embed_images: Callable[[Sequence[Section]], F32] | None = None,
     progress: Progress = no_progress,
 ) -> Built:
     """Embeds every spot of the sections on both sides and packs them.
 
     ``tower_input`` f32[n, p] replaces log1p expression at the expression tower's input (batch-corrected
-    training data). Raises ``ReferenceError`` when panel genes are not measured in every section.
+    training data); ``embed_images`` takes the place of :func:`embed_sections`, to embed elsewhere. Raises
+    ``ReferenceError`` when panel genes are not measured in every section.
     """
     _refuse_twice({}, sections)
     table = join_genes(sections)
@@ -116,14 +118,16 @@ def build_reference(
     panel_keys = _as_keys(encoders.panel, table.keys, table.symbols)
     keep = enough_spots(sections, table.columns) | np.isin(table.keys, panel_keys)
     from scipy import sparse
-
     expression = sparse.vstack(normalised, format="csr")[:, keep]
     keys, symbols = table.keys[keep], table.symbols[keep]
     slot = {key: i for i, key in enumerate(keys)}
     panel = np.array([slot[key] for key in panel_keys], np.int64)
     given = expression[:, panel].toarray() if tower_input is None else tower_input
     views = int(encoders.info.get("views", 8))
-    image = embed_sections(sections, OnnxEncoder(encoders.image, device), encoders.tile, views, progress)
+    if embed_images is None:
+        image = embed_sections(sections, OnnxEncoder(encoders.image, device), encoders.tile, views, progress)
+    else:
+        image = embed_images(sections)
     arrays = BundleArrays(
         image_embeddings=image,
         expression_embeddings=unit(OnnxExpressionEncoder(encoders.expression).embed(given)),
