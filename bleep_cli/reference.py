@@ -108,9 +108,8 @@ def build_reference(
 ) -> Built:
     """Embeds every spot of the sections on both sides and packs them.
 
-    ``tower_input`` f32[n, p] replaces log1p expression at the expression tower's input (batch-corrected
-    training data); ``embed_images`` takes the place of :func:`embed_sections`, to embed elsewhere. Raises
-    ``ReferenceError`` when panel genes are not measured in every section.
+    ``tower_input`` f32[n, p] is fed to the expression tower in place of log1p (batch-corrected training data),
+    ``embed_images`` stands in for :func:`embed_sections`. Raises ``ReferenceError`` when a section lacks panel genes.
     """
     _refuse_twice({}, sections)
     table = join_genes(sections)
@@ -118,6 +117,7 @@ def build_reference(
     panel_keys = _as_keys(encoders.panel, table.keys, table.symbols)
     keep = enough_spots(sections, table.columns) | np.isin(table.keys, panel_keys)
     from scipy import sparse
+
     expression = sparse.vstack(normalised, format="csr")[:, keep]
     keys, symbols = table.keys[keep], table.symbols[keep]
     slot = {key: i for i, key in enumerate(keys)}
