@@ -109,7 +109,7 @@ def build_reference(
     """Embeds every spot of the sections on both sides and packs them.
 
     ``tower_input`` f32[n, p] is fed to the expression tower in place of log1p (batch-corrected training data),
-    ``embed_images`` stands in for :func:`embed_sections`. Raises ``ReferenceError`` when a section lacks panel genes.
+    ``embed_images`` stands in for :func:`embed_sections`. ``ReferenceError`` when a section lacks panel genes.
     """
     _refuse_twice({}, sections)
     table = join_genes(sections)
