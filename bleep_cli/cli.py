@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from bleep_cli import __version__
+from bleep_cli import options as opt
 from bleep_cli.console import Console
 from bleep_cli.errors import BleepError, SlideError, UsageError
 
@@ -28,37 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-
-class DeviceChoice(str, Enum):
-    """--device"""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class AggregationChoice(str, Enum):
-    """--aggregation"""
-
-    average = "average"
-    simple = "simple"
-    weighted = "weighted"
-    published = "published-weighted"
-
-
-class KeyChoice(str, Enum):
-    """--key"""
-
-    expression = "expression"
-    image = "image"
-
-
-DeviceOption = Annotated[
-    DeviceChoice, typer.Option("--device", envvar="BLEEP_DEVICE", help="Where the image tower runs.")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,56 +52,25 @@ def _options(
 @app.command()
 def predict(
     ctx: typer.Context,
-    slides: Annotated[
-        list[Path], typer.Argument(metavar="SLIDE...", help="Slides: SVS, NDPI, TIFF, DICOM, PNG, ...")
-    ],
-    ref: Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")],
-    out: Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")] = Path(),
-    formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated: h5ad, zarr, png (a picture of one gene).")
-    ] = "h5ad,png",
-    genes: Annotated[
-        str | None,
-        typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
-    ] = None,
-    gene: Annotated[
-        str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")
-    ] = None,
-    k: Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")] = None,
-    aggregation: Annotated[
-        AggregationChoice, typer.Option("--aggregation", help="How neighbours are combined.")
-    ] = AggregationChoice.average,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="Of the weighted aggregation's softmax over cosine.")
-    ] = None,
-    key: Annotated[
-        KeyChoice | None,
-        typer.Option("--key", help="Embeddings to compare with; default the bundle's (expression)."),
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option("--views", help="1, or 8 flips and rotations averaged; default the bundle's."),
-    ] = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
-    ] = None,
-    stride_um: Annotated[
-        float | None,
-        typer.Option("--stride-um", help="Distance between tiles; default the reference's tile edge."),
-    ] = None,
-    min_tissue: Annotated[float, typer.Option("--min-tissue", help="Least fraction of tissue in a tile.")] = 0.5,
-    mask: Annotated[
-        Path | None,
-        typer.Option("--mask", help="Tissue as GeoJSON (level-0 px) or a black-and-white picture."),
-    ] = None,
-    at: Annotated[
-        Path | None,
-        typer.Option("--at", help="Predict at these places: tissue_positions, an ST table, or CSV with id, x, y."),
-    ] = None,
-    device: DeviceOption = DeviceChoice.auto,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")] = False,
-    force: ForceOption = False,
+    slides: opt.Slides,
+    ref: opt.Ref,
+    out: opt.Out = Path(),
+    formats: opt.Formats = "h5ad,png",
+    genes: opt.Genes = None,
+    gene: opt.Gene = None,
+    k: opt.K = None,
+    aggregation: opt.Aggregation = opt.AggregationChoice.average,
+    temperature: opt.Temperature = None,
+    key: opt.Key = None,
+    views: opt.Views = None,
+    mpp: opt.Mpp = None,
+    stride_um: opt.StrideUm = None,
+    min_tissue: opt.MinTissue = 0.5,
+    mask: opt.Mask = None,
+    at: opt.At = None,
+    device: opt.Device = opt.DeviceChoice.auto,
+    dry_run: opt.DryRun = False,
+    force: opt.Force = False,
 ) -> None:
     """Predict spatial gene expression on one or more slides."""
     from bleep_cli import batch
@@ -170,15 +108,13 @@ def predict(
 @app.command(name="build-reference")
 def build_reference(
     ctx: typer.Context,
-    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The new bundle, .zarr or .zarr.zip.")],
-    encoders: Annotated[
-        Path | None, typer.Option("--encoders", help="Folder with both towers, made by bleep-train export.")
-    ] = None,
-    base: Annotated[Path | None, typer.Option("--base", help="Bundle to grow; it stays as it is.")] = None,
-    only: Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")] = None,
-    device: DeviceOption = DeviceChoice.auto,
-    force: ForceOption = False,
+    cohort: opt.Cohort,
+    out: opt.NewBundle,
+    encoders: opt.EncodersFolder = None,
+    base: opt.Base = None,
+    only: opt.Only = None,
+    device: opt.Device = opt.DeviceChoice.auto,
+    force: opt.Force = False,
 ) -> None:
     """Build a reference bundle from measured sections, or add sections to one. No training stack needed."""
     from bleep_cli.atomic import check_free
@@ -230,7 +166,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
-    json_: JsonOption = False,
+    json_: opt.Json = False,
 ) -> None:
     """Tell what a bundle or a slide holds."""
     from bleep_cli.inspection import inspect_bundle, inspect_slide
@@ -250,7 +186,7 @@ def inspect(
 
 
 @app.command()
-def doctor(ctx: typer.Context, json_: JsonOption = False) -> None:
+def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
     """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
     from bleep_cli.doctor import examine
 
@@ -266,7 +202,7 @@ def doctor(ctx: typer.Context, json_: JsonOption = False) -> None:
 def demo(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")] = Path("bleep-demo"),
-    device: DeviceOption = DeviceChoice.auto,
+    device: opt.Device = opt.DeviceChoice.auto,
 ) -> None:
     """Predict on the built-in synthetic liver section and compare with its known truth."""
     from bleep_cli.demo import run_demo

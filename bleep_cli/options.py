@@ -1,0 +1,91 @@
+"""The options of the ``bleep`` commands: what they are called, what they take, what their help says."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class DeviceChoice(str, Enum):
+    """--device"""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class AggregationChoice(str, Enum):
+    """--aggregation"""
+
+    average = "average"
+    simple = "simple"
+    weighted = "weighted"
+    published = "published-weighted"
+
+
+class KeyChoice(str, Enum):
+    """--key"""
+
+    expression = "expression"
+    image = "image"
+
+
+# Of several commands
+Device = Annotated[
+    DeviceChoice, typer.Option("--device", envvar="BLEEP_DEVICE", help="Where the image tower runs.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+# predict
+Slides = Annotated[list[Path], typer.Argument(metavar="SLIDE...", help="Slides: SVS, NDPI, TIFF, DICOM, PNG, ...")]
+Ref = Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")]
+Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
+Formats = Annotated[
+    str, typer.Option("--format", help="Comma-separated: h5ad, zarr, png (a picture of one gene).")
+]
+Genes = Annotated[
+    str | None,
+    typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
+]
+Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
+K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]
+Aggregation = Annotated[AggregationChoice, typer.Option("--aggregation", help="How neighbours are combined.")]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", help="Of the weighted aggregation's softmax over cosine.")
+]
+Key = Annotated[
+    KeyChoice | None,
+    typer.Option("--key", help="Embeddings to compare with; default the bundle's (expression)."),
+]
+Views = Annotated[
+    int | None, typer.Option("--views", help="1, or 8 flips and rotations averaged; default the bundle's.")
+]
+Mpp = Annotated[
+    float | None,
+    typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
+]
+StrideUm = Annotated[
+    float | None, typer.Option("--stride-um", help="Distance between tiles; default the reference's tile edge.")
+]
+MinTissue = Annotated[float, typer.Option("--min-tissue", help="Least fraction of tissue in a tile.")]
+Mask = Annotated[
+    Path | None, typer.Option("--mask", help="Tissue as GeoJSON (level-0 px) or a black-and-white picture.")
+]
+At = Annotated[
+    Path | None,
+    typer.Option("--at", help="Predict at these places: tissue_positions, an ST table, or CSV with id, x, y."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")]
+
+# build-reference
+Cohort = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")]
+NewBundle = Annotated[Path, typer.Option("-o", "--out", help="The new bundle, .zarr or .zarr.zip.")]
+EncodersFolder = Annotated[
+    Path | None, typer.Option("--encoders", help="Folder with both towers, made by bleep-train export.")
+]
+Base = Annotated[Path | None, typer.Option("--base", help="Bundle to grow; it stays as it is.")]
+Only = Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")]
