@@ -7,12 +7,11 @@ was stopped goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -21,12 +20,14 @@ from bleep_cli.impute import Aggregation
 from bleep_cli.types import Progress, no_progress
 from bleep_train.baselines import SHUFFLES, mean_predictor, ridge, shuffled_rows
 from bleep_train.config import LOSSES, Config, LossName
+from bleep_train.journal import Journal, Row, fingerprint
 from bleep_train.metrics import score
 from bleep_train.retrieval import Retrieval, with_loss
 from bleep_train.study import By, Fold, FoldData, Study
+from bleep_train.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 
 RESULTS, TABLE = "results.jsonl", "table.md"
-Row = dict[str, Any]
+METRICS = ("hvg50", "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Grid:
     keys: tuple[Literal["expression", "image"], ...] = ("expression", "image")
     seeds: tuple[int, ...] = (0, 1, 2)
     by: By = "section"
+    markers: tuple[str, ...] = ()
 
 
 def baselines(data: FoldData) -> Iterator[Row]:
@@ -65,59 +67,53 @@ def cells(data: FoldData, config: Config, grid: Grid, run: Path) -> Iterator[Row
                 yield {**names, **score(predicted, data.test_y, data.sets)}
 
 
-def run_grid(
-    cohort: Path, config: Config, grid: Grid, out: Path, *, progress: Progress = no_progress
-) -> list[str]:
-    """Runs what is not in ``out/results.jsonl`` yet; writes and returns the Markdown table."""
+def run_grid(cohort: Path, config: Config, grid: Grid, out: Path, *, progress: Progress = no_progress) -> Table:
+    """Runs what is not in ``out/results.jsonl`` yet; writes ``table.md`` and returns it."""
     if config.model.trainable != "frozen":
         raise UsageError("ablate needs model.trainable = frozen: it caches features")
-    study = Study(cohort, config, out / "cache", progress=progress)
+    study = Study(cohort, config, out / "cache", markers=grid.markers, progress=progress)
     folds = study.folds(grid.by)
-    done = _read(out / RESULTS)
-    mark = hashlib.sha256(json.dumps(config.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+    journal = Journal(out / RESULTS)
+    marked = {"markers": grid.markers} if grid.markers else {}  # without markers as it always was
+    mark = fingerprint({**config.as_dict(), **marked})
     jobs: list[tuple[Fold, LossName | None, int]] = [(fold, None, 0) for fold in folds]
     jobs += [(fold, loss, seed) for loss in grid.losses for seed in grid.seeds for fold in folds]
+    rows = []
     for fold, loss, seed in jobs:
         key = {"config": mark, "fold": fold.name, "loss": loss, "seed": seed}
-        if any(all(row["job"][k] == v for k, v in key.items()) for row in done):
-            continue
-        run = out / "runs" / f"{loss}-{fold.name}-{seed}"
-        data = study.data(fold)
-        found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data)
-        row = {"job": key, "cells": list(found)}
-        done.append(row)
-        with (out / RESULTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-    lines = table([row for row in done if row["job"]["config"] == mark])
-    (out / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return lines
+        row = journal.find(key)
+        if row is None:
+            run = out / "runs" / f"{loss}-{fold.name}-{seed}"
+            data = study.data(fold)
+            found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data)
+            row = {"job": key, "cells": list(found)}
+            journal.add(row)
+        rows.append(row)
+        progress("jobs", len(rows), len(jobs))
+    result = table(rows)
+    write_tables(out / TABLE, [result])
+    return result
 
 
-def _read(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def table(rows: Sequence[Row]) -> list[str]:
+def table(rows: Sequence[Row]) -> Table:
     """Mean over folds per seed, then mean over seeds ± the largest deviation (the paper's Table 3), best first."""
-    groups: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
+    names = ("method", "loss", "k", "aggregation", "key")
+    groups: dict[tuple[str, ...], list[tuple[int, Row]]] = {}
     for row in rows:
         for cell in row["cells"]:
-            names = ("method", "loss", "k", "aggregation", "key")
-            seeds = groups.setdefault(tuple(cell.get(name, "") for name in names), {})
-            seeds.setdefault(row["job"]["seed"], []).append(cell)
-    metrics = ("hvg50", "heg50", "all", "variance_ratio")
-    measured = [(names, [_over(seeds, m) for m in metrics]) for names, seeds in groups.items()]
-    measured.sort(key=lambda item: -item[1][0][0])
-    head = "| method | loss | K | aggregation | key | HVG50 r | HEG50 r | all r | variance ratio |"
-    lines = [head, "|" + "---|" * 9]
-    for names, numbers in measured:
-        shown = " | ".join(f"{mean:.3f} ± {spread:.3f}" for mean, spread in numbers)
-        lines.append(f"| {' | '.join(map(str, names))} | {shown} |")
-    return lines
+            groups.setdefault(tuple(str(cell.get(name, "")) for name in names), []).append(
+                (row["job"]["seed"], cell)
+            )
+    shown = [m for m in METRICS if any(m in cell for cells in groups.values() for _, cell in cells)]
+    measured = [(group, [_by_seed(cells, metric) for metric in shown]) for group, cells in groups.items()]
+    measured.sort(key=lambda item: -over_seeds(item[1][0])[0])
+    lines = tuple((*group, *(seeds_cell(values) for values in numbers)) for group, numbers in measured)
+    columns = ("method", "loss", "K", "aggregation", "key", *(SHORT[metric] for metric in shown))
+    return Table(columns, lines)
 
 
-def _over(seeds: dict[int, list[Row]], metric: str) -> tuple[float, float]:
-    means = np.array([np.mean([cell[metric] for cell in cells]) for cells in seeds.values()])
-    return float(means.mean()), float(np.abs(means - means.mean()).max())
+def _by_seed(cells: Sequence[tuple[int, Row]], metric: str) -> dict[int, list[float]]:
+    seeds: dict[int, list[float]] = {}
+    for seed, cell in cells:
+        seeds.setdefault(seed, []).append(cell.get(metric, math.nan))
+    return seeds

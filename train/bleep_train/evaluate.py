@@ -22,23 +22,25 @@ from bleep_cli.impute import DENSE_BYTES
 from bleep_cli.predict import Plan, PredictOptions, Predictor
 from bleep_cli.reference import section_grid, section_slide
 from bleep_cli.sections import read_cohort
-from bleep_cli.types import F32, Progress, Section, no_progress
+from bleep_cli.types import F32, F64, I64, Progress, Section, no_progress
 from bleep_train.backbones import Normalised, build_backbone
 from bleep_train.baselines import SHUFFLES, mean_predictor, ridge, shuffled_rows
+from bleep_train.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
 from bleep_train.config import Config, config_from
 from bleep_train.data import cached_features
 from bleep_train.loop import pick_device
-from bleep_train.metrics import GeneSets, pearson, pick_gene_sets, score, variance_ratio
+from bleep_train.metrics import GeneSets, per_gene, pick_gene_sets, score
+from bleep_train.tables import SHORT, Table, number, span, write_tables
 
 METHODS = ("bleep", "ridge", "mean", "shuffled")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``metrics`` as written to metrics.json, ``lines`` of the table for a person."""
+    """``metrics`` as written to metrics.json, ``table`` for a person."""
 
     metrics: dict[str, Any]
-    lines: list[str]
+    table: Table
 
 
 def evaluate(
@@ -76,10 +78,14 @@ def evaluate(
     for section in sections:
         measured = measured_log1p(section, bundle)
         predictions = _predict_all(section, predictor, features, genes, training, progress)
+        resampled = _resampled(section, genes, predictions, measured)
         scores = {name: score(p, measured, genes.sets) for name, p in predictions.items()}
+        for name, r in resampled.items():
+            means = resampled_means(r, _within(genes)[1])
+            scores[name]["intervals"] = {key: interval(values) for key, values in means.items()}
         scores["shuffled"] = shuffled_score(predictions["bleep"], measured, genes)
         metrics["sections"][section.id] = scores
-        rows += _gene_rows(section, genes, predictions, measured)
+        rows += _gene_rows(section, genes, predictions, measured, resampled["bleep"])
     evaluation = Evaluation(metrics, table(metrics))
     _write(out, evaluation, genes, rows)
     return evaluation
@@ -193,12 +199,24 @@ class _Features:
         return self._mean([section])[0]
 
 
+def _within(genes: GeneSets) -> tuple[I64, dict[str, I64]]:
+    """Columns of the genes in any set, ascending, and the sets as positions in these."""
+    used = np.unique(np.concatenate(list(genes.sets.values())))
+    return used, {name: np.searchsorted(used, rows) for name, rows in genes.sets.items()}
+
+
+def _resampled(section: Section, genes: GeneSets, predictions: dict[str, F32], measured: F32) -> dict[str, F64]:
+    """r of every method in resamples of the section's spots, f64[resamples, genes of any set]."""
+    used, _ = _within(genes)
+    return {name: resampled_pearson(p[:, used], measured[:, used], section.id) for name, p in predictions.items()}
+
+
 def _gene_rows(
-    section: Section, genes: GeneSets, predictions: dict[str, F32], measured: F32
+    section: Section, genes: GeneSets, predictions: dict[str, F32], measured: F32, resampled: F64
 ) -> list[dict[str, Any]]:
     rows = genes.sets["all"]
-    r = {name: pearson(p, measured)[rows] for name, p in predictions.items()}
-    ratio = variance_ratio(predictions["bleep"], measured)[rows]
+    every = {name: per_gene(p[:, rows], measured[:, rows]) for name, p in predictions.items()}
+    low, high = gene_intervals(resampled[:, _within(genes)[1]["all"]])
     hvg, heg = set(genes.sets["hvg50"].tolist()), set(genes.sets["heg50"].tolist())
     return [
         {
@@ -208,36 +226,45 @@ def _gene_rows(
             "heg50": int(row in heg),
             "mean": float(measured[:, row].mean()),
             "variance": float(measured[:, row].var()),
-            "variance_ratio": float(ratio[i]),
-            **{f"r_{name}": float(values[i]) for name, values in r.items()},
+            "variance_ratio": float(every["bleep"]["variance_ratio"][i]),
+            **{f"r_{name}": float(of["pearson"][i]) for name, of in every.items()},
+            "r_bleep_low": float(low[i]),
+            "r_bleep_high": float(high[i]),
+            **{f"spearman_{name}": float(of["spearman"][i]) for name, of in every.items()},
+            **{f"mse_{name}": float(of["mse"][i]) for name, of in every.items()},
         }
         for i, row in enumerate(rows)
     ]
 
 
-def table(metrics: dict[str, Any]) -> list[str]:
-    """The result as a Markdown table."""
-    lines = [
-        "| section | method | HVG50 r | HEG50 r | all r | variance ratio | spots |",
-        "|---|---|---|---|---|---|---|",
+def table(metrics: dict[str, Any]) -> Table:
+    """The result for a person."""
+    scored = [
+        (section, name, m) for section, methods in metrics["sections"].items() for name, m in methods.items()
     ]
-    for section, methods in metrics["sections"].items():
-        for name, m in methods.items():
-            numbers = " | ".join(f"{m[key]:.3f}" for key in ("hvg50", "heg50", "all", "variance_ratio"))
-            lines.append(f"| {section} | {name} | {numbers} | {m['n_spots']} |")
-    shared = metrics["donors"]["shared"]
-    if shared:
-        lines.append(
-            f"\nDonor {', '.join(shared)} is on both sides: this measures a new section, not a new patient."
+    keys = ("hvg50", "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
+    shown = [key for key in keys if key in scored[0][2]]
+    rows = [
+        (
+            section,
+            name,
+            *(number(m[key]) for key in shown),
+            span(m.get("intervals", {}).get("hvg50")),
+            str(m["n_spots"]),
         )
-    return lines
+        for section, name, m in scored
+    ]
+    shared = metrics["donors"]["shared"]
+    note = f"Donor {', '.join(shared)} is on both sides: this measures a new section, not a new patient."
+    columns = ("section", "method", *(SHORT[key] for key in shown), "HVG50 r 95 %", "spots")
+    return Table(columns, tuple(rows), notes=(note,) if shared else ())
 
 
 def _write(out: Path, evaluation: Evaluation, genes: GeneSets, rows: list[dict[str, Any]]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(evaluation.metrics, indent=1) + "\n", encoding="utf-8")
     (out / "gene_sets.json").write_text(json.dumps(genes.names(), indent=1) + "\n", encoding="utf-8")
-    (out / "table.md").write_text("\n".join(evaluation.lines) + "\n", encoding="utf-8")
+    write_tables(out / "table.md", [evaluation.table])
     with (out / "genes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from bleep_cli.types import F32, F64, I64, Str
 
 HVG, ALL, HEG = 50, 1000, 50
 MIN_DETECTED = 0.10
+GENE_METRICS = ("pearson", "spearman", "mse", "variance_ratio")
 
 
 def pearson(predicted: F32, measured: F32) -> F64:
@@ -26,6 +28,18 @@ def pearson(predicted: F32, measured: F32) -> F64:
     flat = (p**2).mean(axis=0) < 1e-12
     flat |= (m**2).mean(axis=0) < 1e-12
     return np.where(flat, np.nan, (p * m).sum(axis=0) / np.where(flat, 1.0, norm))
+
+
+def spearman(predicted: F32, measured: F32) -> F64:
+    """Spearman rank correlation over spots per gene, f64[g], ties at their mean rank; NaN where r is."""
+    ranks = [rankdata(side, axis=0, nan_policy="propagate") for side in (predicted, measured)]
+    return np.where(np.isnan(pearson(predicted, measured)), np.nan, pearson(*ranks))
+
+
+def mse(predicted: F32, measured: F32) -> F64:
+    """Mean squared error over spots per gene, f64[g], in log1p units; NaN where either side is missing."""
+    error: F64 = (predicted.astype(np.float64) - measured) ** 2
+    return np.asarray(error.mean(axis=0))
 
 
 def variance_ratio(predicted: F32, measured: F32) -> F64:
@@ -71,12 +85,27 @@ def pick_gene_sets(
     return GeneSets(symbols, sets)
 
 
+def per_gene(predicted: F32, measured: F32) -> dict[str, F64]:
+    """Every metric of every gene, f64[g] each: ``pearson``, ``spearman``, ``mse``, ``variance_ratio``."""
+    metrics = (pearson, spearman, mse, variance_ratio)
+    return {name: of(predicted, measured) for name, of in zip(GENE_METRICS, metrics, strict=True)}
+
+
 def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, Any]:
-    """Means of r over each gene set, the median variance ratio over ``all``, and how many genes had no r."""
+    """Means of r over each gene set, and over ``all`` the median variance ratio, the mean squared error and how
+    many genes had no r; ``spearman`` is the mean over ``hvg50``, where there is that set.
+
+    A gene without r counts as 0; the mean squared error is over the genes that have one.
+    """
     r = pearson(predicted, measured)
     out: dict[str, Any] = {name: _mean(r[rows]) for name, rows in sets.items()}
+    if "hvg50" in sets:
+        rows = sets["hvg50"]
+        out["spearman"] = _mean(spearman(predicted[:, rows], measured[:, rows]))
     ratio = variance_ratio(predicted, measured)[sets["all"]]
     out["variance_ratio"] = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else float("nan")
+    error = mse(predicted, measured)[sets["all"]]
+    out["mse"] = float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")
     out["n_spots"] = len(measured)
     out["n_nan"] = int(np.isnan(r[sets["all"]]).sum())
     return out

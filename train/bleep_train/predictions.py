@@ -137,8 +137,9 @@ class FoldFolder:
     def _write(self, stem: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         if any(array.dtype.hasobject for array in arrays.values()):  # numpy would pickle these
             raise TypeError(f"{stem}: arrays of objects are not stored")
+        stored: dict[str, Any] = dict(arrays)
         with atomic_path(self._path(stem), force=True) as temp, temp.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **stored)
 
     def _read(self, stem: str) -> dict[str, NDArray[Any]]:
         path = self._path(stem)
