@@ -147,8 +147,8 @@ class Bundle:
                 stored = self.read("index/hnsw")
         return make_index(embeddings, stored)
 
-    def tower(self, which: Literal["image", "expression"]) -> bytes:
-        """An ONNX model, checked against its hash."""
+    def tower(self, which: Literal["image", "expression", "image_int8", "image_fp16"]) -> bytes:
+        """An ONNX model, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
         data = bytes(self.read(f"encoders/{which}").tobytes())
         if hashlib.sha256(data).hexdigest() != self.array(f"encoders/{which}").attrs.get("sha256"):
             raise ReferenceError(f"{self.name}: the {which} tower does not match its hash")

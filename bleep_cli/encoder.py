@@ -6,85 +6,54 @@ no std. The eight views of a tile are its flips and right-angle rotations, under
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import DeviceError, ReferenceError, UsageError
+from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.session import Device, choose_device, make_session, run, run_on_device
 from bleep_cli.types import F32, U8, Encoder
 
-Device = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
+__all__ = [
+    "Device",
+    "OnnxEncoder",
+    "OnnxExpressionEncoder",
+    "choose_device",
+    "embed_views",
+    "make_session",
+    "unit",
+    "views_of",
+]
+
 BATCH = {"cpu": 8, "cuda": 128}  # on a CPU larger batches cost memory and win nothing
 VIEWS = (1, 8)
 
 
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DeviceError(
-            'ONNX Runtime is not installed; install it with "pip install bleep-cli[cpu]" or "bleep-cli[gpu]"'
-        ) from error
-    return onnxruntime
-
-
-def choose_device(device: Device) -> Literal["cpu", "cuda"]:
-    """``auto`` → cuda where this ONNX Runtime was built for it, else cpu.
-
-    Raises ``DeviceError`` when cuda is asked for and this installation cannot do it.
-    """
-    has_cuda = "CUDAExecutionProvider" in _runtime().get_available_providers()
-    if device == "cuda" and not has_cuda:
-        raise DeviceError(
-            "--device cuda: this ONNX Runtime has no CUDA provider; install bleep-cli[gpu] in place of "
-            "bleep-cli[cpu], or use --device cpu"
-        )
-    return "cuda" if has_cuda and device != "cpu" else "cpu"
-
-
-def make_session(model: bytes, device: Device, what: str) -> tuple[Any, Literal["cpu", "cuda"]]:
-    """An inference session of an ONNX model held in memory, and the device it really runs on.
-
-    ONNX Runtime falls back to the CPU silently: for ``auto`` that is accepted, for ``cuda`` it is an error.
-    Raises ``ReferenceError`` for bytes that are no model, ``DeviceError`` when cuda cannot be used.
-    """
-    ort = _runtime()
-    chosen = choose_device(device)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # its complaints reach the user through our own errors
-    providers = ["CPUExecutionProvider"]
-    if chosen == "cuda":
-        with contextlib.suppress(Exception):  # absent DLLs show below, in the providers really used
-            ort.preload_dlls()
-        providers.insert(0, "CUDAExecutionProvider")
-    try:
-        session = ort.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors share no base class
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ReferenceError(f"the {what} is not a model that ONNX Runtime can run ({reason})") from error
-    if "CUDAExecutionProvider" in session.get_providers():
-        return session, "cuda"
-    if device == "cuda":
-        raise DeviceError(
-            "--device cuda: the CUDA provider did not start (driver, CUDA 13 and cuDNN 9 are needed; "
-            '"bleep doctor" tells more); use --device cpu'
-        )
-    return session, "cpu"
-
-
 class OnnxEncoder:
-    """The image tower: ``u8[b, px, px, 3 * fields]`` → unit vectors ``f32[b, d]``."""
+    """The image tower: ``u8[b, px, px, 3 * fields]`` → unit vectors ``f32[b, d]``. Several threads may embed.
 
-    def __init__(self, model: bytes, device: Device = "auto") -> None:
-        self._session, self.device = make_session(model, device, "image tower")
+    ``threads`` is how many one run uses itself (0: all cores); ``tensorrt_fp16`` lets TensorRT compute in float16
+    where ONNX Runtime has it.
+    """
+
+    def __init__(
+        self, model: bytes, device: Device = "auto", *, threads: int = 0, tensorrt_fp16: bool = False
+    ) -> None:
+        self._session, self.device = make_session(
+            model, device, "image tower", threads=threads, tensorrt_fp16=tensorrt_fp16
+        )
         (self.tile_px, width, self.channels), self.dim = _sizes(self._session, "uint8", 4, "image tower")
         if width != self.tile_px:
             raise ReferenceError(f"the image tower takes tiles of {width} × {self.tile_px} px, not squares")
-        self._batch = BATCH[self.device]
+        self.batch = BATCH[self.device]
+        self._run = run if self.device == "cpu" else run_on_device
+
+    @property
+    def providers(self) -> list[str]:
+        """What ONNX Runtime really runs it with, best first."""
+        return list(self._session.get_providers())
 
     def embed(self, tiles: U8) -> F32:
         """Embeds any number of tiles in batches; results do not depend on the batching beyond rounding."""
@@ -93,9 +62,9 @@ class OnnxEncoder:
                 f"tiles of {tiles.shape[1:]} for a tower of {(self.tile_px, self.tile_px, self.channels)}"
             )
         out = np.empty((len(tiles), self.dim), np.float32)
-        for start in range(0, len(tiles), self._batch):
-            batch = np.ascontiguousarray(tiles[start : start + self._batch])
-            out[start : start + len(batch)] = _run(self._session, batch, "image tower")
+        for start in range(0, len(tiles), self.batch):
+            batch = np.ascontiguousarray(tiles[start : start + self.batch])
+            out[start : start + len(batch)] = self._run(self._session, batch, "image tower")
         return out
 
 
@@ -113,7 +82,7 @@ class OnnxExpressionEncoder:
         out = np.empty((len(expression), self.dim), np.float32)
         for start in range(0, len(expression), batch):
             rows = np.ascontiguousarray(expression[start : start + batch], np.float32)
-            out[start : start + len(rows)] = _run(self._session, rows, "expression tower")
+            out[start : start + len(rows)] = run(self._session, rows, "expression tower")
         return out
 
 
@@ -132,17 +101,6 @@ def _sizes(session: Any, dtype: str, rank: int, what: str) -> tuple[list[int], i
     if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, dim)):
         raise ReferenceError(f"the {what} must leave the batch open and nothing else; it takes {inputs[0].shape}")
     return sizes, dim
-
-
-def _run(session: Any, rows: Any, what: str) -> Any:
-    """The one output for one batch."""
-    try:
-        return session.run(None, {session.get_inputs()[0].name: rows})[0]
-    except Exception as error:  # ONNX Runtime's errors share no base class
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "CUDAExecutionProvider" in session.get_providers():
-            raise DeviceError(f"the {what} failed on the GPU ({reason}); use --device cpu") from error
-        raise ReferenceError(f"the {what} cannot be run ({reason})") from error
 
 
 def views_of(tiles: NDArray[np.uint8], views: int) -> Iterator[U8]:

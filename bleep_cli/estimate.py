@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-import numpy as np
-
-from bleep_cli.encoder import BATCH, embed_views
 from bleep_cli.impute import DENSE_BYTES
-from bleep_cli.predict import BATCH_TILES, Plan, Predictor
+from bleep_cli.predict import Plan, Predictor
 
 BASE_BYTES = 600 << 20  # interpreter, libraries and the tower's own buffers, as measured (docs/results.md)
 SLIDE_BYTES = 300 << 20  # decoded tiles kept by the reader
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -40,20 +35,14 @@ class Estimate:
 
 
 def estimate(predictor: Predictor, ready: Plan) -> Estimate:
-    """Times one batch of noise tiles, after one to warm up, and scales it to the slide."""
-    info, encoder = predictor.bundle.info, predictor.encoder
-    count = BATCH[encoder.device]
-    rng = np.random.default_rng(SEED)
-    shape = (count, info.tile.px, info.tile.px, 3 * len(info.tile.um))
-    tiles = rng.integers(0, 256, shape, dtype=np.uint8)
-    embed_views(encoder, tiles, 1)
-    start = time.perf_counter()
-    embed_views(encoder, tiles, predictor.views)
-    per_tile = (time.perf_counter() - start) / count
+    """Times the tower on a few noise tiles and scales it to the slide."""
+    info, encoder, tower = predictor.bundle.info, predictor.encoder, predictor.tower
+    per_tile = tower.seconds_per_tile(predictor.views)
     n, genes = len(ready.grid), predictor.n_genes
-    per_row = encoder.dim * 4 + predictor.k * 16
+    per_row = predictor.k * 16
+    tile_bytes = info.tile.px**2 * 3 * len(info.tile.um)
     reference = min(predictor.bundle.n_spots * genes * 4, DENSE_BYTES)
-    memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + 2 * BATCH_TILES * int(np.prod(shape[1:]))
+    memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + tower.lanes.ahead * encoder.batch * tile_bytes
     return Estimate(
         slide=ready.slide.name,
         tiles=n,

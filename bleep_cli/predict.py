@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,20 @@ import numpy as np
 
 from bleep_cli import __version__
 from bleep_cli.bundle import Bundle, BundleInfo, Key
-from bleep_cli.encoder import Device, OnnxEncoder, embed_views
+from bleep_cli.encoder import OnnxEncoder
 from bleep_cli.errors import UsageError
 from bleep_cli.impute import DENSE_BYTES, WEIGHTED_TEMPERATURE, Aggregation, impute_blocks, weigh
+from bleep_cli.pipeline import regrouped
 from bleep_cli.positions import read_positions
+from bleep_cli.precision import Precision
+from bleep_cli.session import Device
 from bleep_cli.slide import open_slide, read_overview
-from bleep_cli.tiles import grid_at, grid_over_tissue, stream_tiles
+from bleep_cli.tiles import grid_at, grid_over_tissue
 from bleep_cli.tissue import find_tissue, require_tissue
+from bleep_cli.tower import embed_grid, open_tower
 from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
-BATCH_TILES = 32
+SEARCH_TILES = 512  # searched together, while the next ones are embedded
 HIRES_PX = 2000  # long edge of the overview kept in the output
 COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
 
@@ -47,6 +51,7 @@ class PredictOptions:
     key: Key | None = None
     views: int | None = None
     device: Device = "auto"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
@@ -113,11 +118,14 @@ class Predictor:
         if options.aggregation == "simple":
             self.k = 1
         self._columns = bundle.gene_rows(options.genes)
-        tower = bundle.tower("image")
-        self._tower_sha256 = hashlib.sha256(tower).hexdigest()
-        self.encoder = OnnxEncoder(tower, options.device)
+        self.tower = open_tower(bundle, options.device, options.precision)
         self._index: Index = bundle.index(self.key)
         self._expression = bundle.expression(None if options.genes is None else self._columns, DENSE_BYTES)
+
+    @property
+    def encoder(self) -> OnnxEncoder:
+        """What embeds the tiles."""
+        return self.tower.encoder
 
     @property
     def n_genes(self) -> int:
@@ -145,16 +153,20 @@ class Predictor:
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
         """Unit vectors f32[n, d] of the grid's tiles."""
-        out = np.empty((len(grid), self.encoder.dim), np.float32)
-        for start, tiles in stream_tiles(slide, grid, BATCH_TILES):
-            progress("tiles", start, len(grid))
-            out[start : start + len(tiles)] = embed_views(self.encoder, tiles, self.views)
-        progress("tiles", len(grid), len(grid))
-        return out
+        return embed_grid(self.tower, slide, grid, self.views, progress)
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
-        """The K nearest reference spots of every tile."""
-        return self._index.search(self.embed(slide, grid, progress), self.k)
+        """The K nearest reference spots of every tile, searched while further tiles are embedded.
+
+        Vectors are not kept: what is held of a tile are its neighbours.
+        """
+        index = np.empty((len(grid), self.k), np.int64)
+        similarity = np.empty((len(grid), self.k), np.float32)
+        with closing(self.tower.stream(slide, grid, self.views, progress)) as stream:
+            for rows, vectors in regrouped(stream, SEARCH_TILES):
+                found = self._index.search(vectors, self.k)
+                index[rows], similarity[rows] = found.index, found.similarity
+        return Neighbours(index, similarity)
 
     def _provenance(self, ready: Plan) -> dict[str, Any]:
         info, slide = self.bundle.info, ready.slide
@@ -178,11 +190,12 @@ class Predictor:
             "reference": {
                 "name": self.bundle.name,
                 "content_sha256": self.bundle.content_sha256,
-                "image_tower_sha256": self._tower_sha256,
+                "image_tower_sha256": self.tower.sha256,
                 "sections": [section.id for section in info.sections],
                 "spots": self.bundle.n_spots,
             },
-            "options": options | {"device": self.encoder.device},
+            "options": options | {"device": self.encoder.device, "precision": self.tower.precision},
+            "precision_cost": self.tower.cost.attrs() if self.tower.cost else {},
             "warnings": list(ready.warnings),
             "versions": versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
         }

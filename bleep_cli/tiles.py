@@ -9,7 +9,11 @@ import numpy as np
 from bleep_cli.errors import SlideError
 from bleep_cli.positions import Positions
 from bleep_cli.tissue import Mask
-from bleep_cli.types import F64, U8, Slide, Str, TileGrid, TileSpec
+from bleep_cli.types import F64, I64, U8, Slide, Str, TileGrid, TileSpec
+
+NATIVE_TILE_PX = 512  # the largest usual edge of a slide's own tiles
+STRIP_BYTES = 96 << 20  # half of what the slide reader keeps decoded
+PIXEL = np.dtype("V3")
 
 
 def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float) -> TileGrid:
@@ -79,11 +83,32 @@ def stream_tiles(slide: Slide, grid: TileGrid, batch: int) -> Iterator[tuple[int
 
 def read_tiles(slide: Slide, grid: TileGrid, start: int, stop: int) -> U8:
     """The pixels of tiles ``start`` to ``stop``: ``u8[b, px, px, 3 * fields]``."""
+    return read_rows(slide, grid, np.arange(start, stop))
+
+
+def read_rows(slide: Slide, grid: TileGrid, rows: I64, out: U8 | None = None) -> U8:
+    """The pixels of the tiles ``rows`` i64[b]: ``u8[b, px, px, 3 * fields]``, into ``out`` where it is given."""
     px, fields = grid.spec.px, len(grid.spec.um)
-    out = np.empty((stop - start, px, px, 3 * fields), np.uint8)
+    if out is None:
+        out = np.empty((len(rows), px, px, 3 * fields), np.uint8)
+    pixels = out.view(PIXEL)  # [b, px, px, fields]: whole pixels are copied, not their three bytes one by one
     for field in range(fields):
         edge = grid.edge_l0(field)
-        corner = grid.centre_l0[start:stop] - edge / 2
+        corner = grid.centre_l0[rows] - edge / 2
         for i, (x, y) in enumerate(corner):
-            out[i, :, :, 3 * field : 3 * field + 3] = slide.read((x, y), (edge, edge), (px, px))
+            tile = np.ascontiguousarray(slide.read((x, y), (edge, edge), (px, px)))
+            pixels[i, :, :, field] = tile.view(PIXEL)[..., 0]
     return out
+
+
+def reading_order(grid: TileGrid, strip_bytes: int = STRIP_BYTES) -> I64:
+    """The tiles in the order that decodes the slide's own tiles once: i64[n], a permutation.
+
+    Bands of rows from left to right. A slide so wide that a band's pixels would push each other out of the
+    reader's cache goes in strips of columns; ``strip_bytes`` bounds the pixels that a strip's band touches.
+    """
+    largest, band = grid.edge_l0(len(grid.spec.um) - 1), grid.edge_l0(0)
+    height = largest + 2 * NATIVE_TILE_PX  # what a band touches reaches beyond it by a native tile on each side
+    strip = max(strip_bytes / (3 * height), 2 * largest)
+    x, y = grid.centre_l0.T
+    return np.lexsort((np.arange(len(grid)), x, np.floor(y / band), np.floor(x / strip)))
