@@ -31,6 +31,10 @@ def metrics(folder: Path) -> Any:
     return json.loads((folder / "metrics.json").read_text())
 
 
+def without_intervals(scored: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in scored.items() if key != "intervals"}
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "genes.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -49,8 +53,9 @@ def test_metrics_have_the_documented_keys(evaluated: Any) -> None:
     written = metrics(evaluated.folder)
     assert list(written["sections"]) == ["C-S1"]
     assert list(written["sections"]["C-S1"]) == METHODS
-    for scored in written["sections"]["C-S1"].values():
-        assert set(scored) == {*SETS, "variance_ratio", "n_spots", "n_nan"}
+    for method, scored in written["sections"]["C-S1"].items():
+        resampled = {"intervals"} if method != "shuffled" else set()
+        assert set(scored) == {*SETS, "variance_ratio", "spearman", "mse", "n_spots", "n_nan", *resampled}
         assert scored["n_spots"] == 45
     assert written["donors"] == {"train": ["A", "B"], "test": ["C"], "shared": []}
     assert written["protocol"] == "leak-free"
@@ -65,6 +70,23 @@ def test_what_is_learned_shows_and_the_baselines_are_in_their_place(evaluated: A
     assert scored["mean"]["variance_ratio"] == 0
     assert scored["mean"]["n_nan"] > 100  # all that is scored
     assert scored["bleep"]["n_nan"] < 10
+    assert scored["bleep"]["spearman"] > 0.25
+    assert scored["mean"]["spearman"] == 0
+    assert scored["bleep"]["mse"] < scored["mean"]["mse"] < scored["shuffled"]["mse"]
+
+
+def test_intervals_over_spots_hold_the_estimate(evaluated: Any) -> None:
+    scored = metrics(evaluated.folder)["sections"]["C-S1"]
+    for method in ("bleep", "ridge"):
+        assert set(scored[method]["intervals"]) == set(SETS)
+        for name in SETS:
+            low, high = scored[method]["intervals"][name]
+            assert low < scored[method][name] < high
+    assert scored["bleep"]["intervals"]["hvg50"][0] > 0
+    assert scored["mean"]["intervals"] == {name: [0, 0] for name in SETS}
+    known = [row for row in rows(evaluated.folder) if row["r_bleep"] != "nan"]
+    inside = [float(row["r_bleep_low"]) < float(row["r_bleep"]) < float(row["r_bleep_high"]) for row in known]
+    assert np.mean(inside) > 0.98
 
 
 def test_table_csv_and_gene_sets_agree_with_the_metrics(evaluated: Any) -> None:
@@ -82,6 +104,10 @@ def test_table_csv_and_gene_sets_agree_with_the_metrics(evaluated: Any) -> None:
         for name in SETS:
             by_hand = np.mean(np.nan_to_num([r[gene] for gene in sets[name]]))
             assert scored[method][name] == pytest.approx(by_hand, abs=1e-9)
+        error = np.mean([float(row[f"mse_{method}"]) for row in genes])
+        assert scored[method]["mse"] == pytest.approx(error, abs=1e-9)
+        ranks = np.nan_to_num([float(row[f"spearman_{method}"]) for row in genes if row["hvg50"] == "1"])
+        assert scored[method]["spearman"] == pytest.approx(np.mean(ranks), abs=1e-9)
 
 
 def test_gene_sets_are_picked_on_the_training_spots(evaluated: Any, phantoms: Path) -> None:
@@ -94,7 +120,7 @@ def test_gene_sets_are_picked_on_the_training_spots(evaluated: Any, phantoms: Pa
     held_out = measured_log1p(read_cohort(phantoms, only=["C-S1"])[0], bundle)
     assert pick_gene_sets(held_out, bundle.symbols, everywhere).names() != picked
     mean = score(mean_predictor(training, 45), held_out, pick_gene_sets(training, bundle.symbols, everywhere).sets)
-    assert metrics(evaluated.folder)["sections"]["C-S1"]["mean"] == mean
+    assert without_intervals(metrics(evaluated.folder)["sections"]["C-S1"]["mean"]) == mean
 
 
 def test_the_bundle_gives_the_numbers_of_its_run(
@@ -129,7 +155,8 @@ def test_predict_gives_exactly_what_was_scored(
     slot = {symbol: i for i, symbol in enumerate(bundle.symbols)}
     names = json.loads((evaluated.folder / "gene_sets.json").read_text())
     sets = {name: np.array([slot[gene] for gene in genes]) for name, genes in names.items()}
-    assert score(x, measured, sets) == metrics(evaluated.folder)["sections"]["C-S1"]["bleep"]
+    written = metrics(evaluated.folder)["sections"]["C-S1"]["bleep"]
+    assert score(x, measured, sets) == without_intervals(written)
     r = pearson(x, measured)
     assert [float(row["r_bleep"]) for row in rows(evaluated.folder)] == pytest.approx(
         [r[slot[row["gene"]]] for row in rows(evaluated.folder)], abs=0, nan_ok=True

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from bleep_train.metrics import pearson, pick_gene_sets, score, variance_ratio
+from bleep_train.metrics import mse, pearson, per_gene, pick_gene_sets, score, spearman, variance_ratio
 
 
 def f32(*columns: list[float]) -> np.ndarray:
@@ -43,6 +43,48 @@ def test_a_gene_that_was_not_measured_has_no_r_and_keeps_its_place() -> None:
     nothing = [math.nan] * 3
     r = pearson(f32([0, 1, 2], [0, 1, 2], [2, 1, 0]), f32([0, 1, 2], nothing, [0, 1, 2]))
     np.testing.assert_allclose(r, [1, math.nan, -1])
+
+
+def test_spearman_by_hand() -> None:
+    """Ranks 1 2 3 4 against 1 3 2 4; ties share their mean rank; curved but rising is 1."""
+    measured = f32([0, 1, 2, 9], [0, 1, 2, 3], [0, 1, 2, 3])
+    predicted = f32([5, 7, 6, 8], [0, 1, 1, 2], [1, 10, 100, 1000])
+    tied = np.corrcoef([1, 2.5, 2.5, 4], [1, 2, 3, 4])[0, 1]
+    np.testing.assert_allclose(spearman(predicted, measured), [1 - 6 * 2 / (4 * 15), tied, 1], atol=1e-6)
+
+
+def test_spearman_is_scipys_for_every_gene() -> None:
+    rng = np.random.default_rng(0)
+    predicted, measured = (rng.poisson(2, (50, 7)).astype(np.float32) for _ in range(2))
+    expected = [stats.spearmanr(p, m).statistic for p, m in zip(predicted.T, measured.T, strict=True)]
+    np.testing.assert_allclose(spearman(predicted, measured), expected, atol=1e-6)
+
+
+def test_mse_by_hand() -> None:
+    measured = f32([0, 1, 2], [1, 1, 1], [math.nan] * 3, [0, 0, 0])
+    predicted = f32([1, 1, 4], [1, 1, 1], [0, 1, 2], [math.nan] * 3)
+    np.testing.assert_allclose(mse(predicted, measured), [5 / 3, 0, math.nan, math.nan])
+
+
+def test_genes_without_a_metric_are_nan_in_their_place() -> None:
+    rising, flat, nothing = [0.0, 1.0, 2.0], [1.0, 1.0, 1.0], [math.nan] * 3
+    found = per_gene(f32(rising, flat, rising, nothing), f32(flat, rising, nothing, rising))
+    nan = {name: np.isnan(values).tolist() for name, values in found.items()}
+    assert nan["pearson"] == nan["spearman"] == [True] * 4
+    assert nan["mse"] == [False, False, True, True]
+    assert nan["variance_ratio"] == [True, False, True, True]
+
+
+def test_spearman_is_over_the_variable_genes_and_the_error_over_all_that_have_one() -> None:
+    rising, falling, flat, nothing = [0.0, 1.0, 2.0], [2.0, 1.0, 0.0], [1.0] * 3, [math.nan] * 3
+    measured = f32(rising, rising, rising, nothing)
+    predicted = f32(rising, falling, flat, rising)
+    sets = {"all": np.arange(4), "hvg50": np.array([0, 2, 3])}
+    scored = score(predicted, measured, sets)
+    assert scored["spearman"] == pytest.approx(1 / 3)  # genes without one count as 0
+    assert scored["mse"] == pytest.approx((0 + 8 / 3 + 2 / 3) / 3)
+    assert "spearman" not in score(predicted, measured, {"all": np.arange(4)})
+    assert math.isnan(score(predicted, measured, {"all": np.array([3])})["mse"])
 
 
 def test_genes_without_r_count_as_zero_and_are_counted() -> None:

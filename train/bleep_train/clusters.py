@@ -28,7 +28,9 @@ def leiden(expression: F32, *, seed: int = 0, resolution: float = RESOLUTION) ->
     sc.pp.pca(data, n_comps=min(COMPONENTS, n - 1, genes - 1), random_state=seed)
     sc.pp.neighbors(data, n_neighbors=min(NEIGHBOURS, n - 1), random_state=seed)
     sc.tl.leiden(data, resolution=resolution, flavor="igraph", n_iterations=2, directed=False, random_state=seed)
-    return np.asarray(data.obs["leiden"].astype(int), np.int64)
+    labels = np.asarray(data.obs["leiden"].astype(int), np.int64)
+    by_size = np.argsort(-np.bincount(labels), kind="stable")
+    return np.asarray(np.argsort(by_size)[labels], np.int64)
 
 
 def cluster_agreement(measured: I64, predicted: I64) -> dict[str, float]:

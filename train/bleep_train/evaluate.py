@@ -29,7 +29,7 @@ from bleep_train.bootstrap import gene_intervals, interval, resampled_means, res
 from bleep_train.config import Config, config_from
 from bleep_train.data import cached_features
 from bleep_train.loop import pick_device
-from bleep_train.metrics import GeneSets, per_gene, pick_gene_sets, score
+from bleep_train.metrics import GeneSets, mse, pearson, pick_gene_sets, score, spearman, variance_ratio
 from bleep_train.tables import SHORT, Table, number, span, write_tables
 
 METHODS = ("bleep", "ridge", "mean", "shuffled")
@@ -215,7 +215,10 @@ def _gene_rows(
     section: Section, genes: GeneSets, predictions: dict[str, F32], measured: F32, resampled: F64
 ) -> list[dict[str, Any]]:
     rows = genes.sets["all"]
-    every = {name: per_gene(p[:, rows], measured[:, rows]) for name, p in predictions.items()}
+    r = {name: pearson(p, measured)[rows] for name, p in predictions.items()}
+    ratio = variance_ratio(predictions["bleep"], measured)[rows]
+    ranks = {name: spearman(p[:, rows], measured[:, rows]) for name, p in predictions.items()}
+    errors = {name: mse(p[:, rows], measured[:, rows]) for name, p in predictions.items()}
     low, high = gene_intervals(resampled[:, _within(genes)[1]["all"]])
     hvg, heg = set(genes.sets["hvg50"].tolist()), set(genes.sets["heg50"].tolist())
     return [
@@ -226,12 +229,12 @@ def _gene_rows(
             "heg50": int(row in heg),
             "mean": float(measured[:, row].mean()),
             "variance": float(measured[:, row].var()),
-            "variance_ratio": float(every["bleep"]["variance_ratio"][i]),
-            **{f"r_{name}": float(of["pearson"][i]) for name, of in every.items()},
+            "variance_ratio": float(ratio[i]),
+            **{f"r_{name}": float(values[i]) for name, values in r.items()},
             "r_bleep_low": float(low[i]),
             "r_bleep_high": float(high[i]),
-            **{f"spearman_{name}": float(of["spearman"][i]) for name, of in every.items()},
-            **{f"mse_{name}": float(of["mse"][i]) for name, of in every.items()},
+            **{f"spearman_{name}": float(values[i]) for name, values in ranks.items()},
+            **{f"mse_{name}": float(values[i]) for name, values in errors.items()},
         }
         for i, row in enumerate(rows)
     ]

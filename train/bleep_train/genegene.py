@@ -8,7 +8,7 @@ import numpy as np
 
 from bleep_cli.types import F32, F64, I64
 
-MIN_MARKERS = 3  # fewer have at most one pair
+MIN_MARKERS = 5  # fewer have less than ten pairs, whose r says nothing
 
 
 def gene_gene(expression: F32) -> F64:
