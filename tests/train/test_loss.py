@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from bleep_cli.errors import UsageError
 from bleep_train.config import LossConfig
 from bleep_train.loss import MAX_SCALE, ContrastiveLoss, paper_loss, soft_cross_entropy
 
@@ -180,3 +181,19 @@ def test_two_spots_by_hand() -> None:
     assert value(paper_loss(2 * pair, 2 * pair, 1.0)) == pytest.approx(
         math.log(1 + math.exp(-4)) + 4 * (1 - four), rel=1e-9
     )
+
+
+def test_every_head_of_an_ensemble_has_its_own_loss() -> None:
+    rng = torch.Generator().manual_seed(3)
+    image, expression, pre = (torch.randn(6, 8, generator=rng).double() for _ in range(3))
+    two = ContrastiveLoss(CONFIG, heads=2).double()
+    one = ContrastiveLoss(CONFIG).double()
+    pre = torch.nn.functional.normalize(pre, dim=1)
+    halves = [one(image[:, part], expression[:, part], pre) for part in (slice(0, 4), slice(4, 8))]
+    torch.testing.assert_close(two(image, expression, pre), (halves[0] + halves[1]) / 2)
+    assert abs(float((two(image, expression, pre) - one(image, expression, pre)).detach())) > 1e-3
+
+
+def test_the_published_loss_takes_one_head() -> None:
+    with pytest.raises(UsageError, match=r"set model\.heads=1"):
+        ContrastiveLoss(LossConfig(name="paper"), heads=2)

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from bleep_train.backbones import build_backbone
 from bleep_train.config import ModelConfig
 from bleep_train.loop import set_training
-from bleep_train.model import ProjectionHead, Standardise, Towers, build_towers, freeze
+from bleep_train.model import (
+    Ensemble,
+    ProjectionHead,
+    Standardise,
+    Towers,
+    build_head,
+    build_towers,
+    freeze,
+)
 
 erf = np.vectorize(math.erf)
 
@@ -161,3 +169,19 @@ def test_backbone_normalisation_travels_in_the_tower() -> None:
         with torch.inference_mode():
             torch.testing.assert_close(backbone(grey), backbone.net(torch.zeros(1, 3, 64, 64)))
             assert float((backbone(grey) - backbone.net(grey)).abs().max()) > 0
+
+
+def test_an_ensembles_cosine_is_the_mean_of_its_heads_cosines() -> None:
+    ensemble = build_head(6, ModelConfig(dim=4, heads=3)).eval()
+    assert isinstance(ensemble, Ensemble)
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        joined = torch.nn.functional.normalize(ensemble(x), dim=1)
+        single = [torch.nn.functional.normalize(head(x), dim=1) for head in ensemble.heads]
+    assert joined.shape == (5, 12)
+    torch.testing.assert_close(joined @ joined.T, torch.stack([v @ v.T for v in single]).mean(dim=0))
+    assert float((single[0] - single[1]).abs().max()) > 0.1, "the heads start from different weights"
+
+
+def test_one_head_is_the_papers() -> None:
+    assert isinstance(build_head(6, ModelConfig(dim=4)), ProjectionHead)

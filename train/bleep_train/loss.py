@@ -20,17 +20,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bleep_cli.errors import UsageError
 from bleep_train.config import LossConfig
 
 MAX_SCALE = 100.0  # CLIP's bound on 1/τ, beyond which training is unstable
 
 
 class ContrastiveLoss(nn.Module):
-    """``forward(image f32[b, d], expression f32[b, d], pre f32[b, c]) -> scalar``; owns the learned τ."""
+    """``forward(image f32[b, heads * d], expression f32[b, heads * d], pre f32[b, c]) -> scalar``; owns the
+    learned τ. Every head has its own loss, and the mean of them is returned. Raises ``UsageError`` for several
+    heads under the published objective, which is not one of unit vectors."""
 
-    def __init__(self, config: LossConfig) -> None:
+    def __init__(self, config: LossConfig, heads: int = 1) -> None:
         super().__init__()
-        self.config = config
+        if heads > 1 and config.name == "paper":
+            raise UsageError('loss.name = "paper" takes one projection head; set model.heads=1')
+        self.config, self.heads = config, heads
         start = torch.tensor(-math.log(config.temperature))
         self.log_scale = nn.Parameter(start, requires_grad=config.learn_temperature and config.name != "paper")
 
@@ -42,6 +47,10 @@ class ContrastiveLoss(nn.Module):
     def forward(self, image: Tensor, expression: Tensor, pre: Tensor) -> Tensor:
         if self.config.name == "paper":
             return paper_loss(image, expression, self.config.temperature)
+        pairs = zip(image.chunk(self.heads, dim=1), expression.chunk(self.heads, dim=1), strict=True)
+        return torch.stack([self._one(part, spots, pre) for part, spots in pairs]).mean()
+
+    def _one(self, image: Tensor, expression: Tensor, pre: Tensor) -> Tensor:
         image, expression = F.normalize(image, dim=1), F.normalize(expression, dim=1)
         with torch.no_grad():
             targets = self._targets(image, expression, pre)

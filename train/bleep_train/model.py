@@ -27,6 +27,28 @@ class ProjectionHead(nn.Module):
         return self.norm(projected + self.dropout(self.fc(F.gelu(projected))))  # type: ignore[no-any-return]
 
 
+class Ensemble(nn.Module):
+    """Several projection heads on the same input, each trained on its own loss (``loss.py``).
+
+    f32[b, d] → f32[b, heads * dim]: the heads' unit vectors side by side, so that the cosine of two embeddings is
+    the mean of the heads' cosines.
+    """
+
+    def __init__(self, d_in: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(ProjectionHead(d_in, config.dim, config.dropout) for _ in range(config.heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([F.normalize(head(x), dim=1) for head in self.heads], dim=1)
+
+
+def build_head(d_in: int, config: ModelConfig) -> nn.Module:
+    """The published projection head, or an ensemble of them where ``config.heads`` asks for it."""
+    if config.heads > 1:
+        return Ensemble(d_in, config)
+    return ProjectionHead(d_in, config.dim, config.dropout)
+
+
 class Standardise(nn.Module):
     """``(x - mean) / std`` with training statistics; the identity until :meth:`fit`."""
 
@@ -54,7 +76,7 @@ class ImageTower(nn.Module):
         super().__init__()
         self.backbone, self.fields = backbone, fields
         self.scale = Standardise(backbone.dim * fields)
-        self.head = ProjectionHead(backbone.dim * fields, config.dim, config.dropout)
+        self.head = build_head(backbone.dim * fields, config)
 
     def features(self, tiles: Tensor) -> Tensor:
         """f32[b, 3 * fields, p, p] in [0, 1] → f32[b, fields * d]."""
@@ -62,7 +84,7 @@ class ImageTower(nn.Module):
         return torch.cat(parts, dim=1)
 
     def project(self, features: Tensor) -> Tensor:
-        """f32[b, fields * d] → f32[b, dim], not normalised."""
+        """f32[b, fields * d] → f32[b, heads * dim]; not normalised where there is one head."""
         return self.head(self.scale(features))  # type: ignore[no-any-return]
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -70,12 +92,12 @@ class ImageTower(nn.Module):
 
 
 class ExpressionTower(nn.Module):
-    """log1p on the panel f32[b, p] → f32[b, dim], not normalised."""
+    """log1p on the panel f32[b, p] → f32[b, heads * dim]; not normalised where there is one head."""
 
     def __init__(self, panel: int, config: ModelConfig) -> None:
         super().__init__()
         self.scale = Standardise(panel)
-        self.head = ProjectionHead(panel, config.dim, config.dropout)
+        self.head = build_head(panel, config)
 
     def forward(self, expression: Tensor) -> Tensor:
         return self.head(self.scale(expression))  # type: ignore[no-any-return]

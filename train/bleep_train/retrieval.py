@@ -29,11 +29,13 @@ EMBED_SPOTS = 32
 
 
 def with_loss(config: Config, loss: LossName, seed: int) -> Config:
-    """The configuration with another objective and seed; the published one comes with its temperature."""
-    changed = replace(config.loss, name=loss)
+    """The configuration with another objective and seed; the published one comes with its temperature and its
+    single head."""
+    changed, model = replace(config.loss, name=loss), config.model
     if loss == "paper":
         changed = replace(changed, temperature=PAPER_TEMPERATURE, learn_temperature=False)
-    return replace(config, loss=changed, optim=replace(config.optim, seed=seed))
+        model = replace(model, heads=1)
+    return replace(config, loss=changed, model=model, optim=replace(config.optim, seed=seed))
 
 
 class Retrieval:
