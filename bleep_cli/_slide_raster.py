@@ -238,8 +238,13 @@ class RasterSlide:
         level = self._raster.levels[index]
         if x >= 0 and y >= 0 and x + w <= level.width and y + h <= level.height:
             return self._raster.block(index, x, y, w, h)
-        cols = np.clip(np.arange(x, x + w), 0, level.width - 1)
-        rows = np.clip(np.arange(y, y + h), 0, level.height - 1)
-        x0, y0 = int(cols[0]), int(rows[0])
-        block = self._raster.block(index, x0, y0, int(cols[-1]) - x0 + 1, int(rows[-1]) - y0 + 1)
-        return block[np.ix_(rows - y0, cols - x0)]
+        (x0, nx), (y0, ny) = _inside(x, w, level.width), _inside(y, h, level.height)
+        block = self._raster.block(index, x0, y0, nx, ny)
+        left, top = min(max(x0 - x, 0), w - nx), min(max(y0 - y, 0), h - ny)
+        return np.pad(block, ((top, h - ny - top), (left, w - nx - left), (0, 0)), mode="edge")
+
+
+def _inside(start: int, count: int, size: int) -> tuple[int, int]:
+    """(start, count) of the part within ``size``; one pixel at its edge where there is none."""
+    first = min(max(start, 0), size - 1)
+    return first, max(min(start + count, size) - first, 1)

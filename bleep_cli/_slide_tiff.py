@@ -13,7 +13,7 @@ import numpy as np
 from bleep_cli._slide_codec import CODEC_ERRORS, IMAGE_CODECS, check_ratio, decode_bytes, decode_image
 from bleep_cli._slide_mpp import Claim, aperio_claim, imagej_unit, read_ome, resolution_claim
 from bleep_cli._slide_pixels import to_rgb
-from bleep_cli._slide_raster import Level, level_scale, white
+from bleep_cli._slide_raster import Level, level_scale
 from bleep_cli._slide_tiff_ifd import Ifd, TiffBytes, chain, read_ifd
 from bleep_cli._slide_tiff_page import CONVERT, Page, read_page
 from bleep_cli.errors import SlideError
@@ -22,6 +22,7 @@ from bleep_cli.types import U8
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MAX_SUBIFDS = 64
 STRIPES = 16
+WHITE = 255
 
 
 class TileCache:
@@ -83,16 +84,15 @@ class TiffRaster:
 
     def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
         """Pixels of a level, ``u8[h, w, 3]``, white where never written; decodes the touched tiles only."""
-        page, out = self._pages[level], white(w, h)
+        page, out = self._pages[level], np.empty((h, w, 3), np.uint8)
         for row in range(y // page.tile_h, -(-(y + h) // page.tile_h)):
             for col in range(x // page.tile_w, -(-(x + w) // page.tile_w)):
                 tile = self._tile(level, row * page.grid[0] + col)
-                if tile is None:
-                    continue
                 left, top = col * page.tile_w, row * page.tile_h
                 a, b = max(x, left), min(x + w, left + page.tile_w)
                 c, d = max(y, top), min(y + h, top + page.tile_h)
-                out[c - y : d - y, a - x : b - x] = tile[c - top : d - top, a - left : b - left]
+                part = WHITE if tile is None else tile[c - top : d - top, a - left : b - left]
+                out[c - y : d - y, a - x : b - x] = part
         return out
 
     def close(self) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 
 from bleep_cli.bundle import Bundle
 from bleep_cli.encoder import OnnxEncoder, embed_views
+from bleep_cli.fields import FieldReader
 from bleep_cli.host_memory import cuda_runtime, pinned
 from bleep_cli.pipeline import Lanes, TileBuffers, lanes_for, overlapped, plain, usable_cores
 from bleep_cli.precision import TOWERS, Chosen, Cost, Precision, choose_precision, stored_costs
 from bleep_cli.session import Device, choose_device, has_tensorrt
-from bleep_cli.tiles import read_rows, reading_order
+from bleep_cli.tiles import reading_order
 from bleep_cli.types import F32, I64, U8, Progress, Slide, TileGrid, no_progress
 
 
@@ -42,7 +43,7 @@ class ImageTower:
         """
         size, order = self.encoder.batch, reading_order(grid)
         batches = (order[start : start + size] for start in range(0, len(order), size))
-        stages = _Stages(self.encoder, slide, grid, views, self._buffers(grid))
+        stages = _Stages(self.encoder, FieldReader(slide, grid), views, self._buffers(grid))
         done = 0
         progress("tiles", done, len(grid))
         with closing(overlapped(batches, stages.read, stages.embed, self.lanes)) as stream:
@@ -77,15 +78,14 @@ class _Stages:
     """What the threads do with a batch of tiles of one slide."""
 
     encoder: OnnxEncoder
-    slide: Slide
-    grid: TileGrid
+    reader: FieldReader
     views: int
     buffers: TileBuffers = field(repr=False)
 
     def read(self, rows: I64) -> tuple[U8, int]:
         """The pixels in a buffer, and how many tiles of it are filled."""
         whole = self.buffers.take()
-        read_rows(self.slide, self.grid, rows, whole[: len(rows)])
+        self.reader.read(rows, whole[: len(rows)])
         return whole, len(rows)
 
     def embed(self, tiles: tuple[U8, int]) -> F32:
