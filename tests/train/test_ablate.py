@@ -68,6 +68,21 @@ def test_a_grid_goes_on_where_it_stopped(
     assert [folder.name for folder in (out / "runs").iterdir()] == ["mixed-C-S1-0"]
 
 
+def test_markers_are_a_column_and_a_grid_of_their_own(
+    grid: tuple[Path, str], phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(grid[0], tmp_path / "grid"))
+    options = ("--config", "tiny", *SETS, "--losses", "mixed", "-k", "50", "--seeds", ",", "--markers", "HAL,GLUL")
+    printed = bleep_train("ablate", phantoms, "-o", out, *options)
+    assert printed == (out / "table.md").read_text()
+    assert "| variance ratio | markers r | HVG50 ρ | MSE |" in printed
+    assert "markers" not in grid[1]
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert len(lines) == 6 + 3
+    scored = [cell["markers"] for line in lines[6:] for cell in line["cells"] if cell["method"] == "ridge"]
+    assert f"| {sum(scored) / 3:.3f} | " in next(line for line in printed.splitlines() if "| ridge |" in line)
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
