@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bleep_cli.types import Progress, no_progress
+if TYPE_CHECKING:
+    from bleep_cli.types import Progress  # NumPy with it, which --help can do without
 
 
 class Console:
@@ -38,7 +39,7 @@ class Console:
     def progress(self, what: str) -> Iterator[Progress]:
         """A progress callback: a live bar with the rate on a terminal, nothing elsewhere."""
         if self.quiet or not sys.stderr.isatty():
-            yield no_progress
+            yield lambda _stage, _done, _total: None
             return
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
