@@ -1,4 +1,4 @@
-"""The ``bleep-train`` command: phantom | train | export | evaluate | ablate."""
+"""The ``bleep-train`` command: phantom | train | export | evaluate | ablate | figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from bleep_cli import __version__
 from bleep_cli.console import Console
 from bleep_cli.errors import BleepError
-from bleep_train import commands_make, commands_measure
+from bleep_train import commands_figures, commands_make, commands_measure
 
 app = typer.Typer(
     name="bleep-train",
@@ -44,6 +44,7 @@ app.command()(commands_make.train)
 app.command()(commands_make.export)
 app.command()(commands_measure.evaluate)
 app.command()(commands_measure.ablate)
+app.command()(commands_figures.figures)
 app.command(name="demo-artifacts", hidden=True)(commands_make.demo_artifacts)
 
 
