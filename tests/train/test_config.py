@@ -77,7 +77,7 @@ def test_overrides_win_over_the_file() -> None:
     ("override", "told"),
     [
         ("data.panle=hvg", r"tiny: data: unknown key panle; known are .*panel"),
-        ("date.panel=hvg", r"tiny: unknown key date; known are data, loss, model, optim, reference"),
+        ("date.panel=hvg", r"tiny: unknown key date; known are augment, data, .*, validation"),
         ("panel=hvg", r"--set panel=hvg: write section\.key=value"),
         ("data.panel", r"--set data\.panel: write section\.key=value"),
         ("data.panel=best", r"data: panel = 'best'; choose one of hvg, variance"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from toy import CPU, head_towers, metrics, same, tile_towers, toy_data, toy_tiles
 
+from bleep_cli.errors import UsageError
+from bleep_train.batches import ahead, epoch_batches, learning_rate
 from bleep_train.checkpoint import load_checkpoint
-from bleep_train.config import Config, LossConfig, ModelConfig, OptimConfig
-from bleep_train.loop import (
-    CHECKPOINT,
-    METRICS,
-    CollapseError,
-    epoch_batches,
-    learning_rate,
-    principal_components,
-    spread,
-    train,
-)
-from bleep_train.model import ExpressionTower, ImageTower, Towers
-from bleep_train.source import FeatureSource
+from bleep_train.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimConfig, ValidationConfig
+from bleep_train.loop import CHECKPOINT, METRICS, principal_components, train
+from bleep_train.model import Towers
+from bleep_train.source import FeatureSource, TileSource
 
-CPU = torch.device("cpu")
-SPOTS, TEST, PANEL, FEATURES = 160, 40, 30, 12
+SPOTS, TEST = 160, 40
 CONFIG = Config(
     model=ModelConfig(dim=16),
     loss=LossConfig(target_pcs=8),
@@ -39,33 +32,14 @@ CONFIG = Config(
 )
 
 
-class NoBackbone(nn.Module):
-    """Stands where a backbone would; its features come from the cache."""
-
-    dim = FEATURES
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(3)
-        self.requires_grad_(False)
-
-
 @pytest.fixture(scope="module")
 def toy() -> tuple[Any, Any]:
-    """Features f32[n, 8, d] and expression f32[n, p] of spots whose four hidden coordinates drive both."""
-    rng = np.random.default_rng(0)
-    hidden = rng.normal(size=(SPOTS + TEST, 4))
-    features = np.tanh(hidden @ rng.normal(size=(4, FEATURES)))[:, None] + 0.1 * rng.normal(
-        size=(SPOTS + TEST, 8, FEATURES)
-    )
-    panel = np.logaddexp(0, hidden @ rng.normal(size=(4, PANEL))) + 0.1 * rng.random((SPOTS + TEST, PANEL))
-    return features.astype(np.float32), panel.astype(np.float32)
+    """Features f32[n, 8, d] and expression f32[n, p] of the toy cohort."""
+    return toy_data(SPOTS + TEST)
 
 
 def fresh(config: Config, seed: int = 0) -> Towers:
-    torch.manual_seed(seed)
-    backbone: Any = NoBackbone()
-    return Towers(ImageTower(backbone, 1, config.model), ExpressionTower(PANEL, config.model))
+    return head_towers(config, seed)
 
 
 def run(toy: Any, config: Config, folder: Path, *, init: int = 0, **options: Any) -> Towers:
@@ -73,15 +47,6 @@ def run(toy: Any, config: Config, folder: Path, *, init: int = 0, **options: Any
     towers, (features, panel) = fresh(config, init), toy
     train(towers, FeatureSource([features[:SPOTS]], CPU), panel[:SPOTS], config, folder, device=CPU, **options)
     return towers
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-
-
-def same(a: Towers, b: Towers) -> bool:
-    mine, other = a.modules().state_dict(), b.modules().state_dict()
-    return set(mine) == set(other) and all(torch.equal(mine[key], other[key]) for key in mine)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +79,7 @@ def test_metrics_have_a_line_per_epoch_and_tell_of_collapse(unbroken: tuple[Towe
     assert [line["epoch"] for line in lines] == list(range(25))
     keys = {"epoch", "loss", "ln_batch", "temperature", "lr", "effective_rank", "mean_cosine"}
     assert all(set(line) == keys and all(math.isfinite(v) for v in line.values()) for line in lines)
-    assert lines[0]["ln_batch"] == pytest.approx(math.log(64))
+    assert lines[0]["ln_batch"] == pytest.approx((2 * math.log(64) + math.log(32)) / 3)  # 160 spots
     assert lines[0]["temperature"] != lines[-1]["temperature"]  # it learns
     assert lines[-1]["mean_cosine"] < 0.5
     assert lines[-1]["effective_rank"] > 2
@@ -196,29 +161,9 @@ def test_gradients_are_clipped(toy: Any, tmp_path: Path) -> None:
     assert norm(0.01) <= 0.01 * 1.001
 
 
-def test_a_collapse_is_told_once_and_strictly_is_an_error(toy: Any, tmp_path: Path) -> None:
-    features, panel = toy
-    flat = (np.ones_like(features), panel)  # every tile looks the same
-    config = replace(CONFIG, model=ModelConfig(dim=16, dropout=0.0), optim=replace(CONFIG.optim, epochs=4))
-
-    def warnings(data: Any, folder: Path, **options: Any) -> list[str]:
-        folder.mkdir()
-        towers, source = fresh(config), FeatureSource([data[0][:SPOTS]], CPU)
-        return train(towers, source, data[1][:SPOTS], config, folder, device=CPU, **options)
-
-    assert warnings(toy, tmp_path / "healthy", strict=True) == []
-    told = warnings(flat, tmp_path / "flat")
-    assert len(told) == 1
-    assert "epoch 1: the embedding is collapsing: image vectors have a mean cosine of 1.000" in told[0]
-    assert len(metrics(tmp_path / "flat")) == 4
-    with pytest.raises(CollapseError, match=r"collapsing.*\(--strict\)"):
-        warnings(flat, tmp_path / "strict", strict=True)
-    assert len(metrics(tmp_path / "strict")) < 4
-
-
 @pytest.mark.parametrize(("n", "batch"), [(2, 512), (5, 2), (64, 64), (65, 64), (129, 64), (130, 64), (513, 512)])
 def test_an_epoch_shows_every_spot_once_and_never_one_alone(n: int, batch: int) -> None:
-    config = OptimConfig(batch_size=batch, seed=1)
+    config = Config(optim=OptimConfig(batch_size=batch, seed=1))
     batches = epoch_batches(n, config, epoch=3)
     assert Counter(np.concatenate([b.rows for b in batches]).tolist()) == Counter(range(n))
     assert all(2 <= len(b.rows) <= batch + 1 and len(b.rows) == len(b.views) for b in batches)
@@ -228,9 +173,9 @@ def test_an_epoch_shows_every_spot_once_and_never_one_alone(n: int, batch: int) 
 
 
 def test_epochs_differ_in_order_and_views_and_repeat_by_seed() -> None:
-    config = OptimConfig(batch_size=64, seed=1)
+    config = Config(optim=OptimConfig(batch_size=64, seed=1))
     first, again, later = (epoch_batches(256, config, epoch) for epoch in (0, 0, 1))
-    other = epoch_batches(256, replace(config, seed=2), 0)
+    other = epoch_batches(256, Config(optim=replace(config.optim, seed=2)), 0)
     assert all(np.array_equal(a.rows, b.rows) for a, b in zip(first, again, strict=True))
     assert all(np.array_equal(a.views, b.views) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0].rows, np.arange(64))
@@ -256,18 +201,6 @@ def test_constant_schedule_is_constant() -> None:
     assert {learning_rate(config, step, 10) for step in range(10)} == {2.0}
 
 
-def test_spread_tells_collapse_from_health() -> None:
-    collapsed = spread(torch.full((20, 8), 0.3))
-    assert collapsed["effective_rank"] == pytest.approx(1, abs=1e-4)
-    assert collapsed["mean_cosine"] == pytest.approx(1, abs=1e-4)
-    orthogonal = spread(3 * torch.eye(8))
-    assert orthogonal["mean_cosine"] == pytest.approx(0, abs=1e-5)
-    assert orthogonal["effective_rank"] == pytest.approx(7, abs=1e-3)  # one goes with the mean
-    opposite = spread(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
-    assert opposite["mean_cosine"] == pytest.approx(-1, abs=1e-5)
-    assert opposite["effective_rank"] == pytest.approx(1, abs=1e-4)
-
-
 def test_principal_components_are_those_of_the_centred_expression() -> None:
     x = np.random.default_rng(1).normal(size=(12, 6)) * [5, 3, 1, 0.5, 0.1, 0.01] + 7
     centred = x - x.mean(axis=0)
@@ -277,3 +210,140 @@ def test_principal_components_are_those_of_the_centred_expression() -> None:
     got: Tensor = principal_components(torch.tensor(x), 3)
     assert got.shape == (12, 3)
     np.testing.assert_allclose((got @ got.T).numpy(), scores @ scores.T, atol=1e-6)  # whatever the signs
+
+
+# --- tiles: what runs on a GPU, on a CPU
+
+
+TILES = Config(
+    model=ModelConfig(dim=8, trainable="all"),
+    loss=LossConfig(target_pcs=4),
+    optim=OptimConfig(epochs=3, batch_size=16, lr=3e-3, micro_batch=5, clip_norm=1.0),
+    augment=AugmentConfig(stain_jitter=0.05),
+)
+
+
+def run_tiles(config: Config, folder: Path, **options: Any) -> Towers:
+    folder.mkdir(exist_ok=True)
+    towers, source = tile_towers(config, norm=True), TileSource([toy_tiles(20), toy_tiles(21, 1)], CPU)
+    train(towers, source, toy_data(41)[1], config, folder, device=CPU, **options)
+    return towers
+
+
+def test_a_backbone_learns_from_augmented_tiles_in_micro_batches_and_resumes(tmp_path: Path) -> None:
+    whole = run_tiles(TILES, tmp_path / "whole")
+    config = replace(TILES, optim=replace(TILES.optim, epochs=13))
+    unbroken = run_tiles(config, tmp_path / "unbroken")
+
+    def kill(_stage: str, done: int, _total: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tiles(config, tmp_path / "broken", progress=kill)
+    resumed = run_tiles(config, tmp_path / "broken", resume=True)
+    assert same(resumed, unbroken)
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
+    start = tile_towers(TILES, norm=True).image.backbone.state_dict()
+    moved = {k for k, v in whole.image.backbone.state_dict().items() if not torch.equal(v, start[k])}
+    assert moved == {"conv.weight", "conv.bias", *(f"norm.{k}" for k in NORM)}
+    jitter_off = replace(TILES, augment=AugmentConfig())
+    assert not same(run_tiles(jitter_off, tmp_path / "plain"), whole)
+
+
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def test_weights_and_moments_are_channels_last_after_a_resume_too(tmp_path: Path) -> None:
+    """The fused optimiser wants a parameter and its moments laid out alike; a file keeps no layout."""
+    towers = run_tiles(TILES, tmp_path)
+    weight = towers.image.backbone.conv.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    model = nn.ModuleDict({"towers": towers.modules(), "loss": nn.Module()})
+    model["loss"].register_parameter("log_scale", nn.Parameter(torch.zeros(())))
+    for fused in (False, True):
+        optimiser = torch.optim.AdamW(model.parameters(), fused=fused)
+        load_checkpoint(tmp_path / CHECKPOINT, model, optimiser)
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        assert {t.stride() for t in optimiser.state[weight].values() if t.ndim} == {weight.stride()}
+        model.zero_grad()
+        weight.square().sum().backward()
+        optimiser.step()
+
+
+def test_the_towers_may_be_compiled(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced for real; only the code generation, which takes minutes, is left out."""
+    used: list[Any] = []
+    compiler = torch.compile
+
+    def traced(module: nn.Module) -> Any:
+        used.append(module)
+        return compiler(module, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    config = replace(CONFIG, model=replace(CONFIG.model, dropout=0.0), optim=replace(CONFIG.optim, epochs=2))
+    plain = run(toy, config, tmp_path / "plain")
+    assert used == []
+    compiled = run(toy, replace(config, optim=replace(config.optim, compile=True)), tmp_path / "compiled")
+    assert len(used) == 1
+    for name, value in plain.modules().state_dict().items():
+        torch.testing.assert_close(compiled.modules().state_dict()[name], value, rtol=1e-4, atol=1e-6)
+    assert set(load_names(tmp_path / "compiled")) == set(load_names(tmp_path / "plain"))
+
+
+def load_names(folder: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(folder / CHECKPOINT, framework="pt") as file:
+        return list(file.keys())
+
+
+def test_validation_that_is_asked_for_and_not_given_is_refused(toy: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"validation\.by = spots: no spots are held back here; set it to none"):
+        run(toy, replace(CONFIG, validation=ValidationConfig(by="spots")), tmp_path)
+
+
+# --- fetching ahead
+
+
+def test_batches_are_fetched_in_order_and_ahead_of_their_use_but_not_far() -> None:
+    made: list[int] = []
+
+    def make(item: int) -> int:
+        made.append(item)
+        return item * 10
+
+    steps = ahead(make, range(20), depth=2)
+    for expected in range(20):
+        assert next(steps) == expected * 10
+        assert len(made) <= expected + 1 + 2 + 1  # the one in work, two that wait, one that was just asked for
+    assert list(steps) == []
+    assert made == list(range(20))
+
+
+def test_the_fetching_thread_works_while_the_step_does() -> None:
+    """The next batch is made before the caller asks for it."""
+    made = [threading.Event() for _ in range(4)]
+    steps = ahead(lambda i: made[i].set(), range(4), depth=2)
+    next(steps)
+    assert made[1].wait(timeout=30)
+    assert made[2].wait(timeout=30)
+    assert not made[3].is_set()
+    steps.close()
+
+
+def test_an_error_of_fetching_comes_out_and_no_thread_is_left() -> None:
+    def make(item: int) -> int:
+        if item == 3:
+            raise ValueError("tile 3 is gone")
+        return item
+
+    before = threading.active_count()
+    steps = ahead(make, range(10))
+    assert [next(steps) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="tile 3 is gone"):
+        next(steps)
+    early = ahead(make, range(3))
+    assert next(early) == 0
+    early.close()
+    assert threading.active_count() == before

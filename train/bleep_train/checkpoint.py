@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+CHECKPOINT = "checkpoint.safetensors"  # the last epochs' state, to go on from
+BEST = "best.safetensors"  # the weights chosen by validation, where there is one
 MODEL, OPTIMISER = "model.", "optimiser."
 
 
@@ -41,5 +43,20 @@ def load_checkpoint(
                 index, key = name[len(OPTIMISER) :].split(".")
                 state.setdefault(int(index), {})[key] = tensor
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        _like_parameters(optimiser)
+    return checkpoint_meta(path)
+
+
+def checkpoint_meta(path: Path) -> dict[str, Any]:
+    """The JSON that was saved with a checkpoint, without reading its tensors."""
     with safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {})["meta"])  # type: ignore[no-any-return]
+
+
+def _like_parameters(optimiser: torch.optim.Optimizer) -> None:
+    """Moments laid out in memory as their parameters are (channels last): the fused kernels want it, and a file
+    keeps no layout."""
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -56,15 +56,22 @@ def train(
     set_: SetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop when the embedding collapses.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard, too, into the run folder.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
-    """Train both towers on a cohort."""
+    """Train both towers on a cohort; on a terminal a live table shows every epoch."""
+    from bleep_train import live
     from bleep_train.config import load_config
     from bleep_train.run import summary, train_run
 
     console: Console = ctx.obj
     resolved = load_config(config, set_ or ())
-    with console.progress("train") as progress:
+    with (
+        live.tensorboard(out, wanted=tensorboard) as board,
+        live.live_training(quiet=console.quiet) as (progress, table),
+    ):
         trained = train_run(
             cohort,
             resolved,
@@ -74,6 +81,7 @@ def train(
             force=force,
             strict=strict,
             progress=progress,
+            watchers=(table, board),
         )
     if not trained.leads:
         return
@@ -82,6 +90,9 @@ def train(
     told = summary(trained.data)
     for note in told["notes"]:
         console.say(f"note: {note}")
+    if "validation_r" in trained.chosen:
+        epoch, r = trained.chosen["epoch"], trained.chosen["validation_r"]
+        console.say(f"note: epoch {epoch} is kept; its retrieval correlation on validation spots is {r:.3f}")
     print(
         f"{out}: trained on {told['spots']} spots of sections {', '.join(told['sections'])} "
         f"(donors {', '.join(told['donors'])}), panel of {told['panel']} genes"

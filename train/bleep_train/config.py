@@ -25,8 +25,11 @@ class DataConfig:
     "variance" = the ``panel_genes`` genes of largest log1p variance over the training spots.
     ``min_spots`` the least fraction of spots a panel gene is detected in; ``harmony`` batch-corrects the panel
     across sections before training; ``tile_um`` fields of view around each spot, ``tile_px`` their edge.
+    ``protocol`` "leak-free": held-out sections are not read; "paper": they enter the panel and Harmony, as in
+    the published code, and results on them are flattered.
     """
 
+    protocol: Literal["leak-free", "paper"] = "leak-free"
     target_sum: float = 10_000.0
     panel: Literal["hvg", "variance"] = "variance"
     panel_genes: int = 1000
@@ -45,6 +48,7 @@ class DataConfig:
 class ModelConfig:
     """The towers. ``weights``: "imagenet", "random" or a path; ``trainable``: how much of the backbone learns
     (paper: all). ``standardise`` scales both towers' inputs to the training mean and deviation, in the graph.
+    ``heads`` projection heads per tower, trained independently.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -53,6 +57,7 @@ class ModelConfig:
     dim: int = 256
     dropout: float = 0.1
     standardise: bool = False
+    heads: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,9 @@ class LossConfig:
 @dataclass(frozen=True)
 class OptimConfig:
     """AdamW; ``schedule`` "one-cycle" warms up over ``warmup`` of the steps and anneals, "constant" does not.
-    ``clip_norm`` 0 = no clipping."""
+    ``clip_norm`` 0 = no clipping. ``micro_batch`` tiles that pass the backbone at a time, 0 = the whole batch; the
+    loss is that of the whole batch either way (``gradcache.py``). ``compile`` runs the towers through
+    torch.compile."""
 
     epochs: int = 60
     batch_size: int = 512
@@ -82,6 +89,31 @@ class OptimConfig:
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warmup: float = 0.1
     clip_norm: float = 0.0
+    micro_batch: int = 0
+    compile: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Beside flips and right angles, which are always on: ``stain_jitter`` σ perturbs each tile's stains, density
+    times U(1 ± σ) plus U(± σ) (``augment.py``); only where the backbone learns."""
+
+    stain_jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """The spots a checkpoint is chosen on, by retrieval correlation; they give no gradient.
+
+    ``by``: "none" (the last epoch is taken), a "section", a "donor", or ``fraction`` of all "spots" drawn with
+    ``seed`` (as published). ``ids`` sections or donors, default the last one of the training set; ``every`` so
+    many epochs."""
+
+    by: Literal["none", "section", "donor", "spots"] = "none"
+    every: int = 5
+    fraction: float = 0.2
+    ids: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -106,6 +138,8 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
 
     def as_dict(self) -> dict[str, Any]:
@@ -130,7 +164,29 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 
 def config_from(table: Mapping[str, Any], where: str) -> Config:
     """A nested table → ``Config``."""
-    return _fill(Config(), table, where)  # type: ignore[no-any-return]
+    config: Config = _fill(Config(), table, where)
+    _check_ranges(config, where)
+    return config
+
+
+def _check_ranges(config: Config, where: str) -> None:
+    """Raises ``UsageError`` for values of the right type that mean nothing."""
+    model, optim, sigma, validation = config.model, config.optim, config.augment.stain_jitter, config.validation
+    wrong = {
+        f"model.heads = {model.heads}; 1 or more": model.heads < 1,
+        f"optim.epochs = {optim.epochs}; 1 or more": optim.epochs < 1,
+        f"optim.micro_batch = {optim.micro_batch}; 0 (off) or more": optim.micro_batch < 0,
+        f"augment.stain_jitter = {sigma}; 0 (off) to below 1": not 0 <= sigma < 1,
+        "augment.stain_jitter needs tiles, and a frozen backbone is fed cached features; "
+        'set model.trainable = "last" or "all"': sigma > 0 and model.trainable == "frozen",
+        f"validation.every = {validation.every}; 1 or more": validation.every < 1,
+        f"validation.fraction = {validation.fraction}; between 0 and 1": not 0 < validation.fraction < 1,
+        'validation.ids needs validation.by = "section" or "donor"': bool(validation.ids)
+        and validation.by not in ("section", "donor"),
+    }
+    for told, is_wrong in wrong.items():
+        if is_wrong:
+            raise UsageError(f"{where}: {told}")
 
 
 def preset_path(name_or_path: str) -> Path:
@@ -189,6 +245,11 @@ def _checked(value: Any, old: Any, hint: Any, spot: str) -> Any:
         if not any(type(value) is type(choice) and value == choice for choice in choices):  # true is not 1
             raise UsageError(f"{spot} = {value!r}; choose one of {', '.join(map(str, choices))}")
         return value
+    if hint == tuple[str, ...]:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{spot} = {value!r}; give a list of names")
+        return tuple(name.strip() for name in names if name.strip())
     if isinstance(old, tuple):
         value = value if isinstance(value, list) else [value]
         if not value or not all(type(v) in (int, float) and v > 0 for v in value):

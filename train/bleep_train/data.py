@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bleep_cli.encoder import OnnxEncoder, views_of
+from bleep_cli.errors import UsageError
 from bleep_cli.expression import detected, log1p_normalise
 from bleep_cli.genes import GeneTable, join_genes
 from bleep_cli.reference import section_grid, section_slide
@@ -29,7 +30,11 @@ VIEWS = 8
 @dataclass(frozen=True)
 class TrainingSet:
     """``sections`` in order; ``panel_keys`` str[p]; ``panel`` f32[n, p] expression tower input (log1p, or
-    harmonised log1p); ``log1p`` f32[n, p] the same before harmonising; ``section_of`` i64[n]; ``notes``."""
+    harmonised log1p); ``log1p`` f32[n, p] the same before harmonising; ``section_of`` i64[n]; ``notes``.
+
+    Protocol "paper" only: ``leaked`` held-out sections that the panel and Harmony were fitted with, and
+    ``leaked_panel`` f32[m, p], what ``panel`` would hold of them. Training never sees it.
+    """
 
     sections: tuple[Section, ...]
     panel_keys: Str
@@ -37,19 +42,53 @@ class TrainingSet:
     log1p: F32
     section_of: I64
     notes: tuple[str, ...]
+    leaked: tuple[Section, ...] = ()
+    leaked_panel: F32 | None = None
 
 
-def prepare(sections: Sequence[Section], config: DataConfig, seed: int) -> TrainingSet:
-    """Joins the genes, picks the panel and normalises; no held-out section must be among ``sections``."""
-    table = join_genes(sections)
-    expression = [log1p_normalise(s.counts, config.target_sum)[:, table.columns[s.id]] for s in sections]
-    columns = choose_panel(sections, table, expression, config)
-    log1p = np.concatenate([e[:, columns].toarray() for e in expression])
+def prepare(
+    sections: Sequence[Section], config: DataConfig, seed: int, leaked: Sequence[Section] = ()
+) -> TrainingSet:
+    """Joins the genes, picks the panel and normalises; no held-out section must be among ``sections``.
+
+    ``leaked`` held-out sections that enter the panel and Harmony all the same, as in the published code. Raises
+    ``UsageError`` for such sections under any protocol but "paper".
+    """
+    if leaked and config.protocol != "paper":
+        raise UsageError(
+            f"held-out sections {', '.join(s.id for s in leaked)} must not be prepared with the training "
+            'sections; only data.protocol = "paper" does so'
+        )
+    joint, n = [*sections, *leaked], sum(len(s.barcodes) for s in sections)
+    table = join_genes(joint)
+    expression = [log1p_normalise(s.counts, config.target_sum)[:, table.columns[s.id]] for s in joint]
+    columns = choose_panel(joint, table, expression, config)
+    measured = np.concatenate([e[:, columns].toarray() for e in expression])
     section_of = np.repeat(np.arange(len(sections)), [len(s.barcodes) for s in sections])
-    ids = [s.id for s in sections for _ in s.barcodes]
-    panel = harmonise(log1p, ids, seed) if config.harmony else log1p
-    notes = [*table.notes, *(f"{s.id}: {note}" for s in sections for note in s.notes)]
-    return TrainingSet(tuple(sections), table.keys[columns], panel, log1p, section_of, tuple(notes))
+    ids = [s.id for s in joint for _ in s.barcodes]
+    towers_input = harmonise(measured, ids, seed) if config.harmony else measured
+    log1p = measured[:n]
+    notes = [*table.notes, *(f"{s.id}: {note}" for s in joint for note in s.notes)]
+    if leaked:
+        notes.append(_leak_note(leaked, config))
+    return TrainingSet(
+        sections=tuple(sections),
+        panel_keys=table.keys[columns],
+        panel=towers_input[:n] if config.harmony else log1p,
+        log1p=log1p,
+        section_of=section_of,
+        notes=tuple(notes),
+        leaked=tuple(leaked),
+        leaked_panel=towers_input[n:] if leaked else None,
+    )
+
+
+def _leak_note(leaked: Sequence[Section], config: DataConfig) -> str:
+    what = "the panel and the Harmony fit" if config.harmony else "the panel"
+    return (
+        f"protocol paper: held-out sections {', '.join(s.id for s in leaked)} entered {what}, as in the published "
+        "code; results on them are flattered by that leak"
+    )
 
 
 def choose_panel(

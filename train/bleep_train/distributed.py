@@ -2,7 +2,7 @@
 
 Started by ``torchrun --nproc-per-node N -m bleep_train train ...``. Every rank embeds its share; embeddings are
 gathered **with gradient**, so each rank sees every negative, and N ranks × b spots equal one rank × N·b. (The
-published code gathers nothing: its 4 × 512 are four batches of 512.) Gradients are averaged once, after backward.
+published code gathers nothing: its 4 × 512 are four batches of 512.) DDP averages gradients, once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from bleep_cli.types import I64
 
@@ -34,6 +35,10 @@ class Group:
         """This rank's part of a batch's rows: contiguous, sizes differing by at most one."""
         return np.array_split(rows, self.world)[self.rank]
 
+    def sizes(self, total: int) -> list[int]:
+        """How many rows of a batch each rank has."""
+        return [len(part) for part in np.array_split(np.arange(total), self.world)]
+
     def gather(self, local: Tensor, total: int) -> Tensor:
         """f32[b_rank, d] of every rank → f32[total, d] in the order of the batch, differentiable.
 
@@ -41,21 +46,38 @@ class Group:
         """
         if self.world == 1:
             return local
-        sizes = [len(part) for part in np.array_split(np.arange(total), self.world)]
+        sizes = self.sizes(total)
         padded = nn.functional.pad(local, (0, 0, 0, max(sizes) - len(local)))
         parts = gathered_with_gradient(padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
-    def average_gradients(self, model: nn.Module) -> None:
-        """The mean over ranks. Each rank's gradient counts its own rows ``world`` times, so the mean is the
-        gradient of the whole batch."""
+    def average_gradients(self, module: nn.Module) -> None:
+        """The mean over ranks, for what DDP does not wrap: the learned temperature, whose gradient every rank has
+        whole."""
         if self.world == 1:
             return
-        for parameter in model.parameters():
+        for parameter in module.parameters():
             if parameter.requires_grad:
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 dist.all_reduce(gradient)
                 parameter.grad = gradient / self.world
+
+    def spread_over(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """The module under DistributedDataParallel, alone as it is.
+
+        DDP averages the ranks' gradients. :meth:`gather` gives each rank the sum over ranks for its own rows, so
+        that average is the gradient of the whole batch.
+        """
+        if self.world == 1:
+            return module
+        ids = [torch.cuda.current_device()] if device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=ids)
+
+    def share_statistics(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """Batch norm over all ranks' tiles, where it learns and where there is a kernel for it (CUDA)."""
+        if self.world == 1 or device.type != "cuda":
+            return module
+        return synchronised(module)
 
     def leave(self) -> None:
         """Ends the communication."""
@@ -66,6 +88,18 @@ class Group:
         """Until every rank is here."""
         if self.world > 1:
             dist.barrier()
+
+
+def synchronised(module: nn.Module) -> nn.Module:
+    """The module with every batch norm that learns turned into one over all ranks, in place; frozen ones stay."""
+    for name, child in module.named_children():
+        learns = any(p.requires_grad for p in child.parameters(recurse=False))
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            if learns:
+                setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
+        else:
+            synchronised(child)
+    return module
 
 
 class _Gather(torch.autograd.Function):

@@ -1,12 +1,14 @@
 """The training loop, readable in one sitting.
 
-Everything random is a function of the seed and the epoch, so a resumed run repeats an unbroken one.
+Everything random is a function of the seed and the epoch, so a resumed run repeats an unbroken one. The same code
+runs on a CPU in float32, on a GPU (bf16, channels last, fused AdamW), and on several under torchrun.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,33 +18,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bleep_cli.errors import BleepError
+from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, I64, Progress, no_progress
-from bleep_train.checkpoint import load_checkpoint, save_checkpoint
-from bleep_train.config import Config, OptimConfig
+from bleep_train.batches import Batch, ahead, epoch_batches, learning_rate
+from bleep_train.checkpoint import BEST, CHECKPOINT, load_checkpoint, save_checkpoint
+from bleep_train.config import Config
 from bleep_train.distributed import Group
+from bleep_train.gradcache import Pair, backward, chunks_of
 from bleep_train.loss import ContrastiveLoss
 from bleep_train.model import Towers
+from bleep_train.monitor import CollapseError, Watch, collapse_signs, spread
 from bleep_train.source import ImageSource
+from bleep_train.validation import Validation, retrieval_r
 
-CHECKPOINT = "checkpoint.safetensors"
+__all__ = ["CHECKPOINT", "METRICS", "Parts", "pick_device", "principal_components", "set_training", "train"]
+
 METRICS = "metrics.jsonl"
 CHECKPOINT_EVERY = 10  # epochs
-MAX_COSINE = 0.98
-MIN_RANK = 2.0
 ALONE = Group()
 
 
-class CollapseError(BleepError):
-    """Training collapsed and ``--strict`` was given."""
-
-
 @dataclass(frozen=True)
-class Batch:
-    """One step's spots: rows of the training set, and the view each is shown in."""
+class Parts:
+    """What an epoch works with. ``model`` is what is saved: towers and loss; ``pair`` both towers as one module,
+    ``learner`` the same, compiled and under DDP where asked for; ``expression`` f32[n, p] of all spots; ``rows``
+    i64[t] those that are learned from; ``targets`` f32[t, c] their principal components."""
 
+    config: Config
+    towers: Towers
+    source: ImageSource
+    model: nn.ModuleDict
+    pair: Pair
+    learner: nn.Module
+    optimiser: torch.optim.Optimizer
+    expression: Tensor
     rows: I64
-    views: I64
+    targets: Tensor
+    device: torch.device
+    group: Group
 
 
 def pick_device() -> torch.device:
@@ -59,134 +72,163 @@ def train(
     *,
     device: torch.device,
     group: Group = ALONE,
+    validation: Validation | None = None,
     resume: bool = False,
     strict: bool = False,
     progress: Progress = no_progress,
+    watchers: Sequence[Watch] = (),
 ) -> list[str]:
     """Trains the towers in place; writes checkpoints and ``metrics.jsonl`` (a line per epoch) into ``run``.
 
     ``panel`` f32[n, p] expression of the same n spots that ``source`` embeds; ``group`` the processes that
-    share each batch. Returns warnings of collapse; with ``strict`` the first one is a ``CollapseError``.
+    share each batch; ``validation`` spots that give no gradient and choose the epoch whose weights the towers end
+    with (``best.safetensors``); without, it is the last. ``watchers`` are told of every epoch. Returns warnings of
+    collapse; with ``strict`` the first one is a ``CollapseError``.
     """
+    if validation is None and config.validation.by != "none":
+        raise UsageError(f"validation.by = {config.validation.by}: no spots are held back here; set it to none")
+    parts = _assemble(towers, source, panel, config, validation, device, group)
+    first, best = _take_up(parts, run, resume)
+    warned: list[str] = []
+    for epoch in range(first, config.optim.epochs):
+        progress("epochs", epoch, config.optim.epochs)
+        record, last = _epoch(parts, epoch), epoch == config.optim.epochs - 1
+        better = False
+        if validation and (last or (epoch + 1) % config.validation.every == 0):
+            parts.model.eval()
+            r = retrieval_r(parts.pair, source, validation, parts.expression, config, group)
+            better = best is None or r > best["validation_r"]
+            best = {"epoch": epoch, "validation_r": r} if better else best
+            record["validation_r"] = r
+        warned += collapse_signs(record, config.optim) if not warned else []
+        if warned and strict:
+            raise CollapseError(f"{warned[0]} (--strict)")
+        if group.leads:
+            with (run / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            if last or better or (epoch + 1) % CHECKPOINT_EVERY == 0:
+                _save(parts, run, epoch, best)
+            for watch in watchers:
+                watch(record)
+    group.wait()
+    if best:
+        load_checkpoint(run / BEST, parts.model)
+    progress("epochs", config.optim.epochs, config.optim.epochs)
+    return warned
+
+
+def _assemble(
+    towers: Towers,
+    source: ImageSource,
+    panel: F32,
+    config: Config,
+    validation: Validation | None,
+    device: torch.device,
+    group: Group,
+) -> Parts:
+    group.share_statistics(towers.image, device)
+    towers.image.to(memory_format=torch.channels_last)
+    model = nn.ModuleDict(
+        {"towers": towers.modules(), "loss": ContrastiveLoss(config.loss, config.model.heads)}
+    ).to(device)
+    pair = Pair(towers, source, device)
+    learner: Any = torch.compile(pair) if config.optim.compile else pair
     expression = torch.from_numpy(panel).to(device)
-    pre = principal_components(expression, config.loss.target_pcs)
-    objective = ContrastiveLoss(config.loss).to(device)
-    model = nn.ModuleDict({"towers": towers.modules(), "loss": objective}).to(device)
+    rows = validation.training if validation else np.arange(len(panel), dtype=np.int64)
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.optim.lr,
         weight_decay=config.optim.weight_decay,
         fused=device.type == "cuda",
     )
-    first = 0
+    return Parts(
+        config=config,
+        towers=towers,
+        source=source,
+        model=model,
+        pair=pair,
+        learner=group.spread_over(learner, device),
+        optimiser=optimiser,
+        expression=expression,
+        rows=rows,
+        targets=principal_components(expression[torch.from_numpy(rows).to(device)], config.loss.target_pcs),
+        device=device,
+        group=group,
+    )
+
+
+def _take_up(parts: Parts, run: Path, resume: bool) -> tuple[int, dict[str, Any] | None]:
+    """The epoch to begin with and the best one so far; an earlier run's traces are brought back to there."""
+    first, best = 0, None
     if resume and (run / CHECKPOINT).exists():
-        first = int(load_checkpoint(run / CHECKPOINT, model, optimiser)["epoch"]) + 1
-    if group.leads:
+        meta = load_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser)
+        first, best = int(meta["epoch"]) + 1, meta.get("best")
+    if parts.group.leads:
         _trim_metrics(run / METRICS, first)
-    warned: list[str] = []
-    for epoch in range(first, config.optim.epochs):
-        progress("epochs", epoch, config.optim.epochs)
-        record = _epoch(epoch, model, towers, source, expression, pre, optimiser, config, device, group)
-        warned += collapse_signs(record, config.optim) if not warned else []
-        if warned and strict:
-            raise CollapseError(f"{warned[0]} (--strict)")
-        if not group.leads:
-            continue
-        with (run / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        last = epoch == config.optim.epochs - 1
-        if last or (epoch + 1) % CHECKPOINT_EVERY == 0:
-            save_checkpoint(run / CHECKPOINT, model, optimiser, {"epoch": epoch})
-    group.wait()
-    progress("epochs", config.optim.epochs, config.optim.epochs)
-    return warned
+        if best is None:
+            (run / BEST).unlink(missing_ok=True)
+        elif best["epoch"] == first - 1:  # it may have been killed between the two files
+            save_checkpoint(run / BEST, parts.model, None, best)
+    return first, best
 
 
-def _epoch(
-    epoch: int,
-    model: nn.ModuleDict,
-    towers: Towers,
-    source: ImageSource,
-    expression: Tensor,
-    pre: Tensor,
-    optimiser: torch.optim.Optimizer,
-    config: Config,
-    device: torch.device,
-    group: Group,
-) -> dict[str, Any]:
+def _save(parts: Parts, run: Path, epoch: int, best: dict[str, Any] | None) -> None:
+    """The checkpoint, and the best weights if they are these. In this order: a best file is never of a future that
+    the checkpoint does not know."""
+    meta = {"epoch": epoch, "best": best} if best else {"epoch": epoch}
+    save_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser, meta)
+    if best and best["epoch"] == epoch:
+        save_checkpoint(run / BEST, parts.model, None, best)
+
+
+def _epoch(parts: Parts, epoch: int) -> dict[str, Any]:
+    """One pass over the training spots; returns its line of ``metrics.jsonl``."""
+    config, group = parts.config, parts.group
+    objective: Any = parts.model["loss"]
     torch.manual_seed((config.optim.seed * 100_003 + epoch) * group.world + group.rank)
-    set_training(model, towers)
-    objective: Any = model["loss"]
-    losses, image = [], torch.empty(0)
-    batches = epoch_batches(len(expression), config.optim, epoch)
-    for i, batch in enumerate(batches):
-        for parameters in optimiser.param_groups:
-            parameters["lr"] = learning_rate(
-                config.optim, epoch * len(batches) + i, config.optim.epochs * len(batches)
-            )
-        rows = torch.from_numpy(batch.rows).to(device)
-        own_rows, own_views = group.share(batch.rows), group.share(batch.views)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            image = source.embed(towers.image, own_rows, own_views)
-            spots = towers.expression(expression[torch.from_numpy(own_rows).to(device)])
-        image, spots = (group.gather(part.float(), len(rows)) for part in (image, spots))
-        loss = objective(image, spots, pre[rows])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        group.average_gradients(model)
+    set_training(parts.model, parts.towers)
+    batches = epoch_batches(len(parts.rows), config, epoch, group.world)
+    fetched = ahead(lambda batch: parts.source.fetch(parts.rows[batch.share(group).rows]), batches)
+    losses, images = [], torch.empty(0)
+    for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
+        for parameters in parts.optimiser.param_groups:
+            step, steps = epoch * len(batches) + i, config.optim.epochs * len(batches)
+            parameters["lr"] = learning_rate(config.optim, step, steps)
+        parts.optimiser.zero_grad(set_to_none=True)
+        loss, images = _gradients(parts, batch, tiles)
+        group.average_gradients(objective)
         if config.optim.clip_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip_norm)
-        optimiser.step()
-        losses.append(float(loss.detach()))
+            nn.utils.clip_grad_norm_(parts.model.parameters(), config.optim.clip_norm)
+        parts.optimiser.step()
+        losses.append(loss)
     return {
         "epoch": epoch,
-        "loss": float(np.mean(losses)),
-        "ln_batch": math.log(min(config.optim.batch_size, len(expression))),
+        "loss": float(np.mean(torch.stack(losses).tolist())),
+        "ln_batch": float(np.mean([math.log(len(batch.rows)) for batch in batches])),
         "temperature": float(1 / objective.scale.detach()),
-        "lr": optimiser.param_groups[0]["lr"],
-        **spread(image.detach()),
+        "lr": parts.optimiser.param_groups[0]["lr"],
+        **spread(images),
     }
 
 
-def collapse_signs(record: dict[str, Any], config: OptimConfig) -> list[str]:
-    """What an epoch's metrics say of collapse, after a tenth of the epochs; empty for a healthy run.
+def _gradients(parts: Parts, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and gradients of a batch, of which this rank has fetched its share; returns loss and image vectors."""
+    group, device, total = parts.group, parts.device, len(batch.rows)
+    mine, objective = batch.share(group), parts.model["loss"]
+    tiles = fetched.to(device, non_blocking=True)
+    expression = parts.expression[torch.from_numpy(parts.rows[mine.rows]).to(device)]
+    targets = parts.targets[torch.from_numpy(batch.rows).to(device)]
 
-    A collapsed tower maps every tile to one point: mean cosine near 1, effective rank near 1, and a loss that
-    stays at ln(batch), the loss of not knowing.
-    """
-    if record["epoch"] < max(1, config.epochs // 10):
-        return []
-    signs = []
-    if record["mean_cosine"] > MAX_COSINE:
-        signs.append(f"image vectors have a mean cosine of {record['mean_cosine']:.3f}")
-    if record["effective_rank"] < MIN_RANK:
-        signs.append(f"their effective rank is {record['effective_rank']:.1f}")
-    if not record["loss"] < 2 * record["ln_batch"]:
-        signs.append(f"the loss is {record['loss']:.2f} at ln(batch) = {record['ln_batch']:.2f}")
-    if not signs:
-        return []
-    return [f"epoch {record['epoch']}: the embedding is collapsing: {'; '.join(signs)}. Try a smaller optim.lr"]
+    def inputs(chunk: slice) -> tuple[Tensor, Tensor]:
+        stain = None if mine.stain is None else mine.stain[chunk]
+        return parts.source.prepare(tiles[chunk], mine.views[chunk], stain), expression[chunk]
 
+    def loss_of(image: Tensor, spots: Tensor) -> tuple[Tensor, Tensor]:
+        image, spots = group.gather(image, total), group.gather(spots, total)
+        return objective(image, spots, targets), image
 
-def epoch_batches(n: int, config: OptimConfig, epoch: int) -> list[Batch]:
-    """A shuffled pass over n spots; the last batch may be smaller, but never a single spot."""
-    rng = np.random.default_rng([config.seed, epoch])
-    order, views = rng.permutation(n).astype(np.int64), rng.integers(0, 8, n)
-    starts = list(range(0, n, config.batch_size))
-    if len(starts) > 1 and n - starts[-1] < 2:
-        starts.pop()
-    ends = [*starts[1:], n]
-    return [Batch(order[a:b], views[a:b]) for a, b in zip(starts, ends, strict=True)]
-
-
-def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Constant, or linear warm-up and cosine to zero."""
-    if config.schedule == "constant":
-        return config.lr
-    warm = max(1, round(config.warmup * steps))
-    if step < warm:
-        return config.lr * (step + 1) / warm
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    chunks = chunks_of(len(mine.rows), group.sizes(total), parts.config.optim.micro_batch)
+    return backward(parts.learner, inputs, chunks, loss_of, device)
 
 
 def set_training(model: nn.Module, towers: Towers) -> None:
@@ -203,17 +245,6 @@ def principal_components(expression: Tensor, count: int) -> Tensor:
     centred = expression - expression.mean(dim=0)
     u, s, _ = torch.linalg.svd(centred, full_matrices=False)
     return F.normalize((u * s)[:, :count], dim=1)
-
-
-def spread(vectors: Tensor) -> dict[str, float]:
-    """Effective rank (exp of the entropy of the spectrum) and mean cosine: both tell of collapse."""
-    unit = F.normalize(vectors, dim=1)
-    values = torch.linalg.svdvals(unit - unit.mean(dim=0))
-    share = values / values.sum().clamp(min=1e-12)
-    entropy = -(share * share.clamp(min=1e-12).log()).sum()
-    n = len(unit)
-    cosine = (unit.sum(dim=0).square().sum() - n) / max(1, n * (n - 1))
-    return {"effective_rank": float(entropy.exp()), "mean_cosine": float(cosine)}
 
 
 def _trim_metrics(path: Path, epochs: int) -> None:

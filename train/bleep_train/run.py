@@ -1,21 +1,9 @@
-"""A run folder: what ``bleep-train train`` leaves and export and evaluate take up.
-
-::
-
-    config.toml             the resolved configuration
-    run.json                cohort file, sections, panel, notes
-    metrics.jsonl           a line per epoch
-    checkpoint.safetensors  weights and optimiser
-    cache/                  decoded tiles and frozen features; safe to delete
-    encoders/               both towers as ONNX, after export
-    bundle.zarr             the reference, after export
-"""
+"""A run from its sections to its bundle: training into a run folder (``record.py``), and export from it."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,62 +17,41 @@ from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.reference import Built, build_reference
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import Progress, Section, no_progress
-from bleep_train.checkpoint import load_checkpoint
-from bleep_train.config import Config, dump_toml, load_config
+from bleep_train.checkpoint import BEST, CHECKPOINT, load_checkpoint
+from bleep_train.config import Config
 from bleep_train.data import TrainingSet, cached_features, cached_tiles, prepare
-from bleep_train.distributed import join_group
-from bleep_train.export import Parity, check_parity, export_towers, parity_sample, training_record
-from bleep_train.loop import CHECKPOINT, pick_device, train
+from bleep_train.distributed import Group, join_group
+from bleep_train.export import Parity, check_parity, export_towers, parity_sample
+from bleep_train.loop import pick_device, train
 from bleep_train.loss import ContrastiveLoss
 from bleep_train.model import Towers, build_towers
+from bleep_train.monitor import Watch
+from bleep_train.record import RECORD, Run, begin, chosen_epoch, open_run, run_record, same_run, write_record
 from bleep_train.source import FeatureSource, TileSource
+from bleep_train.validation import Validation, choose_validation
+
+__all__ = ["BUNDLE", "CACHE", "RECORD", "Run", "Trained", "export_run", "load_towers", "open_run", "train_run"]
 
 PARITY_TILES = 32
 HALF_TOLERANCE = 2e-2  # float16 weights move unit vectors by less than this
-BUNDLE, RECORD, CONFIG, CACHE, ENCODERS = "bundle.zarr", "run.json", "config.toml", "cache", "encoders"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
-    ``panel_keys``."""
-
-    path: Path
-    config: Config
-    cohort: Path
-    section_ids: tuple[str, ...]
-    panel_keys: tuple[str, ...]
+BUNDLE, CACHE, ENCODERS = "bundle.zarr", "cache", "encoders"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves beside the run folder: the data, warnings of collapse, and whether this process
-    is the one that reports."""
+    """What training leaves beside the run folder: the data, warnings of collapse, whether this process is the
+    one that reports, and ``chosen``, the epoch whose weights count, with its validation r if it has one."""
 
     data: TrainingSet
     warnings: tuple[str, ...]
     leads: bool
+    chosen: Mapping[str, float]
 
 
-def open_run(path: Path) -> Run:
-    """Reads a run folder. Raises ``UsageError`` for a folder that is none."""
-    try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        return Run(
-            path=path,
-            config=load_config(str(path / CONFIG)),
-            cohort=Path(record["cohort"]),
-            section_ids=tuple(s["id"] for s in record["sections"]),
-            panel_keys=tuple(record["panel"]),
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"{path.name}: not a run of bleep-train train ({type(error).__name__}: {error})"
-        ) from error
-
-
-def training_sections(cohort: Path, held_out: Sequence[str], progress: Progress) -> list[Section]:
-    """All sections of a cohort but the held-out ones."""
+def split_sections(
+    cohort: Path, held_out: Sequence[str], progress: Progress
+) -> tuple[list[Section], list[Section]]:
+    """A cohort's sections: those to train on, and the held-out ones."""
     everything = read_cohort(cohort, progress=progress)
     unknown = set(held_out) - {s.id for s in everything}
     if unknown:
@@ -92,7 +59,7 @@ def training_sections(cohort: Path, held_out: Sequence[str], progress: Progress)
     kept = [s for s in everything if s.id not in held_out]
     if not kept:
         raise UsageError("--hold-out leaves no section to train on")
-    return kept
+    return kept, [s for s in everything if s.id in held_out]
 
 
 def train_run(
@@ -105,8 +72,10 @@ def train_run(
     force: bool = False,
     strict: bool = False,
     progress: Progress = no_progress,
+    watchers: Sequence[Watch] = (),
 ) -> Trained:
-    """Trains on a cohort into ``out``; ``resume`` goes on from its last checkpoint, ``strict`` stops at collapse.
+    """Trains on a cohort into ``out``; ``resume`` goes on from its last checkpoint, ``strict`` stops at collapse,
+    ``watchers`` are told of every epoch.
 
     Under torchrun every rank calls this: the first one writes, all share each batch. Raises ``OutputError``
     when ``out`` holds a run already and neither ``resume`` nor ``force`` is given.
@@ -114,26 +83,19 @@ def train_run(
     group = join_group()
     if (out / RECORD).exists() and not (resume or force):
         raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
-    sections = training_sections(cohort, held_out, progress)
+    sections, others = split_sections(cohort, held_out, progress)
+    leaked = others if config.data.protocol == "paper" else []
     if resume and not force and (out / RECORD).exists():
-        _same_run(open_run(out), config, sections)
-    data = prepare(sections, config.data, config.optim.seed)
+        same_run(open_run(out), config, sections, leaked)
+    data = prepare(sections, config.data, config.optim.seed, leaked)
+    validation = choose_validation(data, config.validation)
     group.wait()  # all have looked for an earlier run before the first one writes this one
     if group.leads:
-        _write_record(out, cohort, config, data, held_out, begin_anew=force)
-    torch.manual_seed(config.optim.seed)
+        begin(out, run_record(cohort, held_out, data, config, validation), config, anew=force)
     device = pick_device()
-    towers = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))
-    if not group.leads:
-        group.wait()  # for the caches
-    source = image_source(towers, data.sections, config, out / CACHE, device, progress)
-    if group.leads:
-        group.wait()
+    towers, source = towers_and_source(data, config, out / CACHE, device, group, progress)
     if config.model.standardise:
-        source.fit(towers.image)
-        panel = torch.from_numpy(data.panel)
-        towers.expression.scale.fit(panel.mean(dim=0), panel.std(dim=0))
-    towers.modules().to(device)
+        standardise(towers, source, data, validation)
     warnings = train(
         towers,
         source,
@@ -142,45 +104,41 @@ def train_run(
         out,
         device=device,
         group=group,
+        validation=validation,
         resume=resume,
         strict=strict,
         progress=progress,
+        watchers=watchers,
     )
+    chosen = chosen_epoch(out)
+    if group.leads:
+        write_record(out, {**json.loads((out / RECORD).read_text(encoding="utf-8")), "chosen": chosen})
     group.leave()
-    return Trained(data, tuple(warnings), group.leads)
+    return Trained(data, tuple(warnings), group.leads, chosen)
 
 
-def _write_record(
-    out: Path, cohort: Path, config: Config, data: TrainingSet, held_out: Sequence[str], *, begin_anew: bool
+def towers_and_source(
+    data: TrainingSet, config: Config, cache: Path, device: torch.device, group: Group, progress: Progress
+) -> tuple[Towers, FeatureSource | TileSource]:
+    """Fresh towers and what feeds them; the first rank fills the caches, the others wait for it."""
+    torch.manual_seed(config.optim.seed)
+    towers = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))
+    if not group.leads:
+        group.wait()
+    source = image_source(towers, data.sections, config, cache, device, progress)
+    if group.leads:
+        group.wait()
+    return towers, source
+
+
+def standardise(
+    towers: Towers, source: FeatureSource | TileSource, data: TrainingSet, validation: Validation | None
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    if begin_anew:
-        (out / CHECKPOINT).unlink(missing_ok=True)
-    (out / CONFIG).write_text(dump_toml(config), encoding="utf-8")
-    record = {
-        "cohort": str(cohort.resolve()),
-        "held_out": list(held_out),
-        "sections": training_record(data.sections),
-        "panel": data.panel_keys.tolist(),
-        "notes": list(data.notes),
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-    }
-    (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _same_run(run: Run, config: Config, sections: Sequence[Section]) -> None:
-    """Raises ``UsageError`` where a resumed run would mix two recipes or two cohorts; epochs may be added."""
-    old, new = run.config.as_dict(), config.as_dict()
-    new["optim"]["epochs"] = old["optim"]["epochs"]
-    differ = [f"{part}.{key}" for part in old for key in old[part] if old[part][key] != new[part][key]]
-    if run.section_ids != tuple(s.id for s in sections):
-        differ.append(f"sections (it has {', '.join(run.section_ids)})")
-    if differ:
-        raise UsageError(
-            f"--resume: {run.path.name} was begun with another {', '.join(differ)}; give the options and "
-            "--hold-out it was begun with, or --force to begin anew"
-        )
+    """Gives both towers the mean and deviation of what they learn from."""
+    rows = validation.training if validation else None
+    source.fit(towers.image, rows)
+    panel = torch.from_numpy(data.panel if rows is None else data.panel[rows])
+    towers.expression.scale.fit(panel.mean(dim=0), panel.std(dim=0))
 
 
 def image_source(
@@ -200,15 +158,30 @@ def image_source(
 
 
 def load_towers(run: Run) -> Towers:
-    """The trained towers of a run, on the CPU, in evaluation mode."""
+    """The trained towers of a run, on the CPU, in evaluation mode: the best by validation, else the last."""
     towers = build_towers(run.config.model, len(run.config.data.tile_um), len(run.panel_keys), pretrained=False)
-    loss = ContrastiveLoss(run.config.loss)
+    loss = ContrastiveLoss(run.config.loss, run.config.model.heads)
     model = nn.ModuleDict({"towers": towers.modules(), "loss": loss})
     if not (run.path / CHECKPOINT).exists():
         raise UsageError(f"{run.path.name} has no checkpoint yet; finish it with bleep-train train --resume")
-    load_checkpoint(run.path / CHECKPOINT, model)
+    best = run.path / BEST
+    load_checkpoint(best if best.exists() else run.path / CHECKPOINT, model)
     model.eval()
     return towers
+
+
+def prepare_run(run: Run, progress: Progress = no_progress) -> TrainingSet:
+    """What a run was trained on, read again; under protocol "paper" with the held-out sections it was fitted with.
+
+    Raises ``UsageError`` where that is not what it was.
+    """
+    ids = (*run.section_ids, *run.leaked_ids)
+    there = {s.id: s for s in read_cohort(run.cohort, only=ids, progress=progress)}
+    sections, leaked = ([there[i] for i in part] for part in (run.section_ids, run.leaked_ids))
+    data = prepare(sections, run.config.data, run.config.optim.seed, leaked)
+    if tuple(data.panel_keys) != run.panel_keys:
+        raise UsageError(f"the sections in {run.cohort.name} changed since {run.path.name} was trained")
+    return data
 
 
 def export_run(
@@ -225,12 +198,8 @@ def export_run(
     Returns what was built, the parity, and the bundle's hash.
     """
     towers, config = load_towers(run), run.config
-    sections = [
-        s for s in read_cohort(run.cohort, only=run.section_ids, progress=progress) if s.id in run.section_ids
-    ]
-    data = prepare(sections, config.data, config.optim.seed)
-    if tuple(data.panel_keys) != run.panel_keys:
-        raise UsageError(f"the sections in {run.cohort.name} changed since {run.path.name} was trained")
+    data = prepare_run(run, progress)
+    sections = data.sections
     encoders = export_towers(towers, config, data.panel_keys, half_weights=half_weights)
     tiles = parity_sample(cached_tiles(sections, config.data.tile, run.path / CACHE, progress), PARITY_TILES)
     tolerance = {"tolerance": HALF_TOLERANCE} if half_weights else {}
