@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from bleep_cli.bundle_index import choose_index
+from bleep_cli.bundle_rows import ExpressionPrecision, StoredExpression, UnitRows, first_line, reading
 from bleep_cli.errors import ReferenceError, UsageError
-from bleep_cli.search import make_index
-from bleep_cli.types import F32, F64, I64, U8, Index, Str, TileSpec
+from bleep_cli.rows import Rows, row_blocks
+from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.0"
+ENCODING_VERSION = "1.1"
 Key = Literal["expression", "image"]
 KEYS: tuple[Key, ...] = ("expression", "image")
 
@@ -42,7 +43,8 @@ class BundleInfo:
 
     ``views`` is the number of flips and rotations averaged on the reference side; ``recommended_views`` what
     a query should use; ``key`` which embeddings queries are compared with; ``tower_input`` what the
-    expression tower was fed with: "log1p", or "harmony" for batch-corrected log1p (such a bundle cannot grow).
+    expression tower was fed with: "log1p", or "harmony" for batch-corrected log1p (such a bundle cannot grow);
+    ``expression_precision`` how expression is stored.
     """
 
     tile: TileSpec
@@ -53,6 +55,7 @@ class BundleInfo:
     key: Key = "expression"
     target_sum: float = 10_000.0
     tower_input: str = "log1p"
+    expression_precision: ExpressionPrecision = "f16"
     species: str = ""
     licence: str = ""
     citation: str = ""
@@ -65,15 +68,16 @@ class BundleInfo:
 class BundleArrays:
     """The arrays of a bundle with n spots, g genes, d dimensions, p panel genes.
 
-    ``image_embeddings``, ``expression_embeddings`` f32[n, d] unit vectors; ``expression`` f32[n, g];
+    ``image_embeddings``, ``expression_embeddings`` f32[n, d] unit vectors; ``expression`` [n, g], CSR, dense or
+    on disk, read a slice of rows at a time;
     ``symbols``, ``gene_ids`` str[g]; ``gene_columns`` further f32[g] per gene; ``panel`` i64[p] columns of
     ``expression`` that the expression tower takes, in its order; ``section``, ``barcode``, ``donor`` str[n];
-    ``xy_l0`` f64[n, 2]; towers as ONNX bytes; ``hnsw`` u8[...] or None.
+    ``xy_l0`` f64[n, 2]; towers as ONNX bytes.
     """
 
     image_embeddings: F32
     expression_embeddings: F32
-    expression: Any
+    expression: Rows
     symbols: Str
     gene_ids: Str
     panel: Any
@@ -83,7 +87,6 @@ class BundleArrays:
     xy_l0: F64
     image_tower: bytes
     expression_tower: bytes
-    hnsw: U8 | None = None
     gene_columns: Mapping[str, F32] = field(default_factory=dict)
 
 
@@ -114,10 +117,8 @@ class Bundle:
 
     def read(self, name: str) -> Any:
         """All values of an array; a damaged chunk is a ``ReferenceError``."""
-        try:
+        with reading(self.name, name):
             return self.array(name)[...]
-        except (ValueError, RuntimeError, OSError) as error:  # checksum, codec and file errors of zarr
-            raise ReferenceError(f"{self.name}: {name} is damaged ({_line(error)})") from error
 
     def _strings(self, name: str) -> Str:
         return np.array([str(value) for value in self.read(name)], dtype=str)
@@ -130,22 +131,18 @@ class Bundle:
         """Spot centres f64[n, 2] (x, y) in level-0 px of their own images."""
         return np.stack([self.read("spots/x"), self.read("spots/y")], axis=1)
 
+    def embedding_rows(self, key: Key) -> Rows:
+        """f32[n, d] unit vectors of one side, read a slice of rows at a time."""
+        name = f"embeddings/{key}"
+        return UnitRows(self.array(name), self.name, name)
+
     def embeddings(self, key: Key) -> F32:
-        """f32[n, d] unit vectors of one side."""
-        values = np.asarray(self.read(f"embeddings/{key}"), np.float32)
-        if not np.allclose(np.linalg.norm(values, axis=1), 1.0, atol=1e-3):  # NaN fails as well
-            raise ReferenceError(f"{self.name}: embeddings/{key} are no unit vectors")
-        return values
+        """f32[n, d] unit vectors of one side, whole."""
+        return np.asarray(self.embedding_rows(key)[: self.n_spots], np.float32)
 
     def index(self, key: Key) -> Index:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
-        embeddings = self.embeddings(key)
-        stored = None
-        if "index/hnsw" in self.root:
-            graph = self.array("index/hnsw")
-            if graph.attrs.get("embeddings_sha256") == sha256_of(embeddings):
-                stored = self.read("index/hnsw")
-        return make_index(embeddings, stored)
+        return choose_index(self.root, self.name, self.embedding_rows(key))
 
     def tower(self, which: Literal["image", "expression", "image_int8", "image_fp16"]) -> bytes:
         """An ONNX model, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
@@ -174,21 +171,30 @@ class Bundle:
             raise UsageError(f"{option}: {', '.join(absent[:10])} not in {self.name}{hint}")
         return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
 
+    def expression_rows(self, columns: I64 | None = None) -> StoredExpression:
+        """log1p expression [n, g] of those columns, all for None, on disk until parts of it are asked for."""
+        wanted = np.arange(len(self.symbols)) if columns is None else columns
+        return StoredExpression(self.array("expression"), self.name, wanted)
+
     def expression(self, columns: I64 | None, dense_bytes: int) -> Any:
-        """log1p expression f32[n, g] of those columns; CSR where dense would take over ``dense_bytes``."""
+        """log1p expression f32[n, g] of those columns, whole; CSR where dense would take over ``dense_bytes``.
+
+        Only the chunks that these genes lie in are read.
+        """
         from scipy import sparse
 
-        array = self.array("expression")
-        n, width = array.shape[0], array.shape[1] if columns is None else len(columns)
-        dense = n * width * 4 <= dense_bytes
-        parts = []
-        try:
-            for block in _blocks(array):
-                part = np.asarray(block if columns is None else block[:, columns], np.float32)
-                parts.append(part if dense else sparse.csr_matrix(part))
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ReferenceError(f"{self.name}: expression is damaged ({_line(error)})") from error
-        return np.concatenate(parts) if dense else sparse.vstack(parts, format="csr")
+        stored = self.expression_rows(columns)
+        n, width = stored.shape
+        if n * width * 4 <= dense_bytes:
+            return stored[:n]
+        step = self.array("expression").chunks[0]
+        return sparse.vstack([sparse.csr_matrix(block) for block in row_blocks(stored, step)], format="csr")
+
+    def expression_to_average(self, columns: I64 | None, dense_bytes: int) -> F32 | StoredExpression:
+        """What ``impute_blocks`` takes: dense, or left on disk where that would take over ``dense_bytes``."""
+        stored = self.expression_rows(columns)
+        n, width = stored.shape
+        return stored[:n] if n * width * 4 <= dense_bytes else stored
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -219,15 +225,15 @@ def open_bundle(path: Path) -> Bundle:
             "update bleep-cli"
         )
     try:
-        info = _info(attrs)
+        info = _info(attrs, getattr(root.get("expression"), "dtype", None))
         bundle = Bundle(root, path.name, info, attrs)
     except (KeyError, TypeError, ValueError) as error:
-        raise ReferenceError(f"{path.name}: broken attribute ({_line(error)})") from error
+        raise ReferenceError(f"{path.name}: broken attribute ({first_line(error)})") from error
     _check_shapes(bundle)
     return bundle
 
 
-def _info(attrs: Mapping[str, Any]) -> BundleInfo:
+def _info(attrs: Mapping[str, Any], stored: Any) -> BundleInfo:
     tile, expression = attrs["tile"], attrs["expression"]
     key = attrs["key"]
     if key not in KEYS:
@@ -246,6 +252,7 @@ def _info(attrs: Mapping[str, Any]) -> BundleInfo:
         key=key,
         target_sum=float(expression["target_sum"]),
         tower_input=str(expression["tower_input"]),
+        expression_precision="f16" if stored == np.dtype("f2") else "f32",
         **{
             name: str(attrs.get(name, ""))
             for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
@@ -271,45 +278,3 @@ def _check_shapes(bundle: Bundle) -> None:
         raise ReferenceError(f"{bundle.name}: genes/panel points outside the genes")
     if not n or sum(section.n for section in bundle.info.sections) != n:
         raise ReferenceError(f"{bundle.name}: its sections do not add up to its {n} spots")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def content_sha256(root: Any, attrs: Mapping[str, Any]) -> str:
-    """Hash of every array's path, shape and values, and of the attributes; not of how they are stored."""
-    digest = hashlib.sha256()
-    for name, array in sorted(_arrays(root)):
-        head = [name, list(array.shape), array.attrs.asdict()]
-        digest.update(json.dumps(head, sort_keys=True).encode())
-        for block in _blocks(array):
-            digest.update(_bytes(block))
-    kept = {key: value for key, value in attrs.items() if key != "content_sha256"}
-    digest.update(json.dumps(kept, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, member in group.members():
-        if hasattr(member, "shape"):
-            yield prefix + name, member
-        else:
-            yield from _arrays(member, f"{prefix}{name}/")
-
-
-def _blocks(array: Any) -> Iterator[Any]:
-    step = array.chunks[0] if array.ndim else 1
-    for start in range(0, array.shape[0], step):
-        yield array[start : start + step]
-
-
-def _bytes(block: Any) -> bytes:
-    if block.dtype.kind in "fiu":
-        return bytes(np.ascontiguousarray(block, block.dtype.newbyteorder("<")).tobytes())
-    return "".join(f"{len(text)}:{text}" for text in map(str, block)).encode()  # no two columns read alike
-
-
-def sha256_of(values: Any) -> str:
-    """Hash of an array's values in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bleep_cli.bundle import KEYS, Bundle, content_sha256, sha256_of
+from bleep_cli.bundle import KEYS, Bundle, Key
+from bleep_cli.bundle_hash import content_sha256, sha256_of
+from bleep_cli.bundle_index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, why_exact
 from bleep_cli.errors import BleepError, ReferenceError
-from bleep_cli.impute import DENSE_BYTES
-from bleep_cli.search import EXACT_UP_TO, ExactIndex, hnsw_available, load_hnsw
+from bleep_cli.hnsw import RECALL_K, hnsw_available, recall_at
+from bleep_cli.rows import row_blocks
+from bleep_cli.search import ExactIndex
 from bleep_cli.types import Progress, no_progress
 
-RECALL_QUERIES = 200
+ROW_BLOCK = 4096  # rows checked at a time
+RECALL_SLACK = 0.02  # between one sample and another
+SAMPLE_SEED = 1  # another sample than the one that ef was chosen on
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,19 @@ def _dtypes(bundle: Bundle) -> str:
 def _embeddings(bundle: Bundle) -> str:
     worst = 0.0
     for key in KEYS:
-        norms = np.linalg.norm(bundle.embeddings(key).astype(np.float64), axis=1)
-        worst = max(worst, float(np.abs(norms - 1).max()))
+        for block in row_blocks(bundle.embedding_rows(key), ROW_BLOCK):
+            norms = np.linalg.norm(block.astype(np.float64), axis=1)
+            worst = max(worst, float(np.abs(norms - 1).max()))
     return f"largest | |v| - 1 | = {worst:.1e}"
 
 
 def _expression(bundle: Bundle) -> str:
-    values = bundle.expression(None, DENSE_BYTES)
-    data = values if isinstance(values, np.ndarray) else values.data
-    if not np.isfinite(data).all() or (data < 0).any():
-        raise ReferenceError("expression holds NaN, infinity or negative values")
-    return f"{values.shape[0]} spots × {values.shape[1]} genes, all finite"
+    values = bundle.expression_rows()
+    for block in row_blocks(values, bundle.array("expression").chunks[0]):
+        if not np.isfinite(block).all() or (block < 0).any():
+            raise ReferenceError("expression holds NaN, infinity or negative values")
+    stored = bundle.info.expression_precision
+    return f"{values.shape[0]} spots × {values.shape[1]} genes, all finite, stored as {stored}"
 
 
 def _genes(bundle: Bundle) -> str:
@@ -118,25 +125,32 @@ def _towers(bundle: Bundle) -> str:
     if bundle.info.tower_input != "log1p":
         return "both run; spots were embedded from batch-corrected expression"
     rows = np.arange(min(64, bundle.n_spots))
-    again = expression.embed(np.asarray(bundle.array("expression")[: len(rows)])[:, bundle.panel])
-    worst = float(np.abs(unit(again) - bundle.embeddings("expression")[rows]).max())
+    again = expression.embed(bundle.expression_rows(bundle.panel).read(rows))
+    worst = float(np.abs(unit(again) - bundle.embedding_rows("expression")[: len(rows)]).max())
     if not worst < 1e-3:
         raise ReferenceError(f"the expression tower does not give the stored embeddings (off by {worst:.1e})")
     return f"both run; stored embeddings reproduced to {worst:.1e}"
 
 
 def _index(bundle: Bundle) -> str:
-    if "index/hnsw" not in bundle.root:
-        return "none stored; search is exact"
-    embeddings = bundle.embeddings(bundle.info.key)
-    if bundle.array("index/hnsw").attrs.get("embeddings_sha256") != sha256_of(embeddings):
-        raise ReferenceError("the stored HNSW graph belongs to other embeddings; it is ignored when predicting")
+    key = bundle.info.key
+    rows = bundle.embedding_rows(key)
+    if GRAPH not in bundle.root:
+        return f"none stored; search is exact, recall@{RECALL_K} 1.000"
+    if bundle.array(GRAPH).attrs.get("embeddings_sha256") != sha256_of(rows):
+        raise ReferenceError("the stored HNSW graph belongs to other embeddings; search is exact")
     if not hnsw_available():
-        return "HNSW stored; hnswlib is not installed, search is exact"
-    k = min(bundle.info.k, len(embeddings))
-    queries = embeddings[:: max(1, len(embeddings) // RECALL_QUERIES)]
-    exact = ExactIndex(embeddings).search(queries, k).index
-    near = load_hnsw(bundle.read("index/hnsw"), *embeddings.shape).search(queries, k).index
-    recall = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(exact, near, strict=True)])
-    used = "used" if len(embeddings) > EXACT_UP_TO else f"search is exact up to {EXACT_UP_TO} spots"
-    return f"HNSW recall@{k} {recall:.3f}; {used}"
+        return f"HNSW stored; hnswlib is not installed, search is exact, recall@{RECALL_K} 1.000"
+    near = load_stored(bundle.root, bundle.name, rows.shape)
+    other: Key = "image" if key == "expression" else "expression"
+    queries = sample_queries(bundle.embedding_rows(other), SAMPLE_SEED)
+    wanted = ExactIndex(rows).search(queries, RECALL_K).index
+    recall = float(recall_at(near.search(queries, RECALL_K).index, wanted).mean())
+    stated = float(bundle.array(GRAPH).attrs.get("recall", recall))
+    if recall < stated - RECALL_SLACK:
+        raise ReferenceError(f"the stored HNSW graph's recall@{RECALL_K} is {recall:.4f}; it states {stated}")
+    reason = why_exact(bundle.root, rows)
+    if not reason and rows.shape[0] <= EXACT_UP_TO:
+        reason = f"{rows.shape[0]} spots are no more than {EXACT_UP_TO}"
+    used = f"search is exact: {reason}" if reason else "used"
+    return f"HNSW recall@{RECALL_K} {recall:.4f} at ef {near.ef} on {len(queries)} queries; {used}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,21 +14,36 @@ import numpy as np
 
 from bleep_cli import __version__
 from bleep_cli.atomic import TEMP_SUFFIX, atomic_path
-from bleep_cli.bundle import (
-    ENCODING_TYPE,
-    ENCODING_VERSION,
-    BundleArrays,
-    BundleInfo,
-    content_sha256,
-    sha256_of,
-)
+from bleep_cli.bundle import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
+from bleep_cli.bundle_hash import content_sha256
+from bleep_cli.bundle_index import EXACT_UP_TO, GRAPH, make_graph
+from bleep_cli.bundle_rows import DTYPES
 from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.hnsw import hnsw_available
+from bleep_cli.hnsw_build import GraphOptions, options_for
+from bleep_cli.rows import Rows
+from bleep_cli.types import Progress, no_progress
 
 ROW_CHUNK = 1024
+EXPRESSION_CHUNK = (2048, 256)  # spots × genes: a MB of f16, and few genes beside the asked ones
+BYTES_CHUNK = 1 << 22
 
 
-def write_bundle(path: Path, info: BundleInfo, arrays: BundleArrays, *, force: bool = False) -> str:
+def write_bundle(
+    path: Path,
+    info: BundleInfo,
+    arrays: BundleArrays,
+    *,
+    force: bool = False,
+    exact_up_to: int = EXACT_UP_TO,
+    graph: GraphOptions | None = None,
+    progress: Progress = no_progress,
+) -> str:
     """Writes a bundle, a directory or one ``.zarr.zip`` by the ending of ``path``, whole or not at all.
+
+    A reference of more than ``exact_up_to`` spots gets an HNSW graph, where hnswlib is installed, built as
+    ``graph`` says. Its checkpoints lie beside ``path`` in :func:`graph_folder` until the bundle is written;
+    writing the same reference again after an interruption goes on from the last.
 
     Returns its ``content_sha256``. Raises ``UsageError`` for another ending, ``OutputError`` where it cannot
     be written, ``ReferenceError`` for arrays that do not fit together.
@@ -35,21 +51,41 @@ def write_bundle(path: Path, info: BundleInfo, arrays: BundleArrays, *, force: b
     if not path.name.endswith((".zarr", ".zarr.zip")):
         raise UsageError(f"{path.name}: a bundle is named *.zarr (a directory) or *.zarr.zip")
     _check_arrays(arrays)
+    n = len(arrays.section)
+    options = (graph or options_for(n)) if n > exact_up_to and hnsw_available() else None
     with atomic_path(path, force=force) as temporary:
+
+        def fill(folder: Path) -> str:
+            root = _write_folder(folder, info, arrays)
+            if options is not None:
+                _write_graph(root, info, arrays, options, graph_folder(path), progress)
+            return _seal(root, info)
+
         if not path.name.endswith(".zip"):
-            return _write_folder(temporary, info, arrays)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bleep-", suffix=TEMP_SUFFIX) as folder:
-            content = _write_folder(Path(folder), info, arrays)
-            _zip(Path(folder), temporary)
-            return content
+            content = fill(temporary)
+        else:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".bleep-", suffix=TEMP_SUFFIX) as folder:
+                content = fill(Path(folder))
+                _zip(Path(folder), temporary)
+    shutil.rmtree(graph_folder(path), ignore_errors=True)
+    return content
 
 
-def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> str:
+def graph_folder(path: Path) -> Path:
+    """Where the checkpoints of a bundle's graph lie while it is built; safe to delete."""
+    return path.with_name(f".{path.name[:40]}.graph{TEMP_SUFFIX}")
+
+
+def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> Any:
     import zarr
 
     root = zarr.create_group(zarr.storage.LocalStore(folder), zarr_format=3, overwrite=True)
     _write_arrays(root, info, arrays)
-    attrs = _attrs(info, arrays)
+    return root
+
+
+def _seal(root: Any, info: BundleInfo) -> str:
+    attrs = _attrs(info)
     attrs["content_sha256"] = content_sha256(root, attrs)
     root.attrs.update(attrs)
     return str(attrs["content_sha256"])
@@ -73,9 +109,9 @@ def _check_arrays(a: BundleArrays) -> None:
 
 
 def _write_arrays(root: Any, info: BundleInfo, a: BundleArrays) -> None:
-    _put(root, "embeddings/image", a.image_embeddings.astype("<f4"))
-    _put(root, "embeddings/expression", a.expression_embeddings.astype("<f4"))
-    _put_expression(root, a.expression)
+    for name, rows in (("image", a.image_embeddings), ("expression", a.expression_embeddings)):
+        _put_rows(root, f"embeddings/{name}", rows, "<f4", (ROW_CHUNK, rows.shape[1]))
+    _put_rows(root, "expression", a.expression, DTYPES[info.expression_precision], EXPRESSION_CHUNK)
     strings = {"genes/symbol": a.symbols, "genes/id": a.gene_ids}
     strings |= {"spots/section": a.section, "spots/barcode": a.barcode, "spots/donor": a.donor}
     for name, values in strings.items():
@@ -88,46 +124,44 @@ def _write_arrays(root: Any, info: BundleInfo, a: BundleArrays) -> None:
     for name, tower in (("image", a.image_tower), ("expression", a.expression_tower)):
         array = _put(root, f"encoders/{name}", np.frombuffer(tower, np.uint8))
         array.attrs["sha256"] = hashlib.sha256(tower).hexdigest()
-    if a.hnsw is not None:
-        keyed = a.expression_embeddings if info.key == "expression" else a.image_embeddings
-        array = _put(root, "index/hnsw", a.hnsw)
-        array.attrs.update({"library": "hnswlib", "key": info.key, "embeddings_sha256": sha256_of(keyed)})
 
 
-def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    first = ROW_CHUNK if len(shape) > 1 else 1 << 22
-    return (max(1, min(first, shape[0])), *(max(1, size) for size in shape[1:]))
+def _write_graph(
+    root: Any, info: BundleInfo, a: BundleArrays, options: GraphOptions, work: Path, progress: Progress
+) -> None:
+    keyed, other = a.expression_embeddings, a.image_embeddings
+    if info.key == "image":
+        keyed, other = other, keyed
+    file, attrs = make_graph(keyed, other, options, work, progress)
+    _put_rows(root, GRAPH, np.memmap(file, np.uint8, mode="r"), "u1", (BYTES_CHUNK,))
+    root[GRAPH].attrs.update(attrs | {"key": info.key})
 
 
-def _codecs(level: int = 3) -> list[Any]:
+def _create(root: Any, name: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...]) -> Any:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    return [ZstdCodec(level=level), Crc32cCodec()]
+    fitting = tuple(max(1, min(size, chunk)) for size, chunk in zip(shape, chunks, strict=True))
+    codecs = [ZstdCodec(level=3), Crc32cCodec()]
+    return root.create_array(name, shape=shape, dtype=dtype, chunks=fitting, compressors=codecs)
 
 
 def _put(root: Any, name: str, values: Any) -> Any:
-    dtype = str if values.dtype.kind == "U" else values.dtype
-    array = root.create_array(
-        name, shape=values.shape, dtype=dtype, chunks=_chunks(values.shape), compressors=_codecs()
-    )
-    array[...] = values.astype(object) if values.dtype.kind == "U" else values
+    text = values.dtype.kind == "U"
+    array = _create(root, name, values.shape, str if text else values.dtype, (BYTES_CHUNK,))
+    array[...] = values.astype(object) if text else values
     return array
 
 
-def _put_expression(root: Any, expression: Any) -> None:
-    """Dense f32 chunks of rows, made dense a chunk at a time."""
-    from scipy import sparse
-
-    n, g = expression.shape
-    array = root.create_array(
-        "expression", shape=(n, g), dtype="<f4", chunks=_chunks((n, g)), compressors=_codecs()
-    )
-    for start in range(0, n, ROW_CHUNK):
-        block = expression[start : start + ROW_CHUNK]
-        array[start : start + ROW_CHUNK] = block.toarray() if sparse.issparse(block) else block
+def _put_rows(root: Any, name: str, rows: Rows, dtype: str, chunks: tuple[int, ...]) -> None:
+    """Writes a table a chunk's rows at a time, so that it is never in memory whole nor dense."""
+    array = _create(root, name, rows.shape, dtype, chunks)
+    step = array.chunks[0]
+    for start in range(0, rows.shape[0], step):
+        block = rows[start : start + step]
+        array[start : start + step] = (block.toarray() if hasattr(block, "toarray") else block).astype(dtype)
 
 
-def _attrs(info: BundleInfo, a: BundleArrays) -> dict[str, Any]:
+def _attrs(info: BundleInfo) -> dict[str, Any]:
     return {
         "encoding-type": ENCODING_TYPE,
         "encoding-version": ENCODING_VERSION,

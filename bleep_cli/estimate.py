@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bleep_cli.impute import DENSE_BYTES
+from bleep_cli.bundle_index import memory_of_index
+from bleep_cli.impute import memory_of_expression
 from bleep_cli.predict import Plan, Predictor
 
 BASE_BYTES = 600 << 20  # interpreter, libraries and the tower's own buffers, as measured (docs/results.md)
@@ -41,7 +42,9 @@ def estimate(predictor: Predictor, ready: Plan) -> Estimate:
     n, genes = len(ready.grid), predictor.n_genes
     per_row = predictor.k * 16
     tile_bytes = info.tile.px**2 * 3 * len(info.tile.um)
-    reference = min(predictor.bundle.n_spots * genes * 4, DENSE_BYTES)
+    bundle = predictor.bundle
+    reference = memory_of_expression(bundle.n_spots, genes, n)
+    reference += memory_of_index(bundle.root, bundle.embedding_rows(predictor.key))
     memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + tower.lanes.ahead * encoder.batch * tile_bytes
     return Estimate(
         slide=ready.slide.name,

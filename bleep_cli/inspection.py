@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.bundle import open_bundle
+from bleep_cli.bundle_index import GRAPH
 from bleep_cli.bundle_verify import verify as verify_bundle
 from bleep_cli.slide import open_slide
 from bleep_cli.types import Progress, no_progress
@@ -20,6 +21,7 @@ def inspect_bundle(
     bundle = open_bundle(path)
     info = bundle.info
     checks = verify_bundle(bundle, progress) if verify else []
+    graph = bundle.array(GRAPH).attrs.asdict() if GRAPH in bundle.root else None
     fields = " + ".join(f"{um:g}" for um in info.tile.um)
     record = {
         "name": bundle.name,
@@ -36,6 +38,8 @@ def inspect_bundle(
         "views": info.views,
         "recommended_views": info.recommended_views,
         "target_sum": info.target_sum,
+        "expression_precision": info.expression_precision,
+        "index": graph,
         "sections": [vars(section) for section in info.sections],
         "species": info.species,
         "licence": info.licence,
@@ -48,12 +52,21 @@ def inspect_bundle(
         f"  {bundle.n_spots} spots × {len(bundle.symbols)} genes, log1p of counts per {info.target_sum:,.0f}",
         f"  tile {fields} µm at {info.tile.px} px; K {info.k}; key {info.key}; "
         f"views {info.views} at build, {info.recommended_views} recommended",
+        f"  index: {_graph(graph)}",
     ]
     lines += [f"  section {s.id}: donor {s.donor}, {s.n} spots" for s in info.sections]
     for label in ("species", "licence", "citation", "intended_use"):
         lines += [f"  {label.replace('_', ' ')}: {record[label]}"] if record[label] else []
     lines += [f"  {'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}" for check in checks]
     return record, lines, all(check.ok for check in checks)
+
+
+def _graph(attrs: dict[str, Any] | None) -> str:
+    if attrs is None:
+        return "none, search is exact"
+    if "recall" not in attrs:
+        return "HNSW, of a recall it does not state (--verify measures it)"
+    return f"HNSW, M {attrs['M']}, ef {attrs['ef']}, recall@{attrs['recall_k']} {attrs['recall']}"
 
 
 def inspect_slide(path: Path, mpp: float | None = None) -> Told:

@@ -120,7 +120,7 @@ class Predictor:
         self._columns = bundle.gene_rows(options.genes)
         self.tower = open_tower(bundle, options.device, options.precision)
         self._index: Index = bundle.index(self.key)
-        self._expression = bundle.expression(None if options.genes is None else self._columns, DENSE_BYTES)
+        self._expression = bundle.expression_to_average(self._columns, DENSE_BYTES)
 
     @property
     def encoder(self) -> OnnxEncoder:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.bundle import Bundle, BundleArrays, BundleInfo, SectionRecord
+from bleep_cli.bundle_rows import DTYPES, rounded
 from bleep_cli.encoder import Device, OnnxEncoder, OnnxExpressionEncoder, embed_views, unit
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
 from bleep_cli.expression import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes import join_genes, strip_version
-from bleep_cli.impute import DENSE_BYTES
-from bleep_cli.search import build_hnsw, hnsw_available
+from bleep_cli.rows import Rows, StackedRows, dense_rows, row_blocks
 from bleep_cli.slide import open_slide
 from bleep_cli.tiles import stream_tiles
 from bleep_cli.types import F32, Progress, Section, Slide, Str, TileGrid, TileSpec, no_progress
@@ -26,6 +26,7 @@ MIN_SPOTS = 3
 MIN_SPOT_FRACTION = 0.005
 MAX_ABSENT = 0.05  # of a bundle's genes that a section may lack and still be added to it
 BATCH_TILES = 32
+SPOT_BLOCK = 4096  # spots whose expression is embedded at a time
 MANIFEST = "encoders.json"
 
 
@@ -85,12 +86,14 @@ def _known(info: dict[str, Any]) -> dict[str, Any]:
     unknown = set(info) - ({entry.name for entry in fields(BundleInfo)} - own)
     if unknown:
         raise ValueError(f"info holds {', '.join(sorted(unknown))}")
+    if info.get("expression_precision", "f16") not in DTYPES:
+        raise ValueError(f"expression_precision {info['expression_precision']!r} is none of {', '.join(DTYPES)}")
     return info
 
 
 @dataclass(frozen=True)
 class Built:
-    """A reference in memory, ready to be written; ``notes`` what was dropped, repaired or assumed."""
+    """A reference, ready to be written; ``notes`` what was dropped, repaired or assumed."""
 
     info: BundleInfo
     arrays: BundleArrays
@@ -118,19 +121,27 @@ def build_reference(
     keep = enough_spots(sections, table.columns) | np.isin(table.keys, panel_keys)
     from scipy import sparse
 
-    expression = sparse.vstack(normalised, format="csr")[:, keep]
+    info = BundleInfo(
+        encoders.tile,
+        tuple(_record(s) for s in sections),
+        target_sum=encoders.target_sum,
+        tower_input="log1p" if tower_input is None else "harmony",
+        **encoders.info,
+    )
+    # Rounded before it is embedded, so that the embeddings are those of the stored values.
+    expression = rounded(sparse.vstack(normalised, format="csr")[:, keep], info.expression_precision)
     keys, symbols = table.keys[keep], table.symbols[keep]
     slot = {key: i for i, key in enumerate(keys)}
     panel = np.array([slot[key] for key in panel_keys], np.int64)
-    given = expression[:, panel].toarray() if tower_input is None else tower_input
-    views = int(encoders.info.get("views", 8))
+    given = expression[:, panel] if tower_input is None else tower_input
     if embed_images is None:
-        image = embed_sections(sections, OnnxEncoder(encoders.image, device), encoders.tile, views, progress)
+        tower = OnnxEncoder(encoders.image, device)
+        image = embed_sections(sections, tower, encoders.tile, info.views, progress)
     else:
         image = embed_images(sections)
     arrays = BundleArrays(
         image_embeddings=image,
-        expression_embeddings=unit(OnnxExpressionEncoder(encoders.expression).embed(given)),
+        expression_embeddings=_embed_expression(encoders.expression, given),
         expression=expression,
         symbols=symbols,
         gene_ids=keys,
@@ -142,16 +153,9 @@ def build_reference(
         image_tower=encoders.image,
         expression_tower=encoders.expression,
     )
-    info = BundleInfo(
-        tile=encoders.tile,
-        sections=tuple(_record(s) for s in sections),
-        target_sum=encoders.target_sum,
-        tower_input="log1p" if tower_input is None else "harmony",
-        **{"views": views, **encoders.info},
-    )
     notes = [*table.notes, *(f"{s.id}: {note}" for s in sections for note in s.notes)]
     notes.append(f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
-    return Built(info, with_index(info, arrays), tuple(notes))
+    return Built(info, arrays, tuple(notes))
 
 
 def grow_reference(
@@ -182,15 +186,14 @@ def grow_reference(
         aligned, note = align_genes(section, base)
         added.append(aligned)
         notes += [note] if note else []
-    new = sparse.vstack(added, format="csr")
+    new = rounded(sparse.vstack(added, format="csr"), base.info.expression_precision)
     tower = OnnxEncoder(base.tower("image"), device)
     image = embed_sections(sections, tower, base.info.tile, base.info.views, progress)
-    expression_tower = OnnxExpressionEncoder(base.tower("expression"))
-    embedded = unit(expression_tower.embed(new[:, base.panel].toarray()))
+    embedded = _embed_expression(base.tower("expression"), new[:, base.panel])
     arrays = BundleArrays(
         image_embeddings=np.concatenate([base.embeddings("image"), image]),
         expression_embeddings=np.concatenate([base.embeddings("expression"), embedded]),
-        expression=sparse.vstack([sparse.csr_matrix(base.expression(None, DENSE_BYTES)), new], format="csr"),
+        expression=StackedRows([base.expression_rows(), new]),  # the base's stays on disk until it is copied
         symbols=base.symbols,
         gene_ids=base.gene_ids,
         panel=base.panel,
@@ -202,12 +205,9 @@ def grow_reference(
         expression_tower=base.tower("expression"),
         gene_columns=base.gene_columns(),
     )
-    info = replace(
-        base.info,
-        sections=(*base.info.sections, *(_record(s) for s in sections)),
-        parent_sha256=base.content_sha256,
-    )
-    return Built(info, with_index(info, arrays), tuple(notes))
+    records = (*base.info.sections, *(_record(s) for s in sections))
+    info = replace(base.info, sections=records, parent_sha256=base.content_sha256)
+    return Built(info, arrays, tuple(notes))
 
 
 def _refuse_twice(known: Mapping[str, str], sections: Sequence[Section]) -> None:
@@ -255,6 +255,12 @@ def embed_sections(
                 done += len(tiles)
     progress("spots", total, total)
     return np.concatenate(parts)
+
+
+def _embed_expression(tower: bytes, panel: Rows) -> F32:
+    """Unit vectors f32[n, d] of log1p expression [n, p] on the panel, made dense some spots at a time."""
+    encoder = OnnxExpressionEncoder(tower)
+    return unit(np.concatenate([encoder.embed(dense_rows(rows)) for rows in row_blocks(panel, SPOT_BLOCK)]))
 
 
 def _check_inside(section: Section, slide: Slide) -> None:
@@ -308,20 +314,8 @@ def align_genes(section: Section, base: Bundle) -> tuple[Any, str]:
     padded = sparse.hstack(
         [normalised, sparse.csr_matrix((normalised.shape[0], 1), dtype=np.float32)], format="csr"
     )
-    note = (
-        f"{section.id}: {int(absent.sum())} genes are not in its table and count as not detected"
-        if absent.any()
-        else ""
-    )
-    return padded[:, np.where(absent, normalised.shape[1], columns)], note
-
-
-def with_index(info: BundleInfo, arrays: BundleArrays) -> BundleArrays:
-    """The arrays with an HNSW graph of the keyed embeddings, where hnswlib is installed."""
-    if not hnsw_available():
-        return arrays
-    keyed = arrays.expression_embeddings if info.key == "expression" else arrays.image_embeddings
-    return replace(arrays, hnsw=build_hnsw(keyed))
+    note = f"{section.id}: {int(absent.sum())} genes are not in its table and count as not detected"
+    return padded[:, np.where(absent, normalised.shape[1], columns)], note if absent.any() else ""
 
 
 def _as_keys(panel: Sequence[str], keys: Str, symbols: Str) -> list[str]:

@@ -1,119 +1,82 @@
-"""Nearest reference rows by cosine similarity: exact, and HNSW for large references.
+"""Exact search for the nearest reference rows by cosine similarity, in bounded memory.
 
 All vectors are unit vectors, so the order by cosine is the order by Euclidean distance (the paper's
-Algorithm 1 uses the latter). Exact search is the oracle; the HNSW graph is a cache of the embeddings.
+Algorithm 1 uses the latter). Exact search is the oracle; the HNSW graph of ``hnsw.py`` is a cache of the
+embeddings.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from bleep_cli.errors import DeviceError
-from bleep_cli.types import F32, U8, Index, Neighbours
+from bleep_cli.rows import Rows
+from bleep_cli.types import F32, I64, Neighbours
 
-EXACT_UP_TO = 200_000  # rows; below this exact search costs less than a tenth of embedding one tile
-HNSW_M = 16
-HNSW_EF_CONSTRUCTION = 200
-HNSW_EF = 400  # hnswlib's own default of 10 would return garbage at K = 50
+ROW_BLOCK = 16_384  # reference rows compared at a time; 16 MB of 256 dimensions
+QUERY_BLOCK = 256  # queries compared with them at a time; 16 MB of similarities
+GROUPS_PER_NEIGHBOUR = 4  # of the first look at a block, see _floor
 
 
 class ExactIndex:
-    """Exact search over ``embeddings`` f32[n, d]; queries are taken in blocks of bounded memory."""
+    """Exact search over ``embeddings`` f32[n, d], in memory or on disk; they are read once per search.
 
-    def __init__(self, embeddings: F32, block_bytes: int = 64 << 20) -> None:
+    Memory beyond the embeddings: one block of rows, its similarities, and the k nearest of every query.
+    """
+
+    def __init__(self, embeddings: Rows, row_block: int = ROW_BLOCK, query_block: int = QUERY_BLOCK) -> None:
         self._embeddings = embeddings
-        self._block = max(1, block_bytes // (4 * max(1, len(embeddings))))
+        self._row_block, self._query_block = row_block, query_block
 
     def search(self, queries: F32, k: int) -> Neighbours:
         """``f32[m, d]`` → the ``min(k, n)`` nearest rows, equal similarities ordered by index."""
-        k = min(k, len(self._embeddings))
-        index = np.empty((len(queries), k), np.int64)
-        similarity = np.empty((len(queries), k), np.float32)
-        for start in range(0, len(queries), self._block):
-            rows = slice(start, start + self._block)
-            index[rows], similarity[rows] = _top(queries[rows] @ self._embeddings.T, k)
+        n = self._embeddings.shape[0]
+        k = min(k, n)
+        index = np.full((len(queries), k), n, np.int64)
+        similarity = np.full((len(queries), k), -np.inf, np.float32)
+        if len(queries):
+            for first in range(0, n, self._row_block):
+                rows = np.asarray(self._embeddings[first : first + self._row_block], np.float32)
+                for start in range(0, len(queries), self._query_block):
+                    some = slice(start, start + self._query_block)
+                    _merge(queries[some] @ rows.T, first, index[some], similarity[some])
         return Neighbours(index, similarity)
 
 
-def _top(similarities: F32, k: int) -> tuple[Any, F32]:
-    """The k largest of each row, descending, ties by column; f32[m, n] → i64[m, k], f32[m, k]."""
-    n = similarities.shape[1]
-    kth = np.partition(similarities, n - k, axis=1)[:, n - k, None]
-    # Of the values equal to the k-th, only as many of the first columns as there is room for.
-    above, equal = similarities > kth, similarities == kth
-    room = k - above.sum(axis=1, keepdims=True)
-    keep = above | (equal & (np.cumsum(equal, axis=1) <= room))
-    columns = np.nonzero(keep)[1].reshape(-1, k)
-    values = np.take_along_axis(similarities, columns, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+def _merge(found: F32, first: int, index: I64, similarity: F32) -> None:
+    """Puts what is nearer among ``found`` f32[m, r], rows ``first`` and on, into the k nearest so far, in place.
 
-
-class HnswIndex:
-    """Approximate search through hnswlib; same answers as exact search up to its recall."""
-
-    def __init__(self, index: Any) -> None:
-        self._index = index
-
-    def search(self, queries: F32, k: int) -> Neighbours:
-        """``f32[m, d]`` → the ``min(k, n)`` nearest rows found, equal similarities ordered by index."""
-        k = min(k, self._index.get_current_count())
-        self._index.set_ef(max(HNSW_EF, k))
-        labels, distances = self._index.knn_query(queries, k=k)
-        similarity = (1.0 - distances).astype(np.float32)
-        order = np.lexsort((labels, -similarity), axis=1)
-        return Neighbours(
-            np.take_along_axis(labels.astype(np.int64), order, axis=1),
-            np.take_along_axis(similarity, order, axis=1),
-        )
-
-
-def hnsw_available() -> bool:
-    """Whether hnswlib is installed (extra ``hnsw``)."""
-    return importlib.util.find_spec("hnswlib") is not None
-
-
-def build_hnsw(embeddings: F32, seed: int = 0) -> U8:
-    """The serialised HNSW graph of ``embeddings``; one thread, so the same input gives the same bytes.
-
-    Raises ``DeviceError`` where hnswlib is not installed.
+    A row that is only as near as the farthest of them stays out: it comes later, and ties go by index.
     """
-    if not hnsw_available():
-        raise DeviceError('hnswlib is not installed; install it with "pip install bleep-cli[hnsw]"')
-    import hnswlib
-
-    index = hnswlib.Index(space="ip", dim=embeddings.shape[1])
-    index.init_index(len(embeddings), ef_construction=HNSW_EF_CONSTRUCTION, M=HNSW_M, random_seed=seed)
-    index.add_items(embeddings, np.arange(len(embeddings)), num_threads=1)
-    with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
-        file = Path(folder) / "hnsw"
-        index.save_index(str(file))
-        return np.frombuffer(file.read_bytes(), np.uint8)
-
-
-def load_hnsw(data: U8, rows: int, dim: int) -> HnswIndex:
-    """A graph from its bytes; ``rows`` and ``dim`` must be those it was built with."""
-    import hnswlib
-
-    index = hnswlib.Index(space="ip", dim=dim)
-    with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
-        file = Path(folder) / "hnsw"
-        file.write_bytes(data.tobytes())
-        index.load_index(str(file), max_elements=rows)
-    return HnswIndex(index)
+    k = index.shape[1]
+    near = found > similarity[:, -1:]
+    if first == 0:
+        near &= found >= _floor(found, k)
+    query, column = np.divmod(np.flatnonzero(near), found.shape[1])
+    if not len(query):
+        return
+    counts = np.bincount(query, minlength=len(found))
+    some = np.flatnonzero(counts)  # the queries that something changes for
+    place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    slot = np.cumsum(counts > 0) - 1
+    values = np.full((len(some), k + counts.max()), -np.inf, np.float32)
+    rows = np.full(values.shape, np.iinfo(np.int64).max)
+    values[:, :k], rows[:, :k] = similarity[some], index[some]
+    values[slot[query], k + place] = found[query, column]
+    rows[slot[query], k + place] = first + column
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # they stand in the order of their index
+    similarity[some] = np.take_along_axis(values, order, axis=1)
+    index[some] = np.take_along_axis(rows, order, axis=1)
 
 
-def make_index(embeddings: F32, stored: U8 | None, exact_up_to: int = EXACT_UP_TO) -> Index:
-    """The right index for a reference: exact, or HNSW above ``exact_up_to`` rows where hnswlib is there.
+def _floor(found: F32, k: int) -> F32:
+    """f32[m, 1]: at least k of each query's similarities are no smaller than this; -inf where there are few.
 
-    ``stored`` is the bundle's serialised graph if it belongs to exactly these embeddings, else None.
+    It is the k-th largest among the largest of small groups of columns: a bound from one pass over the
+    similarities, where selecting the k-th of them all would take ten times as long.
     """
-    if len(embeddings) <= exact_up_to or not hnsw_available():
-        return ExactIndex(embeddings)
-    data = stored if stored is not None else build_hnsw(embeddings)
-    return load_hnsw(data, *embeddings.shape)
+    size = max(1, found.shape[1] // (GROUPS_PER_NEIGHBOUR * k))
+    groups = found.shape[1] // size
+    if groups < k:
+        return np.full((len(found), 1), -np.inf, np.float32)
+    largest = found[:, : groups * size].reshape(len(found), groups, size).max(axis=2)
+    return np.asarray(np.partition(largest, groups - k, axis=1)[:, groups - k, None])

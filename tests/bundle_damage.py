@@ -8,7 +8,7 @@ from typing import Any
 
 import zarr
 
-from bleep_cli.bundle import content_sha256
+from bleep_cli.bundle_hash import content_sha256
 
 
 def values_of(path: Path, name: str) -> Any:
@@ -35,6 +35,12 @@ def edit(path: Path, name: str, change: Callable[[Any], None]) -> None:
 def reattr(path: Path, **attrs: Any) -> None:
     root = zarr.open_group(path, mode="r+")
     root.attrs.put(root.attrs.asdict() | attrs)
+
+
+def reattr_array(path: Path, name: str, only: dict[str, Any] | None = None, **attrs: Any) -> None:
+    """Changes some attributes of an array, or leaves it ``only`` those."""
+    array = zarr.open_group(path, mode="r+")[name]
+    array.attrs.put((array.attrs.asdict() if only is None else only) | attrs)
 
 
 def seal(path: Path) -> None:

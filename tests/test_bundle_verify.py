@@ -12,7 +12,7 @@ import onnx
 import pytest
 from bundle_damage import edit, reattr, rewrite, seal, values_of
 
-from bleep_cli.bundle import open_bundle, sha256_of
+from bleep_cli.bundle import open_bundle
 from bleep_cli.bundle_verify import verify
 from bleep_cli.encoder import unit
 
@@ -38,10 +38,6 @@ def _nan(values: Any) -> None:
 
 def _negative(values: Any) -> None:
     values[3, 4] = -1
-
-
-def _stale(path: Path) -> None:
-    rewrite(path, "index/hnsw", values_of(path, "index/hnsw"), embeddings_sha256="0" * 64)
 
 
 def _other_tower(path: Path, which: str, model: bytes) -> None:
@@ -87,7 +83,6 @@ BREAK: dict[str, tuple[str, str, Callable[[Path], None]]] = {
         "does not give the stored embeddings",
         lambda p: edit(p, "embeddings/expression", _turn),
     ),
-    "a stale graph": ("index", "belongs to other embeddings", _stale),
 }
 
 
@@ -135,9 +130,3 @@ def test_a_damaged_chunk_fails_its_checks_and_stops_none(broken: Path) -> None:
     checks = verify(open_bundle(broken))
     assert [check.name for check in checks] == CHECKS
     assert [check.name for check in checks if not check.ok] == ["content hash", "expression", "towers"]
-
-
-def test_the_hash_a_bundle_states_for_its_graph_is_of_the_keyed_side(small_bundle: Path) -> None:
-    found = open_bundle(small_bundle)
-    stated = found.array("index/hnsw").attrs["embeddings_sha256"]
-    assert stated == sha256_of(found.embeddings(found.info.key)) != sha256_of(found.embeddings("image"))

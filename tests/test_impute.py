@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from scipy import sparse
 
+from bleep_cli import impute
+from bleep_cli.bundle_rows import StoredExpression
 from bleep_cli.encoder import unit
-from bleep_cli.impute import AGGREGATIONS, Aggregation, impute_blocks, weigh
+from bleep_cli.impute import AGGREGATIONS, Aggregation, impute_blocks, memory_of_expression, weigh
 from bleep_cli.types import F32, Neighbours
 
 
@@ -113,3 +116,66 @@ def test_blocks_follow_one_another_and_do_not_change_the_result(block_rows: int)
     assert [first for first, _ in blocks] == list(range(0, 23, block_rows))
     assert all(len(block) <= block_rows for _, block in blocks)
     np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), imputed(found, weights, expression))
+
+
+def on_disk(expression: F32, chunks: tuple[int, int] = (8, 4)) -> StoredExpression:
+    store = zarr.storage.MemoryStore()
+    array = zarr.create_array(store, shape=expression.shape, dtype=expression.dtype, chunks=chunks)
+    array[...] = expression
+    return StoredExpression(array, "ref.zarr", np.arange(expression.shape[1]))
+
+
+@pytest.mark.parametrize("how", AGGREGATIONS)
+@pytest.mark.parametrize("chunks", [(8, 4), (30, 9), (1, 1), (7, 9)])
+def test_expression_on_disk_gives_the_same_bits_as_in_memory(how: Aggregation, chunks: tuple[int, int]) -> None:
+    found, _, expression = random_case()
+    weights = weigh(found, how)
+    np.testing.assert_array_equal(
+        imputed(found, weights, on_disk(expression, chunks)), imputed(found, weights, expression)
+    )
+
+
+@pytest.mark.parametrize("out_bytes", [1, 4 * 9 * 7 * 2, 1 << 29])
+@pytest.mark.parametrize("dense_bytes", [1, 4 * 30 * 3, 1 << 30])
+def test_neither_bound_of_memory_changes_the_result(
+    monkeypatch: pytest.MonkeyPatch, out_bytes: int, dense_bytes: int
+) -> None:
+    monkeypatch.setattr(impute, "OUT_BYTES", out_bytes)
+    monkeypatch.setattr(impute, "DENSE_BYTES", dense_bytes)
+    found, weights, expression = random_case()
+    blocks = list(impute_blocks(found, weights, on_disk(expression), 7))
+    assert [first for first, _ in blocks] == [0, 7, 14, 21]
+    np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), imputed(found, weights, expression))
+
+
+class Sizes:
+    """Stands before expression on disk and notes how much is asked for at once."""
+
+    def __init__(self, stored: StoredExpression) -> None:
+        self.real, self.sizes, self.spots = stored.gene_blocks, [], []
+
+    def __call__(self, rows: Any, max_bytes: int) -> Any:
+        self.spots.append(rows.tolist())
+        for columns, block in self.real(rows, max_bytes):
+            self.sizes.append(block.nbytes)
+            yield columns, block
+
+
+def test_only_neighbours_are_read_and_no_block_is_larger_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(impute, "OUT_BYTES", 4 * 9 * 5)  # five tiles in a pass
+    monkeypatch.setattr(impute, "DENSE_BYTES", 200)
+    found, weights, expression = random_case()
+    stored = on_disk(expression)
+    sizes = Sizes(stored)
+    monkeypatch.setattr(stored, "gene_blocks", sizes)
+    list(impute_blocks(found, weights, stored, 5))
+    assert sizes.spots == [np.unique(found.index[i : i + 5]).tolist() for i in range(0, 23, 5)]
+    assert max(sizes.sizes) <= 200
+
+
+@pytest.mark.parametrize(
+    ("n_ref", "genes", "tiles", "wanted"),
+    [(1000, 100, 10**6, 400_000), (10**6, 20_000, 100, (1 << 30) + 8_000_000), (10**6, 20_000, 10**5, 3 << 29)],
+)
+def test_memory_is_that_of_the_reference_up_to_a_bound(n_ref: int, genes: int, tiles: int, wanted: int) -> None:
+    assert memory_of_expression(n_ref, genes, tiles) == wanted

@@ -86,6 +86,7 @@ def test_expression_and_its_embeddings(
     small_built: Built, small_sections: list[Section], tower_bytes: tuple[bytes, bytes]
 ) -> None:
     wanted = np.concatenate([log1p_normalise(s.counts).toarray() for s in small_sections])
+    wanted = wanted.astype(np.float16).astype(np.float32)  # as it is stored, so as it is embedded
     np.testing.assert_array_equal(small_built.arrays.expression.toarray(), wanted)
     embedded = OnnxExpressionEncoder(tower_bytes[1]).embed(wanted)
     np.testing.assert_allclose(small_built.arrays.expression_embeddings, embedded, atol=1e-6)
@@ -159,6 +160,14 @@ def test_corrected_tower_input_is_embedded_and_marked(
     assert built.info.tower_input == "harmony"
 
 
+def test_expression_can_be_kept_in_f32(
+    small_sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
+) -> None:
+    built = build(small_sections[:1], make_encoders(expression_precision="f32"))
+    wanted = log1p_normalise(small_sections[0].counts).toarray()
+    np.testing.assert_array_equal(written(built, tmp_path / "a.zarr").expression(None, 1 << 30), wanted)
+
+
 def test_notes_and_progress_tell_what_happened(small_sections: list[Section], make_encoders: MakeEncoders) -> None:
     calls: list[tuple[str, int, int]] = []
     noted = replace(small_sections[0], notes=("2 spots were odd",))
@@ -221,6 +230,7 @@ def test_encoders_come_back_from_their_folder(make_encoders: MakeEncoders, tmp_p
         ({"target_sum": "many"}, "ValueError"),
         ({"info": {"k": 5, "kk": 5}}, "info holds kk"),
         ({"info": {"tile": 3}}, "info holds tile"),
+        ({"info": {"expression_precision": "f8"}}, "expression_precision 'f8' is none of f16, f32"),
     ],
 )
 def test_a_broken_manifest_is_refused(

@@ -1,16 +1,15 @@
-"""Exact search against brute force, ties and blocks; HNSW against exact search."""
+"""Exact search against brute force: ties, blocks, and embeddings that lie on disk."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bleep_cli import search
 from bleep_cli.encoder import unit
-from bleep_cli.errors import DeviceError
-from bleep_cli.search import HNSW_EF, ExactIndex, HnswIndex, build_hnsw, load_hnsw, make_index
+from bleep_cli.rows import SpooledRows
+from bleep_cli.search import ExactIndex
 from bleep_cli.types import F32, Neighbours
 
 
@@ -76,12 +75,58 @@ def test_more_neighbours_than_rows_gives_all_rows() -> None:
     assert_same(ExactIndex(embeddings).search(queries, 50), brute_force(embeddings, queries, 5))
 
 
-@pytest.mark.parametrize("block_bytes", [1, 4 * 120, 4 * 120 * 7, 4 * 120 * 24])
-def test_block_sizes_do_not_change_results(block_bytes: int) -> None:
+@pytest.mark.parametrize("row_block", [1, 7, 64, 119, 120, 1000])
+@pytest.mark.parametrize("query_block", [1, 7, 25])
+def test_block_sizes_do_not_change_results(row_block: int, query_block: int) -> None:
+    """With ties at the K-th similarity across blocks, as above."""
     embeddings, queries = sixteenths(120), sixteenths(25, seed=1)
     assert_same(
-        ExactIndex(embeddings, block_bytes).search(queries, 10), ExactIndex(embeddings).search(queries, 10)
+        ExactIndex(embeddings, row_block, query_block).search(queries, 10), brute_force(embeddings, queries, 10)
     )
+
+
+@pytest.mark.parametrize("order", ["nearest first", "nearest last"])
+def test_the_order_of_the_reference_does_not_matter(order: str) -> None:
+    """Nearest last is the worst case: every block replaces all neighbours found so far."""
+    embeddings = sixteenths(600)
+    query = sixteenths(1, seed=1)
+    ranks = np.argsort(embeddings @ query[0], kind="stable")
+    embeddings = embeddings[ranks if order == "nearest last" else ranks[::-1]]
+    assert_same(ExactIndex(embeddings, 50).search(query, 20), brute_force(embeddings, query, 20))
+
+
+def test_many_rows_in_blocks_are_brute_force() -> None:
+    """Enough rows for the first look at a block to leave most of them out."""
+    embeddings, queries = sixteenths(5000), sixteenths(8, seed=1)
+    assert_same(ExactIndex(embeddings, 3000).search(queries, 5), brute_force(embeddings, queries, 5))
+
+
+def test_embeddings_on_disk_give_the_same(tmp_path: Path) -> None:
+    embeddings, queries = directions(500), directions(9, seed=1)
+    wanted = ExactIndex(embeddings, 64).search(queries, 30)
+    np.save(tmp_path / "e.npy", embeddings)
+    mapped = np.load(tmp_path / "e.npy", mmap_mode="r", allow_pickle=False)
+    assert_same(ExactIndex(mapped, 64).search(queries, 30), wanted)
+    assert_same(ExactIndex(SpooledRows(embeddings), 64).search(queries, 30), wanted)
+
+
+class Counted:
+    """Rows that note how often they are read and how many at a time."""
+
+    def __init__(self, rows: F32) -> None:
+        self.rows, self.taken, self.shape = rows, np.zeros(len(rows), int), rows.shape
+        self.most = 0
+
+    def __getitem__(self, rows: slice, /) -> F32:
+        self.taken[rows] += 1
+        self.most = max(self.most, len(self.rows[rows]))
+        return self.rows[rows]
+
+
+def test_embeddings_are_read_once_per_search_and_never_whole() -> None:
+    counted = Counted(directions(500))
+    ExactIndex(counted, 64, 10).search(directions(95, seed=1), 3)
+    assert set(counted.taken.tolist()) == {1} and counted.most == 64
 
 
 def test_no_queries_give_no_rows() -> None:
@@ -95,93 +140,3 @@ def test_order_by_cosine_is_order_by_distance() -> None:
     distance = np.linalg.norm(queries[:, None].astype(np.float64) - embeddings, axis=2)
     found = ExactIndex(embeddings).search(queries, 20)
     np.testing.assert_array_equal(found.index, np.argsort(distance, axis=1)[:, :20])
-
-
-# --- HNSW
-
-
-def recall(found: Neighbours, wanted: Neighbours) -> float:
-    pairs = zip(found.index, wanted.index, strict=True)
-    return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in pairs]))
-
-
-def test_hnsw_finds_what_exact_search_finds() -> None:
-    embeddings, queries = directions(1500), directions(40, seed=1)
-    found = load_hnsw(build_hnsw(embeddings), *embeddings.shape).search(queries, 50)
-    wanted = ExactIndex(embeddings).search(queries, 50)
-    assert recall(found, wanted) > 0.99
-    assert (np.diff(found.similarity, axis=1) <= 0).all()
-    same = found.index == wanted.index
-    np.testing.assert_allclose(found.similarity[same], wanted.similarity[same], atol=1e-6)
-
-
-class Recorder:
-    """Stands before an hnswlib index and notes the ef it is given."""
-
-    def __init__(self, index: Any) -> None:
-        self.index, self.efs = index, []
-
-    def set_ef(self, ef: int) -> None:
-        self.efs.append(ef)
-        self.index.set_ef(ef)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.index, name)
-
-
-@pytest.mark.parametrize(("k", "ef"), [(1, HNSW_EF), (50, HNSW_EF), (450, 450)])
-def test_hnsw_sets_ef_before_every_search(k: int, ef: int) -> None:
-    """A loaded index has hnswlib's own ef of 10 again, with which it would miss most neighbours."""
-    embeddings = directions(500)
-    recorder = Recorder(load_hnsw(build_hnsw(embeddings), *embeddings.shape)._index)
-    found = HnswIndex(recorder).search(embeddings[:3], k)
-    assert recorder.efs == [ef]
-    assert found.index.shape == (3, k)
-    assert found.index[:, 0].tolist() == [0, 1, 2]
-
-
-def test_hnsw_more_neighbours_than_rows() -> None:
-    embeddings = directions(7)
-    found = load_hnsw(build_hnsw(embeddings), *embeddings.shape).search(embeddings[:2], 50)
-    assert sorted(found.index[0].tolist()) == list(range(7))
-
-
-def test_hnsw_orders_ties_by_index() -> None:
-    embeddings = np.repeat(directions(2), 20, axis=0)
-    found = load_hnsw(build_hnsw(embeddings), *embeddings.shape).search(embeddings[:1], 20)
-    assert found.index.tolist() == [list(range(20))]
-
-
-def test_hnsw_bytes_depend_on_the_embeddings_alone() -> None:
-    embeddings = directions(400)
-    first = build_hnsw(embeddings)
-    np.testing.assert_array_equal(first, build_hnsw(embeddings.copy()))
-    other = embeddings.copy()
-    other[17] = -other[17]
-    assert first.tobytes() != build_hnsw(other).tobytes()
-
-
-# --- which of the two
-
-
-def test_small_references_are_searched_exactly_even_with_a_graph() -> None:
-    embeddings = directions(50)
-    assert isinstance(make_index(embeddings, build_hnsw(embeddings)), ExactIndex)
-    assert isinstance(make_index(embeddings, None, exact_up_to=50), ExactIndex)
-    assert isinstance(make_index(embeddings, None, exact_up_to=49), HnswIndex)
-
-
-def test_a_stored_graph_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    embeddings = directions(60)
-    stored = build_hnsw(embeddings)
-    monkeypatch.setattr(search, "build_hnsw", lambda _: pytest.fail("built again"))
-    found = make_index(embeddings, stored, exact_up_to=10).search(embeddings[:4], 3)
-    np.testing.assert_array_equal(found.index, ExactIndex(embeddings).search(embeddings[:4], 3).index)
-
-
-def test_without_hnswlib_search_is_exact_and_building_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "hnsw_available", lambda: False)
-    embeddings = directions(60)
-    assert isinstance(make_index(embeddings, None, exact_up_to=10), ExactIndex)
-    with pytest.raises(DeviceError, match=r"bleep-cli\[hnsw\]"):
-        build_hnsw(embeddings)

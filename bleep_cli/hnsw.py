@@ -1,0 +1,100 @@
+"""Approximate search for large references: an HNSW graph (hnswlib), tuned to a recall and checked on loading."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.errors import ReferenceError
+from bleep_cli.types import F32, I64, Neighbours
+
+RECALL_K = 50  # the K that recall is stated for, and that ef is chosen at
+RECALL_TARGET = 0.99
+RECALL_QUERIES = 500
+EFS = (64, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)  # tried in this order
+LEGACY_EF = 400  # of graphs that do not state theirs (format 1.0)
+HEADER_WORDS = 6  # u64: level offset, capacity, rows, bytes per row, label offset, vector offset
+
+
+class HnswIndex:
+    """Search through a graph; the same answers as exact search up to its recall.
+
+    ``ef`` is the width of the search that its recall was measured with, for up to ``RECALL_K`` neighbours.
+    """
+
+    def __init__(self, graph: Any, ef: int = LEGACY_EF) -> None:
+        self._graph, self.ef = graph, ef
+
+    def search(self, queries: F32, k: int) -> Neighbours:
+        """``f32[m, d]`` → the ``min(k, n)`` nearest rows found, equal similarities ordered by index."""
+        k = min(k, self._graph.get_current_count())
+        if not len(queries):
+            return Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
+        # A loaded graph has hnswlib's own ef of 10 again; more neighbours need a wider search.
+        self._graph.set_ef(max(k, math.ceil(self.ef * max(1.0, k / RECALL_K))))
+        labels, distances = self._graph.knn_query(queries, k=k)
+        similarity = (1.0 - distances).astype(np.float32)
+        order = np.lexsort((labels, -similarity), axis=1)
+        return Neighbours(
+            np.take_along_axis(labels.astype(np.int64), order, axis=1),
+            np.take_along_axis(similarity, order, axis=1),
+        )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The width of search that was chosen, and the recall at ``RECALL_K`` it reached on the sample."""
+
+    ef: int
+    recall: float
+
+
+def hnsw_available() -> bool:
+    """Whether hnswlib is installed (extra ``hnsw``)."""
+    return importlib.util.find_spec("hnswlib") is not None
+
+
+def load_graph(file: Path, rows: int, dim: int, capacity: int | None = None) -> Any:
+    """The hnswlib index in ``file``, which must hold ``rows`` vectors of ``dim`` dimensions.
+
+    ``capacity`` is how many it can grow to. Raises ``ReferenceError`` for any other file: hnswlib itself takes
+    a graph of another dimension silently.
+    """
+    import hnswlib
+
+    header = np.fromfile(file, "<u8", HEADER_WORDS)
+    if len(header) < HEADER_WORDS or header[2] != rows or header[4] - header[5] != 4 * dim:
+        raise ReferenceError(f"the HNSW graph is not one of {rows} vectors of {dim} dimensions")
+    graph = hnswlib.Index(space="ip", dim=dim)
+    try:
+        graph.load_index(str(file), max_elements=capacity or rows)
+    except RuntimeError as error:
+        raise ReferenceError(f"the HNSW graph cannot be loaded ({error})") from error
+    return graph
+
+
+def recall_at(found: I64, wanted: I64) -> F32:
+    """Fraction of each query's ``wanted`` i64[m, k] rows that are among ``found`` i64[m, k]: f32[m]."""
+    pairs = zip(found, wanted, strict=True)
+    return np.array([len(np.intersect1d(a, b)) / len(b) for a, b in pairs], np.float32)
+
+
+def tune(graph: Any, queries: F32, wanted: I64, efs: tuple[int, ...] = EFS) -> Tuned:
+    """The first of ``efs`` that finds ``RECALL_TARGET`` of the exact neighbours ``wanted`` i64[m, k].
+
+    The last where none does. It must be above the target by two standard errors of the mean over the
+    queries, so that another sample of them is, too.
+    """
+    tuned = Tuned(efs[-1], 0.0)
+    for ef in efs:
+        each = recall_at(HnswIndex(graph, ef).search(queries, wanted.shape[1]).index, wanted)
+        error = float(each.std()) / math.sqrt(len(each))
+        tuned = Tuned(ef, round(float(each.mean()), 4))
+        if each.mean() - 2 * error >= RECALL_TARGET:
+            break
+    return tuned

@@ -1,0 +1,76 @@
+"""Tables that are read some rows at a time, so that they need not fit into memory."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from bleep_cli.types import F32
+
+ROW_BLOCK = 16_384
+
+
+class Rows(Protocol):
+    """A table [n, ...] read by slices of rows: an array, a sparse matrix, a memory map, or one on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...)."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """The rows of a slice without a step."""
+
+
+def row_blocks(rows: Rows, step: int) -> Iterator[Any]:
+    """Slices of ``step`` whole rows, in order; the last may be shorter."""
+    for start in range(0, rows.shape[0], step):
+        yield rows[start : start + step]
+
+
+class StackedRows:
+    """Tables of one width, one below the other, as one table; slices come out dense, f32."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self._parts = tuple(parts)
+        self._ends = np.cumsum([part.shape[0] for part in parts])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(sum of the rows, width)."""
+        return (int(self._ends[-1]), *self._parts[0].shape[1:])
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        start, stop, _ = rows.indices(self.shape[0])
+        taken = []
+        for part, end in zip(self._parts, self._ends, strict=True):
+            first = int(end) - part.shape[0]
+            if start < end and stop > first:
+                taken.append(dense_rows(part[max(start - first, 0) : stop - first]))
+        return np.concatenate(taken) if taken else np.empty((0, *self.shape[1:]), np.float32)
+
+
+class SpooledRows:
+    """A table f32[n, d] put once into a temporary file, from where it is read again without being unpacked."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.shape = tuple(rows.shape)
+        self._file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the table
+        weakref.finalize(self, self._file.close)
+        for block in row_blocks(rows, ROW_BLOCK):
+            self._file.write(np.ascontiguousarray(block, np.float32).data)
+
+    def __getitem__(self, rows: slice, /) -> F32:
+        start, stop, _ = rows.indices(self.shape[0])
+        width = int(np.prod(self.shape[1:]))
+        self._file.seek(4 * start * width)
+        values = np.frombuffer(self._file.read(4 * max(stop - start, 0) * width), np.float32)
+        return values.reshape(-1, *self.shape[1:])
+
+
+def dense_rows(block: Any) -> Any:
+    """A slice of rows as a dense f32 array, whether it came sparse or not."""
+    return np.asarray(block.toarray() if hasattr(block, "toarray") else block, np.float32)
