@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -15,11 +17,27 @@ from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
 from torch import Tensor
+from torch.nn import Module
 from torch.nn import functional as F
+from torchvision.models.resnet import Bottleneck
 
-from bleep_train.backbones import BACKBONES, Normalised, _imagenet_state, build_backbone
-from bleep_train.data import weights_hash
+from bleep_cli.encoder import OnnxEncoder
+from bleep_train.backbone_protocol import Backbone, BackboneError
+from bleep_train.backbone_weights import imagenet_state
+from bleep_train.backbones import BACKBONES, Normalised, build_backbone
+from bleep_train.config import ModelConfig
+from bleep_train.data import FeatureGraph, weights_hash
+from bleep_train.model import ImageTower, freeze
+from bleep_train.onnx_export import to_onnx
 
+DIMS = {
+    "efficientnet-lite0": 1280,
+    "resnet18": 512,
+    "resnet50": 2048,
+    "resnet101": 2048,
+    "densenet121": 1024,
+    "vit_b_16": 768,
+}
 CATS = slice(281, 286)  # tabby, tiger cat, Persian, Siamese, Egyptian
 ESPRESSO = slice(967, 968)
 
@@ -34,9 +52,18 @@ def photograph(name: str, px: int) -> Tensor:
     return torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 255
 
 
+def seasoned(net: Module) -> Module:
+    """The same net with normalisation statistics of one that has seen data."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return net
+
+
 @pytest.fixture(scope="module")
 def published() -> dict[str, Tensor]:
-    return _imagenet_state("efficientnet-lite0")
+    return imagenet_state("efficientnet-lite0")
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +115,17 @@ def test_lite0_stages_hold_every_parameter_once() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_resnet_from_a_file_equals_torchvision(tmp_path: Path, name: str, suffix: str) -> None:
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121"])
+def test_weights_from_a_file_give_torchvisions_features(tmp_path: Path, name: str, suffix: str) -> None:
     torch.manual_seed(3)
-    model = torchvision.models.get_model(name, weights=None)
-    for module in model.modules():  # statistics of a net that has seen data
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    model = seasoned(torchvision.models.get_model(name, weights=None))
     path = tmp_path / f"weights{suffix}"
     if suffix == ".pth":
         torch.save(model.state_dict(), path)
     else:
         save_file(model.state_dict(), path)
     ours = build_backbone(name, str(path)).eval()
-    model.fc = torch.nn.Identity()
+    setattr(model, "classifier" if name == "densenet121" else "fc", torch.nn.Identity())
     model.eval()
     rgb = photograph("astronaut", 96)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -114,14 +137,83 @@ def test_resnet_from_a_file_equals_torchvision(tmp_path: Path, name: str, suffix
     torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
 
 
-def test_every_backbone_gives_its_dim_and_stages() -> None:
-    dims = {"efficientnet-lite0": 1280, "resnet18": 512, "resnet50": 2048, "resnet101": 2048}
-    assert set(BACKBONES) == set(dims)
-    for name in ("efficientnet-lite0", "resnet18"):
-        net = build_backbone(name, "random").eval()
-        with torch.inference_mode():
-            assert net(torch.rand(2, 3, 64, 64)).shape == (2, dims[name])
-    assert build_backbone("resnet50", "random").dim == dims["resnet50"]
+@pytest.fixture(scope="module")
+def vit() -> Normalised:
+    """ViT-B/16: 86 M parameters, made once."""
+    torch.manual_seed(4)
+    return build_backbone("vit_b_16", "random").eval()
+
+
+@pytest.mark.parametrize("name", sorted(DIMS))
+def test_every_backbone_gives_its_dim(name: str, vit: Normalised) -> None:
+    assert set(BACKBONES) == set(DIMS)
+    net = vit if name == "vit_b_16" else build_backbone(name, "random").eval()
+    rgb = torch.rand(2, 3, *(224, 224) if name == "vit_b_16" else (64, 96))
+    with torch.inference_mode():
+        features = net(rgb)
+    assert isinstance(net.net, Backbone)
+    assert features.shape == (2, net.dim) == (2, DIMS[name])
+    assert features.dtype == torch.float32
+    assert not torch.equal(features[0], features[1])
+
+
+def test_vit_names_its_tile_size(vit: Normalised) -> None:
+    with pytest.raises(BackboneError, match=r"vit_b_16 takes tiles of 224 px, not 64 × 64: set data\.tile_px=224"):
+        vit(torch.rand(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("resnet50", r"net\.net\.layer4\."),
+        ("resnet101", r"net\.net\.layer4\."),
+        ("densenet121", r"net\.net\.features\.(denseblock4|norm5)\."),
+        ("vit_b_16", r"net\.net\.encoder\.(layers\.encoder_layer_(9|10|11)|ln)\."),
+    ],
+)
+def test_the_last_stage_learns_alone(name: str, last: str, vit: Normalised) -> None:
+    config = ModelConfig(backbone=name, weights="random", trainable="last", dim=8)
+    net = vit if name == "vit_b_16" else build_backbone(name, "random")
+    tower = ImageTower(net, 1, config)
+    freeze(tower, "last")
+    learning = {key for key, p in net.named_parameters() if p.requires_grad}
+    assert learning == {key for key, _ in net.named_parameters() if re.match(last, key)}
+    assert learning
+    held = [id(p) for stage in net.stages for p in stage.parameters()]
+    assert len(net.stages) == 5
+    assert sorted(held) == sorted(id(p) for p in net.parameters())
+
+
+def bottlenecks() -> Module:
+    return torchvision.models.ResNet(Bottleneck, [1, 1, 1, 1])
+
+
+def dense_blocks() -> Module:
+    return torchvision.models.DenseNet(growth_rate=8, block_config=(1, 1, 1, 1), num_init_features=16)
+
+
+def patches() -> Module:
+    return torchvision.models.VisionTransformer(64, 16, num_layers=4, num_heads=2, hidden_dim=32, mlp_dim=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "shallow"), [("resnet50", bottlenecks), ("densenet121", dense_blocks), ("vit_b_16", patches)]
+)
+def test_a_backbone_is_the_same_as_onnx(name: str, shallow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer and narrower layers than the named net has, but of the same kinds and behind the same code."""
+    torch.manual_seed(5)
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *_, **__: shallow())
+    graph = FeatureGraph(seasoned(build_backbone(name, "random")).eval())
+    with torch.no_grad():  # a new ViT has no positions and no class token
+        for parameter in graph.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    tiles = np.random.default_rng(6).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    with torch.inference_mode():
+        expected = graph(torch.from_numpy(tiles)).numpy()
+    model = to_onnx(graph, torch.zeros(2, 64, 64, 3, dtype=torch.uint8), "tiles")
+    got = OnnxEncoder(model, "cpu").embed(tiles)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01 * np.abs(expected).max()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_random_weights_follow_torch_seed() -> None:
@@ -134,8 +226,16 @@ def test_random_weights_follow_torch_seed() -> None:
 
 
 def test_unknown_backbone_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'vgg' is not one of efficientnet-lite0, resnet18, resnet50, resnet101"):
+    with pytest.raises(
+        ValueError, match=r"'vgg' is not one of efficientnet-lite0, resnet18, .*, timm:NAME, file:PATH"
+    ):
         build_backbone("vgg", "random")
+
+
+def test_timm_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(BackboneError, match=r'need timm, which cannot be imported .*"bleep-cli\[timm\]"'):
+        build_backbone("timm:resnet10t", "random")
 
 
 def test_weights_that_are_no_file() -> None:
@@ -146,7 +246,7 @@ def test_weights_that_are_no_file() -> None:
 def test_weights_of_another_net_are_refused(tmp_path: Path, published: Any) -> None:
     path = tmp_path / "lite0.pth"
     torch.save(published, path)
-    with pytest.raises(ValueError, match=r"do not fit this backbone: missing \['net\.conv1"):
+    with pytest.raises(ValueError, match=r"do not fit this backbone: missing \['conv1"):
         build_backbone("resnet18", str(path))
 
 
@@ -156,6 +256,24 @@ def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "grey.pth")
     with pytest.raises(ValueError, match=r"do not fit this backbone.*conv1\.weight"):
         build_backbone("resnet18", str(tmp_path / "grey.pth"))
+
+
+def test_old_checkpoints_fit(tmp_path: Path) -> None:
+    """torchvision's first DenseNet files name norm1 norm.1, and none of that age count batches."""
+    torch.manual_seed(7)
+    model = seasoned(torchvision.models.get_model("densenet121", weights=None))
+    state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    old = {re.sub(r"(denselayer\d+\.(norm|conv))([12])", r"\1.\3", key): value for key, value in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save({"state_dict": old}, tmp_path / "old.pth")
+    net = build_backbone("densenet121", str(tmp_path / "old.pth")).net
+    assert all(torch.equal(value, net.net.state_dict()[key]) for key, value in state.items() if "features" in key)
+
+
+def test_a_file_that_holds_more_than_weights(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "weights": [1.0]}, tmp_path / "run.pth")
+    with pytest.raises(BackboneError, match=r'"run\.pth" is no state dict: it holds more than named tensors'):
+        build_backbone("resnet18", str(tmp_path / "run.pth"))
 
 
 @pytest.mark.parametrize("name", ["broken.pth", "broken.safetensors"])

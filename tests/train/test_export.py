@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder
 from bleep_cli.reference import Encoders, load_encoders
 from bleep_cli.types import F32, U8
 from bleep_train import export
+from bleep_train.backbones import Normalised
 from bleep_train.config import Config, DataConfig, ModelConfig, config_from
+from bleep_train.data import FeatureGraph
 from bleep_train.export import ExportError, ExpressionGraph, check_parity, export_towers, parity_sample
 from bleep_train.model import Towers, build_towers
+from bleep_train.onnx_export import ExportError as NotExportable
 from bleep_train.onnx_export import _halve, to_onnx
 from bleep_train.run import HALF_TOLERANCE
 
@@ -188,3 +192,64 @@ def test_an_exported_model_names_no_source_file() -> None:
     data = to_onnx(torch.nn.Linear(3, 2), torch.zeros(2, 3), "rows")
     assert b".py" not in data
     assert b"/" + b"site-packages" not in data
+
+
+class Odd(nn.Module):
+    """A backbone of one convolution, with a flaw."""
+
+    dim, mean, std = 6, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)
+
+    def __init__(self, flaw: str) -> None:
+        super().__init__()
+        self.flaw, self.conv = flaw, nn.Conv2d(3, self.dim, 3)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        return [self.conv]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return FLAWS[self.flaw](self.conv(x))
+
+
+FLAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "none": lambda x: x.mean(dim=(2, 3)),
+    "map": lambda x: x,
+    "branch": lambda x: x.amax(dim=(2, 3)) if x.sum() > 0 else x.amin(dim=(2, 3)),
+    "no operation of ONNX": lambda x: torch.linalg.svd(x.flatten(2))[1],
+    "chance": lambda x: x.mean(dim=(2, 3)) + torch.rand(6),
+    "batch": lambda x: torch.cat([x[:1], x[1:2]]).mean(dim=(2, 3)),
+    "not finite": lambda x: x.mean(dim=(2, 3)) / 0,
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the exporter, about what is refused here
+@pytest.mark.parametrize(
+    ("flaw", "said"),
+    [
+        ("map", r"backbone odd gives \[b, 6, 6, 6\], not \[b, 6\]$"),
+        ("branch", r"backbone odd cannot be exported to ONNX: .*data-dependent expression"),
+        ("no operation of ONNX", r"backbone odd cannot be exported to ONNX: No ONNX function found .*svd"),
+        ("chance", r"backbone odd gives something else as ONNX: \|Δ\| .* allowed is .*chance"),
+        ("batch", r"backbone odd gives \(2, 6\) in torch and \(2, 6\) as ONNX for 3 rows"),
+        ("not finite", r"backbone odd gives NaN or infinity for random input"),
+    ],
+)
+def test_a_backbone_that_cannot_become_onnx_is_refused_with_the_reason(flaw: str, said: str) -> None:
+    torch.manual_seed(4)
+    graph = FeatureGraph(Normalised(Odd(flaw), "odd"))
+    with pytest.raises(NotExportable, match=said) as refused:
+        to_onnx(graph, torch.zeros(2, 8, 8, 3, dtype=torch.uint8), "tiles")
+    assert "\n" not in str(refused.value)
+
+
+def test_without_a_flaw_it_is_exported() -> None:
+    graph = FeatureGraph(Normalised(Odd("none"), "odd"))
+    data = to_onnx(graph, torch.zeros(2, 8, 8, 3, dtype=torch.uint8), "tiles")
+    assert session(data).run(None, {"tiles": np.zeros((4, 8, 8, 3), np.uint8)})[0].shape == (4, 6)
+
+
+def test_weights_that_fit_no_onnx_file_are_refused() -> None:
+    odd = Odd("none")
+    odd.large = nn.Parameter(torch.zeros(1).expand(700_000_000))  # 2.8 GB of one number in memory
+    with pytest.raises(NotExportable, match=r"backbone odd cannot be exported: 2\.8 GB of weights, .* holds 2 GB"):
+        to_onnx(FeatureGraph(Normalised(odd, "odd")), torch.zeros(2, 8, 8, 3, dtype=torch.uint8), "tiles")
