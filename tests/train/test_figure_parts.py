@@ -7,6 +7,7 @@ import pytest
 
 from bleep_train.figure_clusters import by_size, matched
 from bleep_train.figure_gene_gene import hierarchical_order
+from bleep_train.figure_moments import log_ticks
 from bleep_train.figure_style import limits, signed, title_of
 from bleep_train.figure_umap import joint_embedding
 
@@ -57,3 +58,16 @@ def test_methods_and_numbers_read_well() -> None:
     assert [signed(value) for value in (0.123, -0.5, -0.0001, np.nan)] == ["0.12", "−0.50", "0.00", "–"]
     assert limits(np.full(5, 2.0)) == (1.5, 2.5)
     assert limits(np.full(5, np.nan)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        ((0.004, 30.0), [0.01, 0.1, 1, 10]),
+        ((0.15, 6.0), [0.2, 0.5, 1, 2, 5]),
+        ((2.6, 4.5), [3, 4]),
+        ((3.1, 3.9), [3.1, 3.9]),
+    ],
+)
+def test_log_axes_have_few_plain_ticks(edges: tuple[float, float], expected: list[float]) -> None:
+    assert log_ticks(edges) == pytest.approx(expected)

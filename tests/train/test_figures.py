@@ -175,7 +175,7 @@ def test_r_is_printed_and_a_constant_has_none(result: Result, tissue: Tissue) ->
     assert {f"r = {r:.2f}", "no r: constant", "40 spots"} <= set(_words(figure))
 
 
-def test_genes_that_a_method_lacks_are_said_to_be_missing(result: Result, tissue: Tissue) -> None:
+def test_genes_that_cannot_be_drawn_are_told(result: Result, tissue: Tissue) -> None:
     lacking = result.predicted["bleep"].copy()
     lacking[:, 3] = np.nan
     without = replace(result, predicted={"bleep": lacking})
@@ -183,6 +183,10 @@ def test_genes_that_a_method_lacks_are_said_to_be_missing(result: Result, tissue
     assert "no r: not predicted" in _words(figure)
     figure, _ = _pixels(lambda: moments_figure(without, 80))
     assert [len(axes.collections[0].get_offsets()) for axes in figure.axes] == [11, 11]
+    lacking[:, 3] = -1
+    figure, _ = _pixels(lambda: moments_figure(without, 80))
+    assert [len(axes.collections[0].get_offsets()) for axes in figure.axes] == [11, 11]
+    assert "1 below 0 not shown" in _words(figure)
 
 
 def test_mean_and_variance_say_how_far_they_agree(result: Result) -> None:

@@ -67,7 +67,8 @@ def moments_figure(result: Result, dpi: int) -> Figure:
     for row, quantity in enumerate(("mean", "variance")):
         measured: F64 = getattr(truth, quantity)
         predicted: dict[str, F64] = {name: getattr(m, quantity) for name, m in methods.items()}
-        x, y = _edges([measured]), _edges([measured, *predicted.values()])
+        y = _edges([measured, *predicted.values()])
+        x = y if quantity == "mean" else _edges([measured])  # variances predicted are of another order
         for column, (name, values) in enumerate(predicted.items()):
             axes = panel(figure, grid, row, column)
             _frame(axes, x, y)
@@ -94,7 +95,7 @@ def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
 
     axes.set(xscale="log", yscale="log", xlim=x, ylim=y)
     for axis, edges in ((axes.xaxis, x), (axes.yaxis, y)):
-        axis.set_major_locator(FixedLocator(_ticks(edges)))
+        axis.set_major_locator(FixedLocator(log_ticks(edges)))
         axis.set_major_formatter(FuncFormatter(_plain))
         axis.set_minor_locator(NullLocator())
     both = (min(x[0], y[0]), max(x[1], y[1]))
@@ -103,14 +104,14 @@ def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     axes.set_axisbelow(True)
 
 
-def _ticks(edges: tuple[float, float]) -> list[float]:
+def log_ticks(edges: tuple[float, float]) -> list[float]:
     """Whole decades within the limits; 1, 2 and 5 of each where there are fewer than three, else finer ones."""
     first, last = (int(np.floor(np.log10(edge))) for edge in edges)
     decades = range(first, last + 1)
     whole = [10.0**d for d in decades if edges[0] <= 10.0**d <= edges[1]]
     if len(whole) >= 3:
         return whole
-    for steps in ((1, 2, 5), range(1, 10), np.arange(1, 10, 0.1)):
+    for steps in ((1, 2, 5), range(1, 10)):
         finer = [step * 10.0**d for d in decades for step in steps if edges[0] <= step * 10.0**d <= edges[1]]
         if len(finer) >= 2:
             return finer
@@ -148,9 +149,14 @@ def _note(axes: Axes, measured: F64, predicted: F64, *, ratio: bool) -> None:
     r = agreement(measured, predicted)
     words = [f"r = {signed(r)}"] if np.isfinite(r) else []
     if ratio and known.any():
-        words.append(f"median ratio {np.median(predicted[known] / measured[known]):.2g}")
+        middle = float(np.median(predicted[known] / measured[known]))
+        words.append(f"median ratio {f'{middle:.2f}' if middle >= 0.01 else f'{middle:.1g}'}")
     axes.text(0, 1.02, ", ".join(words), transform=axes.transAxes, va="bottom", fontsize=6.5, color=INK)
     zeros = int((predicted[known] == 0).sum())
     if zeros:
         text = f"{zeros:,} of {int(known.sum()):,} genes at 0"
         axes.text(0.5, 0.06, text, transform=axes.transAxes, ha="center", fontsize=6.5, color=INK, zorder=4)
+    below = int(((predicted < 0) | (np.isfinite(predicted) & (measured < 0))).sum())
+    if below:
+        text = f"{below:,} below 0 not shown"
+        axes.text(0.96, 0.04, text, transform=axes.transAxes, ha="right", fontsize=6.5, color=INK, zorder=4)

@@ -180,7 +180,7 @@ def colour_bar(
         orientation="vertical" if upright else "horizontal",
     )
     bar.outline.set_linewidth(0.4)
-    bar.locator = MaxNLocator(nbins=5, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10])
+    bar.locator = MaxNLocator(nbins=4, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10])
     axes.tick_params(length=2, width=0.5, pad=1.5, labelsize=6)
     if label:
         bar.set_label(label, fontsize=6.5, labelpad=2)
