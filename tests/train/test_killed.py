@@ -1,0 +1,59 @@
+"""A training process that is killed without warning (SIGKILL) and resumed has the curve of an unbroken one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import killed_worker
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy import metrics
+
+from bleep_train.checkpoint import BEST, CHECKPOINT, checkpoint_meta
+from bleep_train.loop import METRICS
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    killed_worker.work(folder)
+    return folder
+
+
+def lines(folder: Path) -> int:
+    return len((folder / METRICS).read_text().splitlines()) if (folder / METRICS).exists() else 0
+
+
+def kill_after(folder: Path, epochs: int) -> None:
+    """Starts the training and kills it when it has finished so many epochs."""
+    command = [sys.executable, str(Path(killed_worker.__file__)), str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    give_up = time.monotonic() + 240
+    while lines(folder) < epochs and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, error[-2000:]  # neither finished nor failed by itself
+
+
+def test_a_killed_process_resumes_to_the_curve_of_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
+    kill_after(tmp_path, 17)
+    done = lines(tmp_path)
+    assert 17 <= done < killed_worker.CONFIG.optim.epochs
+    assert checkpoint_meta(tmp_path / CHECKPOINT)["epoch"] < done
+    begun: list[int] = []
+    killed_worker.work(tmp_path, resume=True, progress=lambda _s, epoch, _t: begun.append(epoch))
+    assert 0 < begun[0] <= done
+    assert (tmp_path / METRICS).read_text() == (unbroken / METRICS).read_text()
+    assert [line["epoch"] for line in metrics(tmp_path)] == list(range(killed_worker.CONFIG.optim.epochs))
+    for name in (CHECKPOINT, BEST):
+        mine, other = load_file(tmp_path / name), load_file(unbroken / name)
+        assert mine.keys() == other.keys()
+        assert all(torch.equal(mine[key], other[key]) for key in mine)  # optimiser state, too
+        assert checkpoint_meta(tmp_path / name) == checkpoint_meta(unbroken / name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in unbroken.iterdir())
