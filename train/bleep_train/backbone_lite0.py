@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -97,8 +98,23 @@ class EfficientNetLite0(nn.Module):
         stem, head = nn.ModuleList([self._conv_stem, self._bn0]), nn.ModuleList([self._conv_head, self._bn1])
         return [stem, *body, head]
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def level_dims(self) -> tuple[int, ...]:
+        """Features of each level: the head's, then the block stages', last stage first."""
+        return (self.dim, *(stage[3] for stage in reversed(LITE0_STAGES)))
+
+    def levels(self, x: Tensor, wanted: Sequence[int]) -> Tensor:
+        """See ``LevelledBackbone``; what lies behind the last wanted level is not computed."""
         x = F.relu6(self._bn0(self._conv_stem(x)))
-        for block in self._blocks:
+        stages = len(self._stage_ends)
+        pooled: dict[int, Tensor] = {}
+        for i, block in enumerate(self._blocks[: self._stage_ends[stages - max(1, min(wanted))]], start=1):
             x = block(x)
-        return torch.as_tensor(F.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3)))
+            if i in self._stage_ends:
+                pooled[stages - self._stage_ends.index(i)] = x.mean(dim=(2, 3))
+        if 0 in wanted:
+            pooled[0] = F.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
+        return torch.cat([pooled[level] for level in wanted], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.levels(x, (0,))

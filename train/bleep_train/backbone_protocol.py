@@ -37,6 +37,21 @@ class Backbone(Protocol):
     def __call__(self, x: Tensor, /) -> Tensor: ...
 
 
+@runtime_checkable
+class LevelledBackbone(Backbone, Protocol):
+    """A backbone that also gives the pooled output of its earlier stages.
+
+    Level 0 is its own features, level i what the i-th stage before the last gives, ``level_dims[i]`` features;
+    ``levels(x, wanted)`` returns those wanted side by side, f32[b, sum of their features]. What pictures of
+    objects taught the last layers tells less of tissue than the texture seen before them (docs/results.md).
+    """
+
+    @property
+    def level_dims(self) -> tuple[int, ...]: ...
+
+    def levels(self, x: Tensor, wanted: Sequence[int]) -> Tensor: ...
+
+
 class Wrapped(nn.Module):
     """Base of backbones that are another library's ``net`` without its classifier: checkpoints name the keys of
     the ``net``."""

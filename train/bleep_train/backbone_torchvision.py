@@ -3,6 +3,9 @@ DenseNet121 of ST-Net."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torchvision
 from torch import Tensor, nn
 
@@ -29,6 +32,21 @@ class ResNet(Wrapped):
         """Stem and the four residual stages."""
         stem = nn.ModuleList([self.net.get_submodule(name) for name in ("conv1", "bn1")])
         return [stem, *(self.net.get_submodule(f"layer{i}") for i in range(1, 5))]
+
+    @property
+    def level_dims(self) -> tuple[int, ...]:
+        """Features of each level: those of the four residual stages, last stage first."""
+        return tuple(self.dim >> i for i in range(4))
+
+    def levels(self, x: Tensor, wanted: Sequence[int]) -> Tensor:
+        """See ``LevelledBackbone``; what lies behind the last wanted level is not computed."""
+        for name in ("conv1", "bn1", "relu", "maxpool"):
+            x = self.net.get_submodule(name)(x)
+        pooled: dict[int, Tensor] = {}
+        for level in range(3, min(wanted) - 1, -1):
+            x = self.net.get_submodule(f"layer{4 - level}")(x)
+            pooled[level] = x.mean(dim=(2, 3))
+        return torch.cat([pooled[level] for level in wanted], dim=1)
 
 
 class DenseNet(Wrapped):

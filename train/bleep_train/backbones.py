@@ -22,12 +22,13 @@ from torch import Tensor, nn
 
 from bleep_train.backbone_lite0 import EfficientNetLite0
 from bleep_train.backbone_local import local_backbone
-from bleep_train.backbone_protocol import Backbone, BackboneError
+from bleep_train.backbone_protocol import Backbone, BackboneError, LevelledBackbone
 from bleep_train.backbone_timm import TimmNet
 from bleep_train.backbone_torchvision import DenseNet, ResNet, ViT
 from bleep_train.backbone_weights import file_state, imagenet_state, load_state
 
 TIMM, LOCAL = "timm:", "file:"
+OWN = (0,)  # the level of a backbone's own features
 BACKBONES: dict[str, Callable[[], nn.Module]] = {
     "efficientnet-lite0": EfficientNetLite0,
     "resnet18": lambda: ResNet("resnet18"),
@@ -41,27 +42,36 @@ BACKBONES: dict[str, Callable[[], nn.Module]] = {
 class Normalised(nn.Module):
     """A backbone behind its input normalisation, ``(x - mean) / std`` per channel.
 
-    ``f32[b, 3, h, w] in [0, 1] -> f32[b, dim]``; ``BackboneError`` where the net returns anything else.
+    ``f32[b, 3, h, w] in [0, 1] -> f32[b, dim]``; ``BackboneError`` where the net returns anything else. With
+    ``levels`` other than (0,) the features are those of the named levels (``LevelledBackbone``).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: Backbone, name: str = "") -> None:
+    def __init__(self, net: Backbone, name: str = "", levels: Sequence[int] = OWN) -> None:
         super().__init__()
         self.net = net
         self.name = name or type(net).__name__
-        self.dim = net.dim
+        self.levels = tuple(levels)
+        self.dim = net.dim if self.levels == OWN else sum(_level_dims(net, self.name, self.levels))
         self.register_buffer("mean", torch.tensor(net.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(net.std).view(1, 3, 1, 1), persistent=False)
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        """The net's stages, input side first."""
-        return self.net.stages
+        """The net's stages that the features come from, input side first."""
+        return self.net.stages[: len(self.net.stages) - min(self.levels)]
+
+    @property
+    def unused(self) -> Sequence[nn.Module]:
+        """The stages behind the last wanted level."""
+        return self.net.stages[len(self.net.stages) - min(self.levels) :]
 
     def forward(self, x: Tensor) -> Tensor:
-        features: object = self.net((x - self.mean) / self.std)
+        x = (x - self.mean) / self.std
+        levelled = self.levels != OWN and isinstance(self.net, LevelledBackbone)
+        features: object = self.net.levels(x, self.levels) if levelled else self.net(x)
         if not isinstance(features, Tensor):
             raise BackboneError(
                 f"backbone {self.name} gives a {type(features).__name__}, not a tensor [b, {self.dim}]"
@@ -72,8 +82,17 @@ class Normalised(nn.Module):
         return features
 
 
-def build_backbone(name: str, weights: str) -> Normalised:
-    """The named backbone with ``weights`` (see above), in training mode, on the CPU.
+def _level_dims(net: Backbone, name: str, levels: Sequence[int]) -> list[int]:
+    if not isinstance(net, LevelledBackbone):
+        raise BackboneError(f"backbone {name} gives its own features only: set model.levels=[0]")
+    absent = [level for level in levels if level >= len(net.level_dims)]
+    if absent:
+        raise BackboneError(f"model.levels = {list(levels)}: backbone {name} has 0 to {len(net.level_dims) - 1}")
+    return [net.level_dims[level] for level in levels]
+
+
+def build_backbone(name: str, weights: str, levels: Sequence[int] = OWN) -> Normalised:
+    """The named backbone with ``weights`` (see above) and features of ``levels``, in training mode, on the CPU.
 
     Raises ``BackboneError``, a ``ValueError``, for an unknown name, weights that cannot be had, and a state dict
     that does not fit.
@@ -84,7 +103,7 @@ def build_backbone(name: str, weights: str) -> Normalised:
     elif weights not in ("imagenet", "random"):
         load_state(net, file_state(Path(weights)))
     assert isinstance(net, Backbone)
-    return Normalised(net, name)
+    return Normalised(net, name, levels)
 
 
 def _made(name: str, weights: str) -> nn.Module:

@@ -48,7 +48,8 @@ class DataConfig:
 class ModelConfig:
     """The towers. ``weights``: "imagenet", "random" or a path; ``trainable``: how much of the backbone learns
     (paper: all). ``standardise`` scales both towers' inputs to the training mean and deviation, in the graph.
-    ``heads`` projection heads per tower, trained independently.
+    ``heads`` projection heads per tower, each with a loss of its own; ``levels`` of the backbone whose pooled
+    outputs are its features: 0 its own, i those of the i-th stage before the last.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -58,6 +59,7 @@ class ModelConfig:
     dropout: float = 0.1
     standardise: bool = False
     heads: int = 1
+    levels: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,11 @@ def _checked(value: Any, old: Any, hint: Any, spot: str) -> Any:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(f"{spot} = {value!r}; give a list of names")
         return tuple(name.strip() for name in names if name.strip())
+    if hint == tuple[int, ...]:
+        value = value if isinstance(value, list) else [value]
+        if not value or not all(type(v) is int and v >= 0 for v in value) or len(set(value)) < len(value):
+            raise UsageError(f"{spot} = {value!r}; give different whole numbers from 0")
+        return tuple(sorted(value))
     if isinstance(old, tuple):
         value = value if isinstance(value, list) else [value]
         if not value or not all(type(v) in (int, float) and v > 0 for v in value):

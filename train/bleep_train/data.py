@@ -172,9 +172,9 @@ def cached_features(
 ) -> list[F32]:
     """Frozen features of the eight views, memory-mapped ``f32[n, 8, fields * dim]`` per section.
 
-    Kept under ``cache`` by section, image, tile, and the hash of the backbone's weights.
+    Kept under ``cache`` by section, image, tile, the hash of the backbone's weights and its levels.
     """
-    mark = weights_hash(backbone)
+    mark = f"{weights_hash(backbone)}-{'.'.join(map(str, backbone.levels))}"
     extractor: FeatureExtractor | None = None  # made only when something is not cached
     out, done, total = [], 0, sum(len(s.barcodes) for s in sections)
     for section, tiles in zip(sections, cached_tiles(sections, spec, cache, progress), strict=True):

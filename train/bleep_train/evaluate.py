@@ -164,7 +164,7 @@ def starting_backbone(config: Config) -> Normalised:
     """The backbone that training started from; random weights are drawn as training drew them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optim.seed)
-        return build_backbone(config.model.backbone, config.model.weights)
+        return build_backbone(config.model.backbone, config.model.weights, config.model.levels)
 
 
 class _Features:

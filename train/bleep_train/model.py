@@ -117,7 +117,7 @@ class Towers:
 
 def build_towers(config: ModelConfig, fields: int, panel: int, *, pretrained: bool = True) -> Towers:
     """Fresh towers; without ``pretrained`` the backbone's weights are left to be filled from a checkpoint."""
-    backbone = build_backbone(config.backbone, config.weights if pretrained else "random")
+    backbone = build_backbone(config.backbone, config.weights if pretrained else "random", config.levels)
     towers = Towers(ImageTower(backbone, fields, config), ExpressionTower(panel, config))
     freeze(towers.image, config.trainable)
     return towers
@@ -126,6 +126,8 @@ def build_towers(config: ModelConfig, fields: int, panel: int, *, pretrained: bo
 def freeze(tower: ImageTower, trainable: str) -> None:
     """Lets "all", the "last" stage or nothing ("frozen") of the backbone learn."""
     tower.backbone.requires_grad_(trainable == "all")
+    for stage in tower.backbone.unused:
+        stage.requires_grad_(False)
     if trainable == "last":
         for stage in tower.backbone.stages[-2:] if len(tower.backbone.stages) > 5 else tower.backbone.stages[-1:]:
             stage.requires_grad_(True)

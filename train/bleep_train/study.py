@@ -116,9 +116,10 @@ class Study:
     @cached_property
     def backbone(self) -> Normalised:
         """The backbone that training starts from; random weights are drawn as training draws them."""
+        model = self.config.model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.optim.seed)
-            return build_backbone(self.config.model.backbone, self.config.model.weights)
+            return build_backbone(model.backbone, model.weights, model.levels)
 
 
 class FoldData:
