@@ -130,7 +130,7 @@ def make_session(model: bytes, threads: int, *, spin: bool) -> Any:
 
 
 def settings(model: bytes) -> dict[str, Work]:
-    """Ways to run a tower on all cores: lanes of their own batches, threads sharing a batch, spinning, batch sizes."""
+    """Ways to run a tower on all cores: batches in lanes of their own, threads sharing a batch, spinning."""
     cores = usable_cores()
     lanes, batch = lanes_for("cpu", cores), BATCH["cpu"]
     single = make_session(model, lanes.threads_each, spin=False)

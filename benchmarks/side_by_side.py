@@ -7,8 +7,8 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +25,35 @@ class Measured:
     out: str
 
 
+# A process counts the memory of the one that started it as its own peak, so a small one stands in between.
+LAUNCHER = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+record = [time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024]
+with open(sys.argv[1], "w") as file:
+    json.dump(record, file)
+sys.exit(process.returncode)
+"""
+
+
 def child(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measured:
     """Runs a command to its end; its stderr is ours. ``SystemExit`` where it fails."""
-    with tempfile.TemporaryFile() as out:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, env={**os.environ, **(env or {})})
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        text = out.read().decode()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, command[:4]))} ...: exit status {process.returncode}")
-    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, text)
+    with tempfile.TemporaryDirectory(prefix="bleep-bench-") as folder:
+        usage = Path(folder) / "usage.json"
+        run = subprocess.run(
+            [sys.executable, "-c", LAUNCHER, str(usage), *command],
+            stdout=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            raise SystemExit(f"{' '.join(map(str, command[:4]))} ...: exit status {run.returncode}")
+        wall, cpu, rss = json.loads(usage.read_text(encoding="utf-8"))
+    return Measured(wall, cpu, rss, run.stdout)
 
 
 def median(values: Sequence[float], digits: int = 3) -> float:
