@@ -24,6 +24,7 @@ from bleep_train.figure_moments import moments_figure
 from bleep_train.figure_style import house_style, limits
 from bleep_train.figure_tissue import WASH, Tissue, read_tissue, spot_pitch
 from bleep_train.figures import FigureOptions, write_figures
+from bleep_train.genegene import gene_gene
 from bleep_train.predictions import FoldFolder, StudyRecord, Truth, load_study, save_study
 
 MPP, SPOTS_X, SPOTS_Y, PITCH = 5.0, 8, 5, 20.0  # a spot every 100 µm
@@ -205,10 +206,17 @@ def test_mean_and_variance_say_how_far_they_agree(result: Result) -> None:
 def test_heat_maps_share_the_order_of_the_measured_one(result: Result) -> None:
     same = replace(result, predicted={"bleep": result.measured, "mean": result.predicted["mean"]})
     figure, _ = _pixels(lambda: gene_gene_figure(same, 80))
+    assert {"r = 1.00, mean |Δr| 0.00", "no correlations: constant"} <= set(_words(figure))
     measured, bleep, mean = (axes.images[0] for axes in figure.axes if axes.images and axes.get_title(loc="left"))
     assert (measured.get_array() == bleep.get_array()).all()
+    figure, _ = _pixels(lambda: gene_gene_figure(result, 80))
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images and axes.get_title(loc="left")]
+    matrices = [gene_gene(matrix[:, result.sets["hvg50"]]) for matrix in result.everything().values()]
+    order = hierarchical_order(matrices[0])
+    assert order.tolist() != sorted(order)
+    for seen, matrix in zip(drawn[:3], matrices[:3], strict=True):
+        assert np.asarray(seen) == pytest.approx(matrix[np.ix_(order, order)])
     assert np.ma.getmaskarray(mean.get_array()).all()
-    assert {"r = 1.00, mean |Δr| 0.00", "no correlations: constant"} <= set(_words(figure))
     assert measured.get_clim() == bleep.get_clim() == (-1.0, 1.0)
 
 
