@@ -22,6 +22,7 @@ from made_up import ISLAND_PX, write_reference, write_slide
 from side_by_side import child, median, report
 
 PIECES = 4
+LIMIT_MB = 1500
 AXES = {
     "slide side, same tissue": "px",
     "slide side, tissue grows": "px",
@@ -95,6 +96,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     axes = [axis for axis in AXES if sum(row["axis"] == axis for row in rows) > 1]
     figure, grid = plt.subplots(2, len(axes), figsize=(3.2 * len(axes), 5), sharex="col", squeeze=False)
+    most = [LIMIT_MB, *(row["peak_rss_mb"] for row in rows)]
     for column, axis in enumerate(axes):
         part = [row for row in rows if row["axis"] == axis]
         sizes = [row["size"] for row in part]
@@ -102,11 +104,13 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             plot = grid[line][column]
             plot.plot(sizes, [row[name] for row in part], "o-", color="#2b6cb0")
             plot.set_xscale("log")
-            plot.set_ylim(0, 1.15 * max(row[name] for row in rows) if name == "peak_rss_mb" else None)
+            plot.set_ylim(
+                0, 1.1 * (max([LIMIT_MB, *most]) if name == "peak_rss_mb" else max(row[name] for row in part))
+            )
             plot.spines[["top", "right"]].set_visible(False)
             if column == 0 or name == "seconds":
                 plot.set_ylabel(unit)
-        grid[0][column].axhline(1536, color="#999", linestyle=":", linewidth=1)
+        grid[0][column].axhline(LIMIT_MB, color="#999", linestyle=":", linewidth=1)
         grid[0][column].set_title(axis, fontsize=10)
         grid[1][column].set_xlabel(AXES[axis])
         grid[1][column].set_xticks(sizes, [f"{size:,}" for size in sizes])
