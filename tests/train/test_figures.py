@@ -19,7 +19,7 @@ from bleep_cli.errors import OutputError, UsageError
 from bleep_train.figure_clusters import by_size, clusters_figure, colours_of
 from bleep_train.figure_data import Result, load_result, pick_gene
 from bleep_train.figure_gene import gene_figure
-from bleep_train.figure_gene_gene import gene_gene_figure
+from bleep_train.figure_gene_gene import gene_gene_figure, hierarchical_order
 from bleep_train.figure_moments import moments_figure
 from bleep_train.figure_style import house_style, limits
 from bleep_train.figure_tissue import WASH, Tissue, read_tissue, spot_pitch
