@@ -34,7 +34,7 @@ def cells(out: Path, fold: str) -> list[dict[str, Any]]:
 
 
 def test_a_fold_of_the_grid_is_the_evaluation_of_its_run(grid: tuple[Path, str], evaluated: Any) -> None:
-    """The grid queries through torch, the evaluation through the exported bundle."""
+    """The grid queries through torch, the evaluation through the exported bundle, which holds float16."""
     expected = json.loads((evaluated.folder / "metrics.json").read_text())["sections"]["C-S1"]
     found = cells(grid[0], "C-S1")
     (ours,) = [cell for cell in found if all(cell.get(key) == value for key, value in ORDINARY.items())]
@@ -42,7 +42,7 @@ def test_a_fold_of_the_grid_is_the_evaluation_of_its_run(grid: tuple[Path, str],
         assert ours[name] == pytest.approx(expected["bleep"][name], abs=2e-3)
     (ridge,) = [cell for cell in found if cell["method"] == "ridge"]
     for name in ("hvg50", "heg50", "all"):
-        assert ridge[name] == pytest.approx(expected["ridge"][name], abs=1e-6)
+        assert ridge[name] == pytest.approx(expected["ridge"][name], abs=1e-3)
 
 
 def test_every_cell_is_there_and_simple_only_once(grid: tuple[Path, str]) -> None:

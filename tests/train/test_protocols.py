@@ -51,9 +51,9 @@ def positions(folder: FoldFolder) -> dict[str, np.ndarray]:
 
 
 def test_a_fold_is_the_evaluation_of_its_run(study: tuple[Path, str], evaluated: Any) -> None:
-    """The study queries through torch, the evaluation through the exported bundle."""
+    """The study queries through torch, the evaluation through the exported bundle, which holds float16."""
     expected = json.loads((evaluated.folder / "metrics.json").read_text())["sections"]["C-S1"]
-    for method, tolerance in {"bleep": 2e-3, "ridge": 1e-6, "mean": 1e-6, "shuffled": 2e-3}.items():
+    for method, tolerance in {"bleep": 2e-3, "ridge": 1e-3, "mean": 1e-3, "shuffled": 2e-3}.items():
         scored = rows(study[0])["C", method]["scores"]
         for name in ("hvg50", "heg50", "all", "spearman", "mse"):
             assert scored[name] == pytest.approx(expected[method][name], abs=tolerance)
@@ -103,7 +103,8 @@ def test_every_number_can_be_made_again_from_the_files(study: tuple[Path, str]) 
     truth, sets, found = folder.truth(), positions(folder), rows(study[0])
     for method in ("bleep", "ridge", "mean"):
         predicted, row = folder.predicted(method), found["B", method]
-        assert score(predicted, truth.measured, sets) == row["scores"]
+        inside = {"hvg50_within": row["scores"]["hvg50"]}  # one section in the fold
+        assert {**score(predicted, truth.measured, sets), **inside} == pytest.approx(row["scores"], abs=1e-12)
         labels = leiden(predicted[:, sets["all"]])
         assert labels.tolist() == folder.clusters(method, 0).tolist()
         assert cluster_agreement(folder.clusters(), labels) == row["clusters"]
@@ -216,7 +217,10 @@ def test_the_paper_protocol_leaks_and_says_so(
     assert "(leaks)" in (tmp_path / "top_genes.md").read_text()
 
 
-def test_donors_on_both_sides_are_told(phantoms: Path, bleep_train: Command, tmp_path: Path) -> None:
+def test_sections_of_one_donor(
+    study: tuple[Path, str], phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    """On both sides, it is told; left out together, they are also scored one by one."""
     text = phantoms.read_text().replace('donor = "C"', 'donor = "A"')
     for key in ("image", "spaceranger"):
         text = text.replace(f'{key} = "', f'{key} = "{phantoms.parent.as_posix()}/')
@@ -227,9 +231,20 @@ def test_donors_on_both_sides_are_told(phantoms: Path, bleep_train: Command, tmp
     told = "donor A is on both sides: this measures a new section, not a new patient."
     assert f"Fold A-S1: {told}" in printed and f"Fold C-S1: {told}" in printed
     assert "Fold B-S1" not in printed
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["folds"]["C-S1"]["donors"]["shared"] == [
-        "A"
-    ]
+    folds = json.loads((tmp_path / "out" / "metrics.json").read_text())["folds"]
+    assert folds["C-S1"]["donors"]["shared"] == ["A"]
+    shutil.copytree(study[0] / "cache", tmp_path / "donors" / "cache")
+    options = ("--protocol", "leave-one-donor-out", "--methods", "ridge", "--test", "A", *TINY)
+    printed = bleep_train("evaluate", cohort, "-o", tmp_path / "donors", *options)
+    folder = FoldFolder.of(tmp_path / "donors", "A")
+    truth, of_set, predicted = folder.truth(), positions(folder)["hvg50"], folder.predicted("ridge")
+    assert truth.section.tolist() == ["A-S1"] * 45 + ["C-S1"] * 45
+    halves = (slice(0, 45), slice(45, 90))
+    r = [np.nan_to_num(pearson(predicted[half], truth.measured[half])[of_set]).mean() for half in halves]
+    scored = rows(tmp_path / "donors")["A", "ridge"]["scores"]
+    assert scored["hvg50_within"] == pytest.approx(np.mean(r), abs=1e-6)
+    assert scored["hvg50_within"] != pytest.approx(scored["hvg50"], abs=1e-3)
+    assert "| HVG50 r | HVG50 r in sections |" in printed
 
 
 def test_what_no_seed_changes_runs_once_and_shuffling_comes_last() -> None:

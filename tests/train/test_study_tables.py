@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,17 @@ def test_summary_by_hand(tables: StudyTables) -> None:
 def test_folds_by_hand(tables: StudyTables) -> None:
     found = {(r[0], r[1]): r for r in tables.per_fold().rows}
     assert found["B", "bleep"][2] == "0.350 ± 0.050"
-    assert found["B", "bleep"][-2:] == ("[0.200, 0.400]", "40")
+    assert found["B", "bleep"][-3:] == ("[0.200, 0.400]", "40", "2")
     assert found["A", "mean"][2] == "0.000"
+
+
+def test_several_sections_in_a_fold_are_also_scored_one_by_one(tables: StudyTables) -> None:
+    assert "hvg50_within" not in tables.numbers
+    folds = {name: {**fold, "sections": [name, "more"]} for name, fold in tables.record.folds.items()}
+    rows = tuple({**r, "scores": {**r["scores"], "hvg50_within": 0.125}} for r in tables.rows)
+    several = StudyTables(StudyResult(replace(tables.record, folds=folds), rows), tables.out).summary()
+    assert several.columns[1:3] == ("HVG50 r", "HVG50 r in sections")
+    assert several.rows[1][2] == "0.125"
 
 
 def test_structure_and_top_genes_are_of_the_first_seed(tables: StudyTables) -> None:

@@ -16,12 +16,12 @@ from bleep_train.bootstrap import interval
 from bleep_train.journal import Row
 from bleep_train.metrics import GENE_METRICS
 from bleep_train.predictions import FoldFolder, write_json
-from bleep_train.protocols import RESAMPLED, StudyResult
+from bleep_train.protocols import RESAMPLED, WITHIN, StudyResult
 from bleep_train.tables import MISSING, SHORT, Table, number, over_seeds, seeds_cell, span, write_tables
 
 METRICS_FILE, GENES_FILE = "metrics.json", "genes.csv"
 SETS = ("hvg50", "heg50", "all", "markers")
-NUMBERS = ("hvg50", "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
+NUMBERS = ("hvg50", WITHIN, "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
 LEAKS = (
     "This protocol leaks: the held-out section enters the union of highly variable genes and the Harmony fit, "
     "truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it with nothing "
@@ -36,7 +36,9 @@ class StudyTables:
         self.record, self.rows, self.out = result.record, result.rows, out
         self.methods = tuple(dict.fromkeys(row["job"]["method"] for row in self.rows))
         self.folds = tuple(self.record.folds)
-        self.numbers = tuple(name for name in NUMBERS if any(name in row["scores"] for row in self.rows))
+        known = [name for name in NUMBERS if any(name in row["scores"] for row in self.rows)]
+        several = any(len(fold["sections"]) > 1 for fold in self.record.folds.values())
+        self.numbers = tuple(name for name in known if several or name != WITHIN)
         seeds = len({row["job"]["seed"] for row in self.rows})
         self.over = f"mean over {seeds} seeds ± the largest deviation" if seeds > 1 else "one seed"
 
@@ -79,9 +81,9 @@ class StudyTables:
             for method in self.methods:
                 own = [row for row in self._of(method) if row["job"]["fold"] == fold]
                 cells = [seeds_cell({r["job"]["seed"]: [r["scores"][n]] for r in own}) for n in self.numbers]
-                spots = str(own[0]["scores"]["n_spots"])
-                rows.append((fold, method, *cells, span(own[0]["intervals"].get("hvg50")), spots))
-        columns = ("fold", "method", *(SHORT[name] for name in self.numbers), "HVG50 r 95 %", "spots")
+                counts = (str(own[0]["scores"][name]) for name in ("n_spots", "n_nan"))
+                rows.append((fold, method, *cells, span(own[0]["intervals"].get("hvg50")), *counts))
+        columns = ("fold", "method", *(SHORT[name] for name in self.numbers), "HVG50 r 95 %", "spots", "no r")
         return Table(columns, tuple(rows), f"{self._label()}: each fold, {self.over}")
 
     def top_genes(self) -> Table:

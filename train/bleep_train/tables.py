@@ -13,7 +13,7 @@ import numpy as np
 from bleep_cli.atomic import atomic_path
 
 SHORT = {"variance_ratio": "variance ratio", "hvg50": "HVG50 r", "heg50": "HEG50 r", "all": "all r"}
-SHORT |= {"markers": "markers r", "spearman": "HVG50 ρ", "mse": "MSE"}
+SHORT |= {"markers": "markers r", "spearman": "HVG50 ρ", "mse": "MSE", "hvg50_within": "HVG50 r in sections"}
 MISSING = "–"
 
 
