@@ -1,17 +1,24 @@
-"""Baselines against scikit-learn, and that they know nothing of the spots they are tested on."""
+"""Baselines against scikit-learn and by hand, and that they know nothing of the spots they are tested on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
+from bleep_cli.expression import log1p_normalise
 from bleep_train import baselines
-from bleep_train.baselines import ALPHAS, mean_predictor, ridge, shuffled_rows
-from bleep_train.metrics import pearson
+from bleep_train.baselines import ALPHAS, knn, mean_predictor, ridge, shuffled_rows
+from bleep_train.config import Config, DataConfig
+from bleep_train.metrics import pearson, score
+from bleep_train.study import PARTS, Study
 
 N, M, D, G = 90, 30, 24, 12
 ALL = np.arange(G)
@@ -119,3 +126,78 @@ def test_shuffled_rows_are_a_permutation_that_repeats_by_seed() -> None:
     assert (rows == np.arange(100)).sum() < 10
     assert np.array_equal(rows, shuffled_rows(100, 0))
     assert not np.array_equal(rows, shuffled_rows(100, 1))
+
+
+def test_knn_by_hand() -> None:
+    """Nearest by direction, whatever the length; of two alike the first; no more neighbours than there are."""
+    x = np.array([[1, 0], [5, 5], [0, 2], [-3, 0]], np.float32)
+    y = np.array([[0, 1], [2, 1], [4, 1], [8, 1]], np.float32)
+    z = np.array([[9, 1], [0.1, 0.3], [-1, -1]], np.float32)
+    assert knn(x, y, z, 1).tolist() == [[0, 1], [4, 1], [8, 1]]
+    assert knn(x, y, z, 2).tolist() == [[1, 1], [3, 1], [4, 1]]  # the last: -3, 0 first, then 1, 0 and 0, 2 tie
+    assert knn(x, y, z, 50).tolist() == [[3.5, 1]] * 3
+
+
+# --- through the evaluator: a study whose features are known
+
+
+def test_ridge_of_one_feature_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standardised, x is ∓1 and its penalised slope is 4 / (4 + 10); the second gene does not vary."""
+    monkeypatch.setattr(baselines, "ALPHAS", (10.0,))
+    x, z = np.array([[0], [2], [0], [2]], np.float32), np.array([[3], [1], [-1]], np.float32)
+    y = np.array([[1, 7], [3, 7], [1, 7], [3, 7]], np.float32)
+    predicted, _ = ridge(x, y, z, np.array([0, 0, 1, 1]), np.array([0, 1]))
+    np.testing.assert_allclose(predicted, [[2 + 4 / 7, 7], [2, 7], [2 - 4 / 7, 7]], rtol=1e-6)
+    measured = np.array([[5, 7], [4, 7], [3, 7]], np.float32)
+    scored = score(predicted, measured, {"all": np.array([0, 1]), "hvg50": np.array([0])})
+    assert (scored["hvg50"], scored["all"], scored["n_nan"]) == (pytest.approx(1), pytest.approx(0.5), 1)
+    assert scored["variance_ratio"] == pytest.approx((4 / 7) ** 2)
+
+
+@pytest.fixture
+def gaps(make_sections: Callable[..., Path]) -> Path:
+    """Three sections: GENE3 is not in S1, GENE5 has no count in it; in S0 the first spot has counts in GENE3
+    alone, the second has none at all."""
+    cohort = make_sections(("st", "st", "st"))
+    for name, change in {"S0": _empty_spots, "S1": _missing_gene}.items():
+        file = cohort.parent / f"{name}.tsv"
+        table = pd.read_csv(file, sep="\t", index_col=0)
+        change(table).to_csv(file, sep="\t", index_label="")
+    return cohort
+
+
+def _empty_spots(table: Any) -> Any:
+    table.iloc[:2] = 0
+    table.loc[table.index[0], "GENE3"] = 9
+    return table
+
+
+def _missing_gene(table: Any) -> Any:
+    table["GENE5"] = 0
+    return table.drop(columns="GENE3")
+
+
+def test_spots_without_counts_and_genes_that_are_missing_or_flat_make_no_nan(gaps: Path, tmp_path: Path) -> None:
+    study = Study(gaps, Config(data=DataConfig(tile_um=(64.0,), tile_px=16)), tmp_path / "cache")
+    assert "GENE3" not in study.symbols  # not measured everywhere
+    assert any("1 spots without a single molecule were dropped" in note for note in study.sections[0].notes)
+    assert study.log1p[0][0].nnz == 0  # what the first spot had, not every section measures: a zero, not a NaN
+    for fold in study.folds("section"):
+        data = study.data(fold)
+        assert np.isfinite(data.train_y).all()
+        assert np.isfinite(data.test_y).all()
+        x, z = (
+            np.concatenate([t.mean(axis=(1, 2), dtype=np.float32) for t in data.tiles(which)]) for which in PARTS
+        )
+        for predicted in (ridge(x, data.train_y, z, data.groups, data.sets["all"])[0], knn(x, data.train_y, z)):
+            assert np.isfinite(predicted).all()
+            r = pearson(predicted, data.test_y)
+            flat = (data.symbols == "GENE5") & (fold.name == "S1")
+            np.testing.assert_array_equal(np.isnan(r), flat)
+            assert r[data.symbols != "GENE5"].min() > 0.4
+            assert score(predicted, data.test_y, data.sets)["n_nan"] == flat.sum()
+
+
+def test_log1p_of_a_spot_without_counts_is_zero() -> None:
+    found = log1p_normalise(sparse.csr_matrix(np.array([[0, 0], [1, 3]], np.float32)))
+    np.testing.assert_allclose(found.toarray(), [[0, 0], np.log1p([2500, 7500])], rtol=1e-6)

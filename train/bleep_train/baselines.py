@@ -1,4 +1,4 @@
-"""The rows that every result is shown beside: ridge on the frozen features, the mean, shuffled images."""
+"""The rows that every result is shown beside: ridge and neighbours on frozen features, mean, shuffled spots."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bleep_cli.encoder import unit
+from bleep_cli.impute import impute_blocks, weigh
+from bleep_cli.search import ExactIndex
 from bleep_cli.types import F32, I64
 from bleep_train.metrics import pearson
 
 ALPHAS = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 FOLDS = 5
+NEIGHBOURS = 50  # as many as BLEEP averages (paper section 3)
 SHUFFLES = 20  # one permutation alone can be off zero by chance: neighbouring spots resemble each other
 
 
@@ -50,6 +54,16 @@ def _fit(x: F32, y: F32, z: F32, alphas: Sequence[float]) -> list[F32]:
     rotated = vectors.T @ (y - y_mean)
     cross = (z @ x.T) @ vectors
     return [(cross @ (rotated / (values + a)[:, None]) + y_mean).astype(np.float32) for a in alphas]
+
+
+def knn(train_x: F32, train_y: F32, test_x: F32, k: int = NEIGHBOURS) -> F32:
+    """The mean expression of the ``k`` training spots whose frozen features are nearest by cosine.
+
+    ``train_x`` f32[n, d], ``train_y`` f32[n, g], ``test_x`` f32[m, d] → f32[m, g]. Ties go to the first spot. It
+    is BLEEP's query without its learned space, through the same search and averaging.
+    """
+    found = ExactIndex(unit(train_x)).search(unit(test_x), k)
+    return np.concatenate([block for _, block in impute_blocks(found, weigh(found, "average"), train_y)])
 
 
 def mean_predictor(train_y: F32, spots: int) -> F32:
