@@ -24,6 +24,7 @@ TEMP_SUFFIX = ".bleep-tmp"
 OLD_SUFFIX = ".bleep-old"
 _ELSEWHERE = "choose another place with -o"
 _SYNCS_AT_ONCE = 16
+_NAME_CHARACTERS = 40  # of the final name in the temporary one
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -71,6 +72,20 @@ def atomic_path(final: Path, force: bool = False) -> Iterator[Path]:
         _remove(temp)
 
 
+def remove_leftovers(final: Path, pid: int, *, replaced: bool) -> None:
+    """Deletes the temporary names that process ``pid`` has left beside ``final``; a running attempt would fail.
+
+    Only with ``replaced`` also the old folder that was being replaced: until a new result stands in its place it
+    is the only one. Of names with the same first 40 characters all are meant.
+    """
+    start = f".{final.name[:_NAME_CHARACTERS]}.{pid}-"
+    suffixes = (TEMP_SUFFIX, OLD_SUFFIX) if replaced else (TEMP_SUFFIX,)
+    with suppress(OSError):
+        for entry in list(final.parent.iterdir()):
+            if entry.name.startswith(start) and entry.name.endswith(suffixes):
+                _remove(entry)
+
+
 def _is_replaceable(folder: Path) -> bool:
     """Whether ``--force`` may delete a folder: a Zarr store of either version, or empty."""
     return any((folder / mark).is_file() for mark in ("zarr.json", ".zgroup")) or not any(folder.iterdir())
@@ -78,7 +93,7 @@ def _is_replaceable(folder: Path) -> bool:
 
 def _sibling(final: Path, suffix: str) -> Path:
     """A hidden name in the same folder, unique to this process and call, short enough for any file system."""
-    return final.with_name(f".{final.name[:40]}.{os.getpid()}-{token_hex(4)}{suffix}")
+    return final.with_name(f".{final.name[:_NAME_CHARACTERS]}.{os.getpid()}-{token_hex(4)}{suffix}")
 
 
 def _place(temp: Path, final: Path, force: bool) -> None:

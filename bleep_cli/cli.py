@@ -69,14 +69,18 @@ def predict(
     mask: opt.Mask = None,
     at: opt.At = None,
     device: opt.Device = opt.DeviceChoice.auto,
+    precision: opt.Precision = opt.PrecisionChoice.auto,
     dry_run: opt.DryRun = False,
+    resume: opt.Resume = False,
     force: opt.Force = False,
+    scheduler: opt.Scheduler = None,
 ) -> None:
     """Predict spatial gene expression on one or more slides."""
     from bleep_cli import batch
     from bleep_cli.bundle import open_bundle
     from bleep_cli.impute import WEIGHTED_TEMPERATURE
     from bleep_cli.predict import PredictOptions
+    from bleep_cli.results import check_resumable, identity
 
     options = PredictOptions(
         mpp=mpp,
@@ -91,16 +95,28 @@ def predict(
         key=key.value if key else None,
         views=views,
         device=device.value,
+        precision=precision.value,
     )
+    if scheduler is not None and dry_run:
+        raise UsageError("--dry-run tells of this machine; leave --scheduler out")
     if at is not None and len(slides) > 1:
         raise UsageError("--at holds the positions of one slide; give one slide")
     bundle = open_bundle(ref)
     if dry_run:
         batch.dry_run(ctx.obj, slides, bundle, options)
         return
+    chosen = batch.parse_formats(formats)
+    if resume:
+        check_resumable(chosen, options)
     shown = None if gene is None else batch.shown_gene(bundle, gene, options.genes)
-    targets = batch.output_targets(slides, out, batch.parse_formats(formats), force)
-    code = batch.predict_slides(ctx.obj, targets, bundle, options, gene=shown, force=force)
+    run = batch.Run(bundle, options, shown, force, identity(bundle, options) if resume else None)
+    targets = batch.output_targets(slides, out, chosen, run)
+    if scheduler is None:
+        code = batch.predict_slides(ctx.obj, targets, run)
+    else:
+        from bleep_cli import cluster_jobs
+
+        code = cluster_jobs.predict_slides(ctx.obj, scheduler, ref, targets, run)
     if code:
         raise typer.Exit(code)
 
@@ -115,6 +131,7 @@ def build_reference(
     only: opt.Only = None,
     device: opt.Device = opt.DeviceChoice.auto,
     force: opt.Force = False,
+    scheduler: opt.Scheduler = None,
 ) -> None:
     """Build a reference bundle from measured sections, or add sections to one. No training stack needed."""
     from bleep_cli.atomic import check_free
@@ -125,6 +142,8 @@ def build_reference(
 
     console: Console = ctx.obj
     check_build_options(encoders, base)
+    if scheduler is not None and encoders is None:
+        raise UsageError("--scheduler goes with --encoders; a bundle grows here, without it")
     check_free(out, force)
     with console.progress(cohort.name) as progress:
         if base is not None:
@@ -134,7 +153,12 @@ def build_reference(
         else:
             towers = load_encoders(encoders or Path())
             sections = read_cohort(cohort, only=_ids(only), progress=progress)
-            built = build(sections, towers, device=device.value, progress=progress)
+            embed = None
+            if scheduler is not None:
+                from bleep_cli.cluster_jobs import image_embedder
+
+                embed = image_embedder(console, scheduler, encoders or Path(), towers, device.value, progress)
+            built = build(sections, towers, device=device.value, embed_images=embed, progress=progress)
     _write_built(console, built, out, force)
 
 

@@ -17,6 +17,15 @@ class DeviceChoice(str, Enum):
     cuda = "cuda"
 
 
+class PrecisionChoice(str, Enum):
+    """--precision"""
+
+    auto = "auto"
+    fp32 = "fp32"
+    int8 = "int8"
+    fp16 = "fp16"
+
+
 class AggregationChoice(str, Enum):
     """--aggregation"""
 
@@ -37,8 +46,25 @@ class KeyChoice(str, Enum):
 Device = Annotated[
     DeviceChoice, typer.Option("--device", envvar="BLEEP_DEVICE", help="Where the image tower runs.")
 ]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        "--precision",
+        envvar="BLEEP_PRECISION",
+        help="Of the image tower; auto is int8 (CPU) or fp16 (GPU) where the bundle holds it at no cost.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        envvar="BLEEP_SCHEDULER",
+        help="Run on the workers of this Dask scheduler (extra cluster), such as tcp://host:8786.",
+    ),
+]
 
 # predict
 Slides = Annotated[list[Path], typer.Argument(metavar="SLIDE...", help="Slides: SVS, NDPI, TIFF, DICOM, PNG, ...")]
@@ -80,6 +106,10 @@ At = Annotated[
     typer.Option("--at", help="Predict at these places: tissue_positions, an ST table, or CSV with id, x, y."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Skip slides whose results are there, from this bundle and these options."),
+]
 
 # build-reference
 Cohort = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")]
