@@ -15,6 +15,7 @@ from bleep_cli.slide import read_overview
 from bleep_cli.types import F32, F64, I64, U8, Slide
 
 MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten
+MASK_PX = 2500  # long edge of the mask at most: slides over 20 mm get a coarser one, and memory stays flat
 HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)
 SPECK_UM2 = 100.0**2  # pieces up to this area are dirt
 CHROMA_RANGE = (8.0, 40.0)  # Otsu's threshold is kept in here: outside it has split tissue, or noise
@@ -41,11 +42,11 @@ class Mask:
 
 
 def find_tissue(slide: Slide, mask_file: Path | None = None) -> Mask:
-    """The slide's tissue at about ``MASK_MPP``, found by colour or read from ``mask_file``.
+    """The slide's tissue at about ``MASK_MPP``, or coarser within ``MASK_PX``, by colour or from ``mask_file``.
 
     Raises ``UsageError`` for a mask file that cannot be read, ``SlideError`` for a slide that cannot.
     """
-    overview, um_per_px = read_overview(slide, MASK_MPP)
+    overview, um_per_px = read_overview(slide, MASK_MPP, MASK_PX)
     height, width = overview.shape[:2]
     scale = (slide.mpp / um_per_px, slide.mpp / um_per_px)
     if mask_file is None:

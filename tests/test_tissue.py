@@ -295,3 +295,22 @@ def test_glass_with_an_uneven_tint_is_no_tissue() -> None:
     found = clean(tissue_by_colour(rgb, 8.0), 8.0)
     assert found[tissue].mean() > 0.97
     assert found[~tissue].mean() < 0.03
+
+
+def test_the_mask_of_a_slide_of_any_size_is_bounded_and_lies_where_the_tissue_is() -> None:
+    class Large:
+        """60 × 40 mm of glass with a coloured square of 10 mm, drawn when it is read."""
+
+        name, size_l0, mpp = "large.svs", (120_000, 80_000), 0.5
+
+        def read(self, xy: tuple[float, float], size: tuple[float, float], out: tuple[int, int]) -> U8:
+            x, y = (at + (np.arange(n) + 0.5) * extent / n for at, extent, n in zip(xy, size, out, strict=True))
+            inside = (np.abs(x - 50_000) < 10_000) & (np.abs(y[:, None] - 30_000) < 10_000)
+            return np.where(inside[..., None], (200, 90, 170), 244).astype(np.uint8)
+
+    large: Any = Large()
+    mask = find_tissue(large)
+    assert max(mask.tissue.shape) <= 2500
+    rows, columns = np.nonzero(mask.tissue)
+    corners = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]]) / mask.scale
+    np.testing.assert_allclose(corners, [[40_000, 20_000], [60_000, 40_000]], atol=100)
