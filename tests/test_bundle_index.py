@@ -208,7 +208,7 @@ def test_a_damaged_graph_is_an_error(path: Path, small_built: Built, tmp_path: P
 def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ok, detail = check(path)
     assert ok and detail.startswith("HNSW recall@50 ") and float(detail.split()[2]) > 0.99
-    assert detail.endswith("at ef 64 on 252 queries; search is exact: 252 spots are no more than 200000")
+    assert detail.endswith("at ef 64 on 252 queries; search is exact: 252 spots are no more than 100000")
     monkeypatch.setattr(bundle_verify, "EXACT_UP_TO", LARGE)
     assert check(path)[1].endswith("at ef 64 on 252 queries; used")
     values = values_of(path, GRAPH)  # the graph of the spots in another order: recall of chance
