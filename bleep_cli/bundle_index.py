@@ -10,6 +10,7 @@ import numpy as np
 
 from bleep_cli.bundle_hash import sha256_of
 from bleep_cli.bundle_rows import reading, sample_rows
+from bleep_cli.errors import ReferenceError
 from bleep_cli.hnsw import (
     LEGACY_EF,
     RECALL_K,
@@ -55,7 +56,7 @@ def why_exact(root: Any, embeddings: Rows) -> str:
     attrs = root[GRAPH].attrs
     if not hnsw_available():
         return "hnswlib is not installed"
-    if float(attrs.get("recall", 1.0)) < RECALL_TARGET:
+    if not _number(attrs, "recall", 1.0) >= RECALL_TARGET:
         return f"its recall@{RECALL_K} of {attrs['recall']} is under {RECALL_TARGET}"
     if attrs.get("embeddings_sha256") != sha256_of(embeddings):
         return "it belongs to other embeddings"
@@ -70,7 +71,14 @@ def load_stored(root: Any, name: str, shape: tuple[int, ...]) -> HnswIndex:
         with reading(name, GRAPH), file.open("wb") as handle:
             for block in row_blocks(array, array.chunks[0]):
                 handle.write(block.tobytes())
-        return HnswIndex(load_graph(file, shape[0], shape[1]), int(array.attrs.get("ef", LEGACY_EF)))
+        return HnswIndex(load_graph(file, shape[0], shape[1]), int(_number(array.attrs, "ef", LEGACY_EF)))
+
+
+def _number(attrs: Any, name: str, default: float) -> float:
+    value = attrs.get(name, default)
+    if not isinstance(value, int | float):
+        raise ReferenceError(f"{GRAPH}: {name} is {value!r} and no number")
+    return float(value)
 
 
 def make_graph(

@@ -146,6 +146,13 @@ def test_a_graph_without_ef_and_recall_is_searched_as_in_format_1_0(path: Path) 
     assert isinstance(found, HnswIndex) and found.ef == 400
 
 
+@pytest.mark.parametrize("name", ["recall", "ef"])
+def test_attributes_that_are_no_numbers_are_an_error(path: Path, name: str) -> None:
+    reattr_array(path, GRAPH, **{name: "high"})
+    with pytest.raises(ReferenceError, match=f"^index/hnsw: {name} is 'high' and no number"):
+        index_of(open_bundle(path))
+
+
 def test_without_hnswlib_search_is_exact(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle_index, "hnsw_available", lambda: False)
     monkeypatch.setattr(bundle_verify, "hnsw_available", lambda: False)
