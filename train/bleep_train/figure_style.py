@@ -44,6 +44,10 @@ _TITLES = {
     "bleep": "BLEEP",
     "ridge": "Ridge",
     "knn": "kNN",
+    "st-net": "ST-Net",
+    "st-net-cpu": "ST-Net (CPU size)",
+    "histogene": "HisToGene",
+    "histogene-cpu": "HisToGene (CPU size)",
     "mean": "Training mean",
     "shuffled": "Shuffled spots",
 }
