@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,6 +14,7 @@ from bleep_cli import __version__
 from bleep_cli.assets import DEMO_BUNDLE, asset
 from bleep_cli.encoder import OnnxEncoder, choose_device, views_of
 from bleep_cli.errors import BleepError, DeviceError
+from bleep_cli.pipeline import lanes_for, usable_cores
 from bleep_cli.predict import versions
 from bleep_cli.types import U8
 
@@ -38,12 +40,13 @@ def examine() -> tuple[dict[str, Any], list[str], BleepError | None]:
             "hnswlib and chroma-hnswlib provide the same module; uninstall the latter"
         )
     providers = onnxruntime.get_available_providers()
-    memory = free_memory_mb()
+    memory, cores = free_memory_mb(), usable_cores()
     record: dict[str, Any] = {
         "bleep": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
+        "cores": cores,
+        "lanes": asdict(lanes_for(choose_device("auto"), cores)),
         "free_memory_mb": memory,
         "providers": providers,
         "device": choose_device("auto"),
