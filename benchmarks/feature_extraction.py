@@ -5,9 +5,9 @@
         [--slide SLIDE | --side 6000] [--repeats 3] [--json FILE]
 
 LazySlide runs as its documentation shows (find_tissues, tile_tissues of 224 px at 0.5 µm/px, feature_extraction
-in batches of 32) with the backbone as TorchScript; here the same backbone runs as an image tower. Each is a process
-of its own, in turn; seconds are those of tiling, reading and embedding, imports and loading left out; medians, and
-the ratio of the tiles per second.
+in batches of 32) with the backbone as TorchScript; here the same backbone runs as an image tower. Each run is a
+process of its own, in turn; seconds are those of tiling, reading and embedding, imports and loading left out;
+medians, and the ratio of the tiles per second.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def write_backbone(folder: Path, backbone: str, weights: str) -> tuple[Path, Pat
     graph = ImageGraph(make_tower({"run": None, "backbone": backbone, "weights": weights})).eval()
     example = torch.zeros(2, PX, PX, 3, dtype=torch.uint8)
     script = folder / "backbone.pt"
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is old; it is what an environment without our code can load
         torch.jit.trace(graph, example).save(str(script))
     model, spec = to_onnx(graph, example, "tiles"), TileSpec(PX, (PX * MPP,))
     ref = write_reference(folder / "ref.zarr", 100, 50, tower=model, spec=spec)
