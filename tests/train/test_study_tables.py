@@ -65,6 +65,16 @@ def test_summary_by_hand(tables: StudyTables) -> None:
     assert summary.rows[1] == ("mean", "0.000", "0.000", "0.000", "–", "0.000", "1.000", "–")
 
 
+def test_markers_that_are_not_scored_are_told(tables: StudyTables) -> None:
+    assert not any("Markers" in note for note in tables.summary().notes)
+    asked = StudyTables(StudyResult(replace(tables.record, markers=("HAL", "NOPE")), tables.rows), tables.out)
+    for fold, genes in {"A": ["HAL"], "B": ["HAL"]}.items():
+        folder = FoldFolder.of(tables.out, fold)
+        folder.save_truth(folder.truth(), {**folder.genes(), "markers": genes})
+    told = "Markers not among the genes of every fold, and left out there: NOPE."
+    assert told in asked.summary().notes
+
+
 def test_folds_by_hand(tables: StudyTables) -> None:
     found = {(r[0], r[1]): r for r in tables.per_fold().rows}
     assert found["B", "bleep"][2] == "0.350 ± 0.050"

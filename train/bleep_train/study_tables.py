@@ -161,6 +161,10 @@ class StudyTables:
         )
         if self._leaks:
             yield LEAKS
+        scored = [set(FoldFolder.of(self.out, fold).genes().get("markers", ())) for fold in self.folds]
+        absent = [marker for marker in self.record.markers if any(marker not in genes for genes in scored)]
+        if absent:
+            yield f"Markers not among the genes of every fold, and left out there: {', '.join(absent)}."
         for fold, described in self.record.folds.items():
             shared = described["donors"]["shared"]
             if shared:
