@@ -13,10 +13,10 @@ from bleep_train.config import Config, config_from, dump_toml, load_config, pres
 
 
 def test_presets_are_the_shipped_files() -> None:
-    assert presets() == ["default", "paper", "tiny"]
+    assert presets() == ["accurate", "default", "paper", "tiny"]
 
 
-@pytest.mark.parametrize("name", ["default", "paper", "tiny"])
+@pytest.mark.parametrize("name", presets())
 def test_preset_survives_dumping(tmp_path: Path, name: str) -> None:
     config = load_config(name)
     (tmp_path / "config.toml").write_text(dump_toml(config), encoding="utf-8")
@@ -35,6 +35,15 @@ def test_every_value_survives_dumping(tmp_path: Path) -> None:
             "optim.clip_norm=1",
             'reference.citation="Müller \\"et al.\\" 2024, τ = 𝟎.𝟏\\nsecond line"',
             "reference.views=1",
+            "data.protocol=paper",
+            "model.trainable=last",
+            "model.heads=3",
+            "optim.micro_batch=64",
+            "optim.compile=true",
+            "augment.stain_jitter=0.05",
+            "validation.by=section",
+            'validation.ids=["A 1", "B"]',
+            "validation.every=2",
         ],
     )
     assert config.data.tile_um == (0.1, 68.0, 1000.0)
@@ -56,12 +65,31 @@ def test_paper_preset_is_the_papers() -> None:
     assert (optim.schedule, optim.clip_norm) == ("constant", 0.0)
     assert (config.reference.k, config.reference.key) == (50, "expression")
     assert (config.reference.views, config.reference.recommended_views) == (1, 1)
+    validation = config.validation  # a random fifth of the spots, as published
+    assert (validation.by, validation.fraction, validation.ids) == ("spots", 0.2, ())
 
 
-def test_default_preset_adds_fields_of_view_to_the_dataclass_defaults() -> None:
+def test_what_leaks_or_costs_is_off_unless_asked_for() -> None:
+    for name in presets():
+        config = load_config(name)
+        assert config.data.protocol == "leak-free"
+        assert config.augment.stain_jitter == 0
+        assert (config.optim.micro_batch, config.optim.compile) == (0, False)
+        assert (config.validation.by == "none") == (name != "paper")
+
+
+def test_names_may_be_given_as_a_list_or_with_commas() -> None:
+    for value in ('["A-1", "B"]', "A-1,B", "A-1, B"):
+        config = load_config("tiny", ["validation.by=section", f"validation.ids={value}"])
+        assert config.validation.ids == ("A-1", "B")
+
+
+def test_default_preset_adds_fields_of_view_and_levels_to_the_dataclass_defaults() -> None:
     config = load_config("default")
     assert config.data.tile_um == (155.0, 310.0, 620.0)
-    assert replace(config, data=replace(config.data, tile_um=Config().data.tile_um)) == Config()
+    assert config.model.levels == (0, 1, 2, 3, 4, 5)
+    data = replace(config.data, tile_um=Config().data.tile_um)
+    assert replace(config, data=data, model=replace(config.model, levels=(0,))) == Config()
 
 
 def test_overrides_win_over_the_file() -> None:
@@ -95,6 +123,19 @@ def test_overrides_win_over_the_file() -> None:
         ("data.tile_um=[155, 0]", r"tile_um = \[155, 0\]; give positive numbers"),
         ("data.tile_um=[true]", r"tile_um = \[True\]; give positive numbers"),
         ("data.tile_um=wide", r"tile_um = \['wide'\]; give positive numbers"),
+        ("data.protocol=leaky", r"protocol = 'leaky'; choose one of leak-free, paper"),
+        ("model.heads=0", r"tiny: model\.heads = 0; 1 or more"),
+        ("optim.epochs=0", r"optim\.epochs = 0; 1 or more"),
+        ("optim.micro_batch=-1", r"optim\.micro_batch = -1; 0 \(off\) or more"),
+        ("optim.compile=1", r"compile = 1; .*bool is needed"),
+        ("augment.flips=true", r"augment: unknown key flips; known are stain_jitter"),
+        ("augment.stain_jitter=1.5", r"stain_jitter = 1\.5; 0 \(off\) to below 1"),
+        ("augment.stain_jitter=0.05", r"needs tiles, .* set model\.trainable = .last. or .all."),
+        ("validation.by=loss", r"by = 'loss'; choose one of none, section, donor, spots"),
+        ("validation.every=0", r"validation\.every = 0; 1 or more"),
+        ("validation.fraction=1.0", r"validation\.fraction = 1\.0; between 0 and 1"),
+        ("validation.ids=[1]", r"ids = \[1\]; give a list of names"),
+        ("validation.ids=A", r"validation\.ids needs validation\.by = .section. or .donor."),
     ],
 )
 def test_wrong_overrides_are_named(override: str, told: str) -> None:
@@ -120,7 +161,7 @@ def test_wrong_files_are_named(tmp_path: Path, text: str, told: str) -> None:
 
 def test_no_such_preset_lists_those_there_are() -> None:
     with pytest.raises(
-        UsageError, match="--config papre: neither a preset nor a file; presets: default, paper, tiny"
+        UsageError, match="--config papre: neither a preset nor a file; presets: accurate, default, paper, tiny"
     ):
         load_config("papre")
 

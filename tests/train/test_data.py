@@ -177,3 +177,43 @@ def test_prepare_harmonises_the_towers_input_only(sections: list[Section]) -> No
     assert gap(data.panel, ids) < 0.7 * gap(data.log1p, ids)
     with pytest.raises(UsageError, match="at least two"):
         prepare([deep], replace(CONFIG, harmony=True), 0)
+
+
+# --- protocol "paper": the published leak, by name
+
+
+PAPER = replace(CONFIG, protocol="paper", panel="hvg", min_spots=0.0)
+
+
+def test_leaked_sections_enter_the_panel_and_harmony_but_not_the_training_rows(sections: list[Section]) -> None:
+    held_out = section("C", 3, sections[0].symbols.tolist(), shift=4.0)
+    config = replace(PAPER, harmony=True)
+    data = prepare(sections, config, 0, leaked=[held_out])
+    joint = prepare([*sections, held_out], replace(config, protocol="leak-free"), 0)
+    assert data.panel_keys.tolist() == joint.panel_keys.tolist()
+    np.testing.assert_array_equal(data.panel, joint.panel[: 2 * SPOTS])
+    np.testing.assert_array_equal(data.log1p, joint.log1p[: 2 * SPOTS])
+    np.testing.assert_array_equal(data.leaked_panel, joint.panel[2 * SPOTS :])
+    assert [s.id for s in data.sections] == ["A", "B"]
+    assert [s.id for s in data.leaked] == ["C"]
+    assert data.section_of.tolist() == [0] * SPOTS + [1] * SPOTS
+    without = prepare(sections, config, 0)
+    assert without.leaked_panel is None
+    assert set(without.panel_keys) < set(data.panel_keys)  # a third section's genes joined the union
+    both = np.isin(data.panel_keys, without.panel_keys)
+    assert np.abs(data.panel[:, both] - without.panel).max() > 0.05  # and Harmony fitted three
+    ids = ["A"] * 2 * SPOTS + ["C"] * SPOTS
+    corrected = np.concatenate([data.panel, data.leaked_panel])
+    assert gap(corrected, ids) < 0.7 * gap(joint.log1p, ids)
+
+
+def test_the_leak_is_told_and_needs_its_name(sections: list[Section]) -> None:
+    held_out = section("C", 3, sections[0].symbols.tolist())
+    told = prepare(sections, PAPER, 0, leaked=[held_out]).notes[-1]
+    assert told.startswith("protocol paper: held-out sections C entered the panel, as in the published code")
+    assert "leak" in told
+    harmonised = prepare(sections, replace(PAPER, harmony=True), 0, leaked=[held_out]).notes[-1]
+    assert "entered the panel and the Harmony fit" in harmonised
+    assert not any("leak" in note for note in prepare(sections, PAPER, 0).notes)
+    with pytest.raises(UsageError, match=r"held-out sections C must not be prepared .* data\.protocol = .paper"):
+        prepare(sections, CONFIG, 0, leaked=[held_out])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pytest
 from rich.console import Console
 
 from bleep_cli.errors import UsageError
+from bleep_train.__main__ import app
 from bleep_train.live import COLUMNS, ROWS, TENSORBOARD, epoch_table, live_training, tensorboard
 from bleep_train.loop import METRICS
 
@@ -148,16 +151,20 @@ def test_without_the_package_tensorboard_is_an_error_that_names_the_extra(
 
 
 def test_the_command_shows_and_writes_what_the_loop_reports(
-    phantoms: Path, tmp_path: Path, terminal: Terminal, train_tiny: Callable[..., str], run: Path
+    phantoms: Path, run: Path, tmp_path: Path, terminal: Terminal, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     out = tmp_path / "run"
     shutil.copytree(run / "cache", out / "cache")
-    options: Any = ["--tensorboard"]
-    sets = ("optim.epochs=3", "validation.by=section", "validation.every=1")
+    settings = ["data.tile_px=64", "optim.epochs=3", "validation.by=section", "validation.every=1"]
+    arguments = ["train", phantoms, "-o", out, "--config", "tiny", "--hold-out", "C-S1", "--tensorboard"]
+    sets = [word for setting in settings for word in ("--set", setting)]
     with redirect_stderr(terminal.stream):
-        printed = train_tiny(phantoms, out, *sets, options=options)
-    assert "trained on 89 spots" in printed
-    assert len((out / METRICS).read_text().splitlines()) == 3
-    assert list((out / TENSORBOARD).iterdir())
+        app([str(argument) for argument in (*arguments, *sets)], standalone_mode=False)
+    assert "trained on 89 spots" in capsys.readouterr().out
+    records = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+    assert len(records) == 3
+    shown = terminal.shown()
+    for record in records:
+        assert f"{record['loss']:.3f}" in shown
+        assert f"{record['validation_r']:.3f}" in shown
+    assert len(list((out / TENSORBOARD).iterdir())) == 1

@@ -17,8 +17,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.io import mmread, mmwrite
 from scipy.sparse import coo_matrix
+from typer.testing import CliRunner
 
+from bleep_cli.bundle import open_bundle
 from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.sections import read_cohort
 from bleep_train import __main__ as command
 from bleep_train import run as run_module
 from bleep_train.config import load_config
@@ -186,3 +189,140 @@ def test_errors_become_exit_codes(
         error = capsys.readouterr().err
         assert error.startswith(f"bleep-train: {told}")
         assert error.count("\n") == 1
+
+
+def messages(cohort: Path, out: Path, *settings: str, force: bool = False) -> str:
+    """Trains on all but C, and returns what is said on stderr."""
+    sets = [word for setting in ("data.tile_px=64", *settings) for word in ("--set", setting)]
+    arguments = ["train", str(cohort), "-o", str(out), "--config", "tiny", "--hold-out", "C-S1", *sets]
+    result = CliRunner().invoke(command.app, arguments + ["--force"] * force)
+    if result.exception:
+        raise result.exception
+    return result.stderr
+
+
+# --- protocol "paper"
+
+
+@pytest.fixture(scope="module")
+def leaking(phantoms: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A cohort of its own whose section C differs, a run of protocol "paper" on it, and what was said of it."""
+    folder = tmp_path_factory.mktemp("leaking")
+    cohort = shutil.copytree(phantoms.parent, folder / "cohort") / "cohort.toml"
+    out = folder / "run"
+    shutil.copytree(run / "cache", out / "cache")
+    return cohort, out, messages(cohort, out, *LEAKING)
+
+
+LEAKING = (
+    "data.protocol=paper",
+    "data.panel=hvg",
+    "data.panel_genes=60",
+    "data.harmony=true",
+    "optim.epochs=2",
+    "validation.by=section",
+)
+
+
+def change_counts(cohort: Path) -> None:
+    """Other counts for C, the picture stays."""
+    matrix = cohort.parent / "C-S1" / "outs" / "filtered_feature_bc_matrix" / "matrix.mtx.gz"
+    counts = mmread(matrix).toarray()
+    counts[::2] = np.random.default_rng(0).poisson(30, counts[::2].shape) * (np.arange(counts.shape[1]) % 2)
+    with gzip.open(matrix, "wb") as file:
+        mmwrite(file, coo_matrix(counts), field="integer")
+
+
+def test_protocol_paper_reads_the_held_out_section_and_says_so(
+    leaking: tuple[Path, Path, str], train_tiny: Train, tmp_path: Path
+) -> None:
+    cohort, out, said = leaking
+    told = record(out)
+    assert told["protocol"] == "paper"
+    assert [s["id"] for s in told["sections"]] == ["A-S1", "B-S1"]  # what it is trained on
+    assert [s["id"] for s in told["leaked"]] == told["held_out"] == ["C-S1"]
+    assert any(
+        "protocol paper: held-out sections C-S1 entered the panel and the Harmony fit" in n for n in told["notes"]
+    )
+    assert "results on them are flattered by that leak" in said
+    free = tmp_path / "free"
+    shutil.copytree(out / "cache", free / "cache")
+    train_tiny(cohort, free, *LEAKING[1:])
+    assert record(free)["protocol"] == "leak-free"
+    assert record(free)["leaked"] == []
+    assert set(record(free)["panel"]) < set(told["panel"])  # C brought genes of its own
+    assert not same_weights(free, out)
+
+
+def test_export_reads_the_leaked_section_again_for_the_same_panel(
+    leaking: tuple[Path, Path, str], bleep_train: Train, tmp_path: Path
+) -> None:
+    cohort, out, _ = leaking
+    bleep_train("export", out, "-o", tmp_path / "leaking.zarr")
+    bundle = open_bundle(tmp_path / "leaking.zarr")
+    assert bundle.info.training["data"]["protocol"] == "paper"
+    assert bundle.info.training["validation"]["by"] == "section"
+    assert record(out)["validation"]["names"] == ["B-S1"]
+    assert [s.id for s in bundle.info.sections] == ["A-S1", "B-S1"]  # the validation section, too
+    assert bundle.info.tower_input == "harmony"
+    assert len(bundle.panel) == len(record(out)["panel"])
+    moved = tmp_path / "moved"
+    shutil.copytree(cohort.parent, moved / "cohort")
+    shutil.copytree(out, moved / "run", ignore=shutil.ignore_patterns("cache"))
+    change_counts(moved / "cohort" / "cohort.toml")
+    told = {**record(out), "cohort": str(moved / "cohort" / "cohort.toml")}
+    (moved / "run" / "run.json").write_text(json.dumps(told))
+    with pytest.raises(UsageError, match=r"the sections in cohort\.toml changed since run was trained"):
+        bleep_train("export", moved / "run", "-o", tmp_path / "moved.zarr")
+
+
+def test_a_leaking_run_is_not_resumed_with_another_section_held_out(
+    leaking: tuple[Path, Path, str], train_tiny: Train, tmp_path: Path
+) -> None:
+    cohort, out, _ = leaking
+    own = Path(shutil.copytree(out, tmp_path / "own"))
+    before = record(own)
+    with pytest.raises(UsageError, match=r"another sections .*, held-out sections \(it has C-S1\)"):
+        train_tiny(cohort, own, *LEAKING, hold_out="B-S1", options=["--resume"])
+    train_tiny(cohort, own, *LEAKING, options=["--resume"])
+    assert record(own) == before
+
+
+# --- validation
+
+
+def test_the_chosen_epoch_is_recorded_and_its_weights_are_taken(
+    phantoms: Path, own_run: Path, train_tiny: Train
+) -> None:
+    settings = ("validation.by=donor", "validation.every=1", "optim.epochs=8", "optim.lr=0.02")
+    said = messages(phantoms, own_run, *settings, force=True)
+    lines = [json.loads(line) for line in (own_run / "metrics.jsonl").read_text().splitlines()]
+    best = max(lines, key=lambda line: line["validation_r"])
+    told = record(own_run)
+    assert told["chosen"] == {"epoch": best["epoch"], "validation_r": best["validation_r"]}
+    b_spots = next(len(s.barcodes) for s in read_cohort(phantoms) if s.id == "B-S1")
+    assert told["validation"] == {"by": "donor", "names": ["B"], "spots": b_spots}
+    assert f"epoch {best['epoch']} is kept" in said
+    opened = open_run(own_run)
+    assert opened.config.validation.by == "donor"
+    kept = {k: v for k, v in load_file(own_run / "best.safetensors").items() if k.startswith("model.towers.image")}
+    loaded = load_towers(opened).image.state_dict()
+    assert len(kept) == len(loaded)
+    assert all(torch.equal(loaded[key.removeprefix("model.towers.image.")], value) for key, value in kept.items())
+    last = load_file(own_run / "checkpoint.safetensors")
+    differs = any(not torch.equal(last[key], value) for key, value in kept.items())
+    assert differs == (best["epoch"] != 7)
+    train_tiny(phantoms, own_run, "optim.epochs=1", options=["--force"])  # without validation
+    assert not (own_run / "best.safetensors").exists()
+    assert record(own_run)["chosen"] == {"epoch": 0}
+    assert record(own_run)["validation"] == {"by": "none"}
+
+
+def test_statistics_are_those_of_the_spots_that_are_learned_from(
+    phantoms: Path, own_run: Path, train_tiny: Train
+) -> None:
+    settings = ("model.standardise=true", "optim.epochs=1", "validation.by=section", "validation.ids=A-S1")
+    train_tiny(phantoms, own_run, *settings, options=["--force"])
+    (features,) = (np.load(f) for f in (own_run / "cache").glob("features-*-B-S1-*.npy"))
+    scale = load_towers(open_run(own_run)).image.scale
+    np.testing.assert_allclose(scale.mean, features.mean(axis=(0, 1)), rtol=1e-4, atol=1e-5)
