@@ -8,6 +8,7 @@ import os
 import pty
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -33,21 +34,33 @@ RECORD: dict[str, float] = {
 
 
 class Terminal:
-    """A pseudo terminal in the place of stderr; ``shown()`` is what was written to it."""
+    """A pseudo terminal in the place of stderr; ``shown()`` is what was written to it.
+
+    It is read all the time: a terminal that nobody reads holds 4 kB, and then its writer waits.
+    """
 
     def __init__(self) -> None:
         self._master, slave = pty.openpty()
         self.stream = os.fdopen(slave, "w")
+        self._read, self._end = bytearray(), threading.Event()
+        self._reader = threading.Thread(target=self._collect, daemon=True)
+        self._reader.start()
+
+    def _collect(self) -> None:
+        while not self._read.endswith(b"\x04"):
+            self._read += os.read(self._master, 1 << 16)
+        self._end.set()
 
     def shown(self) -> str:
         self.stream.write("\x04")  # whatever comes before it has arrived when it has
         self.stream.flush()
-        read = b""
-        while not read.endswith(b"\x04"):
-            read += os.read(self._master, 1 << 16)
-        return read[:-1].decode()
+        assert self._end.wait(60)
+        return self._read[:-1].decode()
 
     def close(self) -> None:
+        if not self._end.is_set():
+            self.shown()
+        self._reader.join()
         self.stream.close()
         os.close(self._master)
 
