@@ -34,35 +34,37 @@ RECORD: dict[str, float] = {
 
 
 class Terminal:
-    """A pseudo terminal in the place of stderr; ``shown()`` is what was written to it.
+    """A pseudo terminal to put in the place of stderr; ``shown()`` is what was written to it so far."""
 
-    It is read all the time: a terminal that nobody reads holds 4 kB, and then its writer waits.
-    """
+    END = b"\x04"
 
     def __init__(self) -> None:
         self._master, slave = pty.openpty()
         self.stream = os.fdopen(slave, "w")
-        self._read, self._end = bytearray(), threading.Event()
-        self._reader = threading.Thread(target=self._collect, daemon=True)
-        self._reader.start()
+        self._read, self._arrived = b"", threading.Condition()
+        threading.Thread(target=self._follow, daemon=True).start()
 
-    def _collect(self) -> None:
-        while not self._read.endswith(b"\x04"):
-            self._read += os.read(self._master, 1 << 16)
-        self._end.set()
+    def _follow(self) -> None:
+        """Reads all the time: a terminal that nobody reads blocks who writes to it."""
+        while True:
+            try:
+                part = os.read(self._master, 1 << 16)
+            except OSError:  # the other end is closed
+                os.close(self._master)
+                return
+            with self._arrived:
+                self._read += part
+                self._arrived.notify()
 
     def shown(self) -> str:
-        self.stream.write("\x04")  # whatever comes before it has arrived when it has
+        self.stream.write(self.END.decode())  # when this has arrived, so has everything before it
         self.stream.flush()
-        assert self._end.wait(60)
-        return self._read[:-1].decode()
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: self._read.endswith(self.END), timeout=60)
+        return self._read.replace(self.END, b"").decode()
 
     def close(self) -> None:
-        if not self._end.is_set():
-            self.shown()
-        self._reader.join()
         self.stream.close()
-        os.close(self._master)
 
 
 @pytest.fixture
