@@ -70,8 +70,11 @@ class Normalised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
-        levelled = self.levels != OWN and isinstance(self.net, LevelledBackbone)
-        features: object = self.net.levels(x, self.levels) if levelled else self.net(x)
+        features: object
+        if self.levels != OWN and isinstance(self.net, LevelledBackbone):
+            features = self.net.levels(x, self.levels)
+        else:
+            features = self.net(x)
         if not isinstance(features, Tensor):
             raise BackboneError(
                 f"backbone {self.name} gives a {type(features).__name__}, not a tensor [b, {self.dim}]"
