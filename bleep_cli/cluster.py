@@ -7,6 +7,7 @@ attempts there were, and an error of ours for everything that can come back in p
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import time
 from collections import defaultdict
@@ -53,7 +54,7 @@ def connected(address: str, device: str, worker_s: float = WORKER_S) -> Iterator
         client = distributed.Client(address, set_as_default=False)
     except OSError as error:  # time-outs are among them
         raise DeviceError(f"--scheduler {address}: no Dask scheduler answers there; is it running?") from error
-    with client:
+    with _quiet(), client:
         try:
             client.wait_for_workers(1, timeout=worker_s)
         except TimeoutError as error:
@@ -67,6 +68,18 @@ def connected(address: str, device: str, worker_s: float = WORKER_S) -> Iterator
                 "or leave --device cuda out"
             )
         yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Dask from printing the tracebacks of what we tell in a line."""
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _distributed() -> ModuleType:
@@ -167,12 +180,18 @@ class Work:
 
 def _outcome(future: Future) -> Plain | BleepError:
     """What a task returned, or the error that stands for it."""
+    gone = DeviceError("the scheduler is gone or has dropped the work; once it is back, go on with --resume")
     if future.status in ("cancelled", "lost"):
-        return DeviceError("the scheduler is gone or has dropped the work; once it is back, go on with --resume")
-    problem = future.exception()
+        return gone
+    try:
+        problem = future.exception()
+        outcome: Plain = {} if problem is not None else future.result()
+    except (OSError, _distributed().CancelledError):  # between being done and being fetched ...
+        return gone
+    except _distributed().KilledWorker as error:  # ... lost with its worker, and so were the further attempts
+        return _of_dask(error)
     if problem is not None:
         return _of_dask(problem)
-    outcome: Plain = future.result()
     return _of_worker(outcome) if "error" in outcome else outcome
 
 

@@ -61,7 +61,6 @@ Scheduler = Annotated[
     typer.Option(
         "--scheduler",
         metavar="ADDRESS",
-        envvar="BLEEP_SCHEDULER",
         help="Run on the workers of this Dask scheduler (extra cluster), such as tcp://host:8786.",
     ),
 ]

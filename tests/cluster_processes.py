@@ -19,9 +19,10 @@ START_S = 60.0
 
 @dataclass
 class Cluster:
-    """``address`` of the scheduler; ``workers`` by process id."""
+    """``address`` of the ``scheduler``; ``workers`` by process id."""
 
     address: str
+    scheduler: subprocess.Popen[bytes]
     workers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
 
@@ -35,7 +36,7 @@ def running(folder: Path, resources: Sequence[str] = ("", ""), allowed_failures:
     }
     common = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
     scheduler = _start("scheduler", [*common, "--port", "0"], folder / "scheduler.log", env)
-    cluster = Cluster("")
+    cluster = Cluster("", scheduler)
     try:
         cluster.address = _address(file, scheduler)
         for number, resource in enumerate(resources):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import socket
@@ -121,6 +122,40 @@ def test_a_worker_killed_in_the_middle_of_a_write(
     there, here = content(tmp_path / "out"), content(tmp_path / "here")  # temporary names would be in there, too
     left = {name for name in here.keys() - there.keys() if f"{name.split('.')[0]}.tif" in given_up}
     assert there == {name: data for name, data in here.items() if name not in left}
+
+
+def test_a_scheduler_that_dies_ends_the_run_and_resume_goes_on(
+    two: Cluster,
+    bleep: Bleep,
+    slides: list[Path],
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
+    command = ("predict", *slides, "--ref", small_bundle, "--device", "cpu", "-o", tmp_path / "out")
+    said: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = said.append
+    logging.getLogger("distributed.client").addHandler(listener)
+    with running(tmp_path, ("",)) as started, monkeypatch.context() as patched:
+
+        def check_and_kill(*arguments: Any) -> None:
+            check_written(*arguments)
+            started.scheduler.kill()
+
+        patched.setattr(cluster_jobs, "check_written", check_and_kill)
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "500ms"}),
+            pytest.raises(DeviceError, match=r"^the scheduler is gone .* --resume$"),
+        ):
+            bleep(*command, "--format", "h5ad", "--scheduler", started.address)
+    logging.getLogger("distributed.client").removeHandler(listener)
+    assert not said  # it would have printed a traceback
+    code, record = bleep(*command, "--format", "h5ad", "--scheduler", two.address, "--resume")
+    assert code == 0
+    status = {slide["slide"]: slide["status"] for slide in record["slides"]}
+    assert status.keys() == {slide.name for slide in slides}
+    assert set(status.values()) == {"complete already", "written"}
 
 
 def test_resume_does_what_is_missing_and_refuses_what_is_not_its_own(
