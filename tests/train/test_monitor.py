@@ -89,17 +89,21 @@ def test_weights_that_are_no_numbers_are_a_collapse_not_a_crash(tmp_path: Path) 
 
 
 def test_collapse_is_told_from_health() -> None:
-    config = OptimConfig(epochs=20)
+    config = Config(optim=OptimConfig(epochs=20))
     healthy = {"epoch": 10, "loss": 4.0, "ln_batch": 6.0, "mean_cosine": 0.1, "effective_rank": 90.0}
     assert collapse_signs(healthy, config) == []
     for sick, word in (
         ({"mean_cosine": 0.999}, "mean cosine"),
         ({"effective_rank": 1.1}, "effective rank"),
         ({"loss": float("nan")}, "loss is nan"),
-        ({"loss": 6.0}, "the loss stays at ln(batch)"),
+        ({"loss": 5.999}, "the loss stays at ln(batch)"),
     ):
         assert word in collapse_signs({**healthy, **sick}, config)[0]
         assert collapse_signs({**healthy, **sick, "epoch": 0}, config) == []
+    for passing in ({"loss": 6.1}, {"loss": 5.9}, {"loss": 6.0, "epoch": 9}):
+        assert collapse_signs({**healthy, **passing}, config) == []
+    published = replace(config, loss=LossConfig(name="paper"))
+    assert collapse_signs({**healthy, "loss": 6.0}, published) == []
     assert CollapseError.exit_code == 1
 
 

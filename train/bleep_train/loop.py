@@ -100,7 +100,7 @@ def train(
             better = best is None or r > best["validation_r"]
             best = {"epoch": epoch, "validation_r": r} if better else best
             record["validation_r"] = r
-        warned += collapse_signs(record, config.optim) if not warned else []
+        warned += collapse_signs(record, config) if not warned else []
         if warned and strict:
             raise CollapseError(f"{warned[0]} (--strict)")
         if group.leads:
