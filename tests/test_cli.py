@@ -212,10 +212,16 @@ def test_blank_glass_is_a_slide_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_killed_run_leaves_no_result(tmp_path: Path, number: int, code: int) -> None:
-    command = [sys.executable, "-m", "bleep_cli.cli", "predict", str(asset(DEMO_SLIDE)), "--ref", REF]
+    # a shell's background jobs ignore SIGINT, and so would what they start
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    ready = "import anndata, bleep_cli.batch, bleep_cli.output; print('ready', flush=True)"
+    program = f"{heed}; {ready}; from bleep_cli.cli import main; main()"
+    command = [sys.executable, "-c", program, "predict", str(asset(DEMO_SLIDE)), "--ref", REF]
     command += ["-o", str(tmp_path), "--format", "h5ad,zarr", "--views", "8", "--stride-um", "40"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    time.sleep(4.0)  # the whole run takes far longer
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(2.0)  # the whole run takes far longer
     child.send_signal(number)
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == code, stderr

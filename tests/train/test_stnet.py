@@ -84,7 +84,7 @@ def test_it_learns_a_colour(data: FoldData, tmp_path: Path, options: StNetOption
     predicted = predict_stnet(data, 0, tmp_path, replace(options, genes=None))
     assert pearson(predicted, data.test_y).mean() > 0.5
     mean = mean_predictor(data.train_y, len(predicted))
-    assert mse(predicted, data.test_y).mean() < 0.9 * mse(mean, data.test_y).mean()
+    assert mse(predicted, data.test_y).mean() < 0.95 * mse(mean, data.test_y).mean()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2]
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
