@@ -14,7 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-START_S = 60.0
+from distributed import Client
+
+START_S = 300.0
 
 
 @dataclass
@@ -41,10 +43,13 @@ def running(folder: Path, resources: Sequence[str] = ("", ""), allowed_failures:
         cluster.address = _address(file, scheduler)
         for number, resource in enumerate(resources):
             options = ["--no-nanny", "--nthreads", "1", "--local-directory", str(folder / "local")]
-            options += ["--death-timeout", "30"]  # not to outlive a test run that is killed
+            options += ["--death-timeout", str(START_S)]  # not to outlive a test run that is killed
             options += ["--resources", resource] if resource else []
             worker = _start("worker", [*common, *options], folder / f"worker-{number}.log", env)
             cluster.workers[worker.pid] = worker
+        if resources:
+            with Client(cluster.address, timeout=START_S, set_as_default=False) as client:
+                client.wait_for_workers(len(resources), timeout=START_S)
         yield cluster
     finally:
         for process in (*cluster.workers.values(), scheduler):  # a worker asked politely waits for its scheduler
