@@ -15,7 +15,15 @@ from torch.nn.parallel import DistributedDataParallel
 from toy import CPU, head_towers, tile_towers, toy_data, toy_tiles
 
 from bleep_train.batches import Batch
-from bleep_train.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimConfig, ValidationConfig
+from bleep_train.config import (
+    AugmentConfig,
+    Config,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    ReferenceConfig,
+    ValidationConfig,
+)
 from bleep_train.distributed import Group, join_group
 from bleep_train.loop import _assemble, _gradients, train
 from bleep_train.source import FeatureSource, TileSource
@@ -30,6 +38,7 @@ CONFIG = Config(
     loss=LossConfig(target_pcs=4),
     optim=OptimConfig(epochs=2, batch_size=16, lr=3e-3, seed=4),
     augment=AugmentConfig(stain_jitter=0.1),
+    reference=ReferenceConfig(k=5),
 )
 
 

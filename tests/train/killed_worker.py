@@ -1,4 +1,8 @@
-"""A toy training in a process of its own, slowed down so that it can be killed in the middle."""
+"""A toy training in a process of its own: ``killed_worker.py FOLDER [slowly] [resume]``.
+
+``slowly`` so that it can be killed in the middle. A process each, since threads that other tests have set up would
+change sums in their last digit.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,15 @@ from typing import Any
 import torch
 from toy import CPU, tile_towers, toy_data, toy_tiles
 
-from bleep_train.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimConfig, ValidationConfig
+from bleep_train.config import (
+    AugmentConfig,
+    Config,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    ReferenceConfig,
+    ValidationConfig,
+)
 from bleep_train.loop import train
 from bleep_train.source import TileSource
 from bleep_train.validation import Validation
@@ -21,6 +33,7 @@ CONFIG = Config(
     loss=LossConfig(target_pcs=4),
     optim=OptimConfig(epochs=40, batch_size=16, lr=0.02, seed=2, micro_batch=5, clip_norm=1.0),
     augment=AugmentConfig(stain_jitter=0.05),
+    reference=ReferenceConfig(k=5),
     validation=ValidationConfig(by="spots", every=4),
 )
 
@@ -42,4 +55,5 @@ def slowly(_stage: str, _done: int, _total: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    work(Path(sys.argv[1]), progress=slowly)
+    slow = {"progress": slowly} if "slowly" in sys.argv else {}
+    work(Path(sys.argv[1]), resume="resume" in sys.argv, **slow)
