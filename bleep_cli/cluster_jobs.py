@@ -44,6 +44,7 @@ def predict_slides(
     records: dict[int, Record] = {}
     failures: dict[Path, BleepError] = {}
     with connected(scheduler, run.options.device) as client, console.progress(f"{len(slides)} slides") as progress:
+        _make_folders(targets)
         work = Work(client, cluster_worker.predict_slide, run.options.device)
         jobs = [_job(slide, targets[slide]) for slide in slides]
         for number, outcome in work.outcomes(jobs, _shared(bundle_path, run, wanted), console.say):
@@ -64,12 +65,16 @@ def predict_slides(
 
 
 def _check(slides: Sequence[Path], targets: Mapping[Path, Paths]) -> None:
-    """What can be told before anybody is asked to work; makes the folder for the results."""
+    """What can be told before anybody is asked to work."""
     for slide in slides:
         if not slide.is_file():
             raise UsageError(f"{slide.name}: no such file")
         if not set(targets[slide]) & set(FORMATS):
             raise UsageError("--scheduler needs a table (--format h5ad or zarr): a picture cannot be checked")
+
+
+def _make_folders(targets: Mapping[Path, Paths]) -> None:
+    """By the client, so that a worker that does not see them is known not to share the storage."""
     for folder in {path.parent for paths in targets.values() for path in paths.values()}:
         try:
             folder.mkdir(parents=True, exist_ok=True)

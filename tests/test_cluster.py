@@ -339,13 +339,14 @@ def test_another_version_is_refused_at_the_start_and_in_a_worker_that_comes_late
     two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     ours = cluster.__version__
-    command = ("predict", slides[0], "--ref", small_bundle, "-o", tmp_path, "--format", "h5ad")
+    command = ("predict", slides[0], "--ref", small_bundle, "-o", tmp_path / "out", "--format", "h5ad")
     command += ("--scheduler", two.address)
     monkeypatch.setattr(cluster, "__version__", "99.0")
     with pytest.raises(
         DeviceError, match=rf"^worker tcp://.* has bleep-cli {ours}, this is 99\.0; install the same$"
     ):
         bleep(*command)
+    assert not (tmp_path / "out").exists()
     monkeypatch.setattr(cluster, "_check_versions", lambda client: None)
     with pytest.raises(DeviceError, match=rf"^worker tcp://.*: bleep-cli {ours} runs there, 99\.0 here"):
         bleep(*command)
