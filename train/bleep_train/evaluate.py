@@ -73,7 +73,11 @@ def evaluate(
         raise ReferenceError("no gene is detected in a tenth of the training spots and measured in every section")
     predictor = Predictor(bundle, options or PredictOptions())
     features = _Features(bundle, cohort, cache, progress) if with_ridge else None
-    metrics: dict[str, Any] = {"sections": {}, "donors": _donors(bundle, sections), "protocol": "leak-free"}
+    metrics: dict[str, Any] = {
+        "sections": {},
+        "donors": _donors(bundle, sections),
+        "protocol": bundle.info.training.get("data", {}).get("protocol", "leak-free"),
+    }
     rows: list[dict[str, Any]] = []
     for section in sections:
         measured = measured_log1p(section, bundle)
