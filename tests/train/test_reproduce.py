@@ -33,6 +33,7 @@ MPP = 0.304
 UNIT, QUOTED = "\037", "model.backbone="
 
 TINY = ("data.tile_px=64", "data.panel_genes=60", "model.trainable=frozen", "model.dim=16", "optim.epochs=1")
+SHARED = ("data.tile_um=68", "model.levels=0")  # so that features of one study serve all
 LITE0 = ("model.backbone=efficientnet-lite0",)  # its ImageNet weights come with the test's environment
 NO_DOWNLOAD = ("model.weights=random",)
 ST_NET = replace(StNetOptions(), backbone="efficientnet-lite0", px=32, genes=40, epochs=1)
@@ -171,7 +172,9 @@ def small(command: Command) -> list[str]:
             args[args.index(option) + 1] = value
     if "--config" in args:
         own = any(arg.startswith(QUOTED) for arg in args)
-        args += [word for setting in (*TINY, *(NO_DOWNLOAD if own else LITE0)) for word in ("--set", setting)]
+        args += [
+            word for setting in (*TINY, *SHARED, *(NO_DOWNLOAD if own else LITE0)) for word in ("--set", setting)
+        ]
     if "leave-one-section-out" in args:
         args += ["--test", "C73_C1"]
     return args
@@ -205,5 +208,11 @@ def test_every_command_runs_and_leaves_what_the_page_names(
     assert all(f"| C73_C1 | {method} |" in table for method in compared)
     figures = {path.stem for path in (data / "figures").iterdir()}
     assert figures == {"fig2_mean_variance", "fig3_CYP3A4", "fig4_gene_gene", "fig5_clusters", "figS_umap"}
-    for made in ("ablation/table.md", "liver.zarr", "run4/run.json", "run-c1/table.md", "predicted/C73_C1.h5ad"):
+    for made in (
+        "ablation/table.md",
+        "run/bundle.zarr",
+        "run4/run.json",
+        "run-c1/table.md",
+        "predicted/C73_C1.h5ad",
+    ):
         assert (data / made).exists(), made
