@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,28 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
     file = build_graph(directions(), tmp_path, OPTIONS, steps)
     assert steps.seen[0] == resumed_at
     assert file.read_bytes() == whole
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from bleep_cli import hnsw_build
+hnsw_build.ADD_ROWS = 100
+def kill(stage, done, total):
+    if done == 700:
+        os.kill(os.getpid(), signal.SIGKILL)
+hnsw_build.build_graph(np.load(sys.argv[1]), Path(sys.argv[2]), hnsw_build.GraphOptions(save_every=300), kill)
+"""
+
+
+def test_a_killed_process_leaves_a_checkpoint_to_go_on_from(tmp_path: Path, whole: bytes) -> None:
+    np.save(tmp_path / "e.npy", directions())
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "e.npy"), str(tmp_path / "work")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    steps = Steps()
+    assert build_graph(directions(), tmp_path / "work", OPTIONS, steps).read_bytes() == whole
+    assert steps.seen[0] == 600
 
 
 def test_a_build_can_be_interrupted_again_and_again(tmp_path: Path, whole: bytes) -> None:
