@@ -267,3 +267,19 @@ def test_a_run_that_was_begun_anew_does_not_show_its_old_bundle(
 def test_what_is_neither_run_nor_bundle(phantoms: Path, bleep_train: Command, tmp_path: Path) -> None:
     with pytest.raises((ReferenceError, UsageError), match="nothing"):
         bleep_train("evaluate", tmp_path / "nothing", phantoms, "--on", "C-S1", "-o", tmp_path / "out")
+
+
+def test_a_bundle_does_not_get_its_makers_code_run(
+    evaluated: Any, phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(evaluated.bundle, tmp_path / "foreign.zarr"))
+    code = tmp_path / "code.py"
+    code.write_text("raise SystemExit('it was run')\n")
+    root = json.loads((bundle / "zarr.json").read_text())
+    root["attributes"]["training"]["model"]["backbone"] = f"file:{code}"
+    (bundle / "zarr.json").write_text(json.dumps(root))
+    command = ("evaluate", bundle, phantoms, "--on", "C-S1", "-o", tmp_path / "out")
+    with pytest.raises(UsageError, match=r"backbone of its maker's own code.* use --no-ridge"):
+        bleep_train(*command)
+    bleep_train(*command, "--no-ridge")
+    assert "ridge" not in metrics(tmp_path / "out")["sections"]["C-S1"]

@@ -23,7 +23,7 @@ from bleep_cli.predict import Plan, PredictOptions, Predictor
 from bleep_cli.reference import section_grid, section_slide
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import F32, F64, I64, Progress, Section, no_progress
-from bleep_train.backbones import Normalised, build_backbone
+from bleep_train.backbones import LOCAL, Normalised, build_backbone
 from bleep_train.baselines import SHUFFLES, mean_predictor, ridge, shuffled_rows
 from bleep_train.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
 from bleep_train.config import Config, config_from
@@ -176,6 +176,10 @@ class _Features:
 
     def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
         self._config: Config = config_from(bundle.info.training, bundle.name)
+        if self._config.model.backbone.startswith(LOCAL):
+            raise UsageError(
+                f"{bundle.name} names a backbone of its maker's own code, which is not run here; use --no-ridge"
+            )
         self._backbone = starting_backbone(self._config)
         self._cache, self._progress = cache, progress
         ids = [record.id for record in bundle.info.sections]

@@ -12,19 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder, unit
-from bleep_cli.errors import BleepError
 from bleep_cli.reference import Encoders
 from bleep_cli.search import ExactIndex
 from bleep_cli.types import F32, U8, Section, Str
 from bleep_train.config import Config
 from bleep_train.model import ExpressionTower, ImageTower, Towers
-from bleep_train.onnx_export import to_onnx
+from bleep_train.onnx_export import ExportError, to_onnx
 
 MAX_DELTA = 1e-3  # between torch and ONNX Runtime, on unit vectors
-
-
-class ExportError(BleepError):
-    """An exported tower does not give what the trained one gives."""
 
 
 class ImageGraph(nn.Module):
