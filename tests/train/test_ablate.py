@@ -88,7 +88,7 @@ def test_markers_are_a_column_and_a_grid_of_their_own(
     [
         (("--losses", "best"), "--losses best: choose among paper, clip, unit, pre, mixed"),
         (("-k", "ten"), "ten: whole numbers separated by commas are needed"),
-        (("--set", "model.trainable=all"), r"ablate needs model\.trainable = frozen"),
+        (("--test", "D-S1"), "no section is named D-S1; there are A-S1, B-S1, C-S1"),
     ],
 )
 def test_wrong_grids_are_told(
@@ -96,3 +96,29 @@ def test_wrong_grids_are_told(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         bleep_train("ablate", phantoms, "-o", tmp_path, *args)
+
+
+def test_one_fold_as_published_with_a_backbone_that_learns(
+    evaluated: Any, run: Path, phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    """Paper Table 3: the leak is told, one section is held out, and every aggregation comes from one training."""
+    shutil.copytree(run / "cache", tmp_path / "cache")
+    sets = (
+        "data.tile_px=64",
+        "optim.epochs=1",
+        "model.trainable=last",
+        "data.protocol=paper",
+        "data.panel_genes=60",
+    )
+    words = [word for setting in sets for word in ("--set", setting)]
+    grid = ("--losses", "paper", "-k", "10", "--seeds", "0", "--test", "C-S1")
+    printed = bleep_train("ablate", phantoms, "-o", tmp_path, "--config", "tiny", *words, *grid)
+    assert "Protocol `paper`" in printed.splitlines()[-1]
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["paper-C-S1-0"]
+    found = cells(tmp_path, "C-S1")
+    assert {c["aggregation"] for c in found if c["method"] == "bleep"} == {
+        "average", "simple", "weighted", "published-weighted"
+    }  # fmt: skip
+    assert {json.loads(line)["job"]["fold"] for line in (tmp_path / "results.jsonl").read_text().splitlines()} == {
+        "C-S1"
+    }

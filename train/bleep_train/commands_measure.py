@@ -167,6 +167,7 @@ def ablate(
     by: Annotated[
         ByChoice, typer.Option("--by", help="Leave out one section, or one donor, at a time.")
     ] = ByChoice.section,
+    test: Annotated[str, typer.Option("--test", help="Only the folds of these names.")] = "",
     set_: SetOption = None,
     markers: MarkersOption = "",
 ) -> None:
@@ -185,6 +186,7 @@ def ablate(
         seeds=tuple(numbers(seeds)),
         by=by.value,
         markers=tuple(names(markers)),
+        test=tuple(names(test)),
     )
     console: Console = ctx.obj
     with console.progress("ablate") as progress:
