@@ -109,6 +109,8 @@ def test_one_fold_as_published_with_a_backbone_that_learns(
         "model.trainable=last",
         "data.protocol=paper",
         "data.panel_genes=60",
+        "validation.by=spots",
+        "model.standardise=true",
     )
     words = [word for setting in sets for word in ("--set", setting)]
     grid = ("--losses", "paper", "-k", "10", "--seeds", "0", "--test", "C-S1")
@@ -119,6 +121,8 @@ def test_one_fold_as_published_with_a_backbone_that_learns(
     assert {c["aggregation"] for c in found if c["method"] == "bleep"} == {
         "average", "simple", "weighted", "published-weighted"
     }  # fmt: skip
+    (epoch,) = (tmp_path / "runs" / "paper-C-S1-0" / "metrics.jsonl").read_text().splitlines()
+    assert "validation_r" in json.loads(epoch)  # a fifth of the training spots chose it
     assert {json.loads(line)["job"]["fold"] for line in (tmp_path / "results.jsonl").read_text().splitlines()} == {
         "C-S1"
     }

@@ -21,8 +21,10 @@ from bleep_train.config import Config, LossName
 from bleep_train.data import VIEWS
 from bleep_train.loop import pick_device, train
 from bleep_train.model import Towers, build_towers
+from bleep_train.run import standardise
 from bleep_train.source import FeatureSource, TileSource
 from bleep_train.study import PARTS, FoldData, Part
+from bleep_train.validation import choose_validation
 
 PAPER_TEMPERATURE = 1.0
 EMBED_SPOTS = 32
@@ -71,12 +73,12 @@ def _train(data: FoldData, config: Config, run: Path) -> Towers:
     else:
         source = TileSource(data.tiles("train"), device)
     towers.modules().to(device)
+    validation = choose_validation(training, config.validation)
     if config.model.standardise:
-        source.fit(towers.image)
-        panel = torch.from_numpy(training.panel).to(device)
-        towers.expression.scale.fit(panel.mean(dim=0), panel.std(dim=0))
+        standardise(towers, source, training, validation)
     run.mkdir(parents=True, exist_ok=True)
-    train(towers, source, training.panel, config, run, device=device, progress=data.study.progress)
+    progress = data.study.progress
+    train(towers, source, training.panel, config, run, device=device, validation=validation, progress=progress)
     towers.modules().cpu().eval()
     return towers
 
