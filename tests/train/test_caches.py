@@ -20,7 +20,7 @@ from bleep_cli.slide import open_slide
 from bleep_cli.tiles import read_tiles
 from bleep_cli.types import Section, TileSpec
 from bleep_train import data
-from bleep_train.backbones import Normalised
+from bleep_train.backbones import Normalised, build_backbone
 from bleep_train.data import VIEWS, cached_features, cached_tiles, weights_hash
 
 CPU = torch.device("cpu")
@@ -165,3 +165,33 @@ def test_weights_hash_sees_every_weight() -> None:
     with torch.no_grad():
         net.net.conv.bias[0] += 1e-6
     assert weights_hash(net) != before
+
+
+LOCAL_CODE = """
+import torch
+from torch import nn
+
+class Mean(nn.Module):
+    dim, mean, std = 3, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Identity()])
+
+    def forward(self, x):
+        return self.stages[0](x).mean(dim=(2, 3))
+
+def backbone():
+    return Mean()
+"""
+
+
+def test_features_of_the_users_own_code_follow_the_code(sections: list[Section], tmp_path: Path) -> None:
+    """Same weights (none), another formula."""
+    code, found = tmp_path / "own.py", []
+    for factor in ("", " * 2"):
+        code.write_text(LOCAL_CODE.replace("(2, 3))", f"(2, 3)){factor}"))
+        net = build_backbone(f"file:{code}", "random").eval()
+        found.append(np.array(cached_features(sections[:1], net, SPEC, tmp_path / "cache", CPU)[0]))
+    np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5)
+    assert found[0].max() > 0

@@ -18,7 +18,7 @@ from bleep_cli.genes import GeneTable, join_genes
 from bleep_cli.reference import section_grid, section_slide
 from bleep_cli.tiles import stream_tiles
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, TileSpec, no_progress
-from bleep_train.backbones import Normalised
+from bleep_train.backbones import LOCAL, Normalised
 from bleep_train.config import DataConfig
 from bleep_train.harmonise import harmonise
 from bleep_train.onnx_export import to_onnx
@@ -174,7 +174,7 @@ def cached_features(
 
     Kept under ``cache`` by section, image, tile, the hash of the backbone's weights and its levels.
     """
-    mark = f"{weights_hash(backbone)}-{'.'.join(map(str, backbone.levels))}"
+    mark = f"{weights_hash(backbone)}-{'.'.join(map(str, backbone.levels))}{_own_code(backbone)}"
     extractor: FeatureExtractor | None = None  # made only when something is not cached
     out, done, total = [], 0, sum(len(s.barcodes) for s in sections)
     for section, tiles in zip(sections, cached_tiles(sections, spec, cache, progress), strict=True):
@@ -192,6 +192,13 @@ def cached_features(
         out.append(np.load(file, mmap_mode="r"))
     progress("spots", total, total)
     return out
+
+
+def _own_code(backbone: Normalised) -> str:
+    """A mark of the user's own backbone: other code with the same weights gives other features."""
+    if not backbone.name.startswith(LOCAL):
+        return ""
+    return "-" + hashlib.sha256(Path(backbone.name.removeprefix(LOCAL)).read_bytes()).hexdigest()[:8]
 
 
 def weights_hash(module: torch.nn.Module) -> str:
