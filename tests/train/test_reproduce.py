@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -118,8 +119,10 @@ def pasted(tmp_path_factory: pytest.TempPathFactory) -> Pasted:
     archive, log, bin_folder = folder / "geo.tar", folder / "log", folder / "bin"
     spots = geo_archive(folder / "phantoms", archive)
     bin_folder.mkdir()
+    paths = {"python": sys.executable, "archive": archive, "log": log}
+    quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
     for name in ("python", "curl", "bleep", "bleep-train", "torchrun"):
-        (bin_folder / name).write_text(RECORD.format(python=sys.executable, archive=archive, log=log))
+        (bin_folder / name).write_text(RECORD.format(**quoted))
         (bin_folder / name).chmod(0o755)
     printed = paste("\n".join(blocks()), folder / "liver", bin_folder)
     lines = [line.split(UNIT)[:-1] for line in log.read_text(encoding="utf-8").splitlines()]
