@@ -18,6 +18,7 @@ import numpy as np
 from bleep_cli.bundle_index import choose_index
 from bleep_cli.bundle_rows import ExpressionPrecision, StoredExpression, UnitRows, first_line, reading
 from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.precision import TOWERS, Chosen, OtherTower, TowerName, stored_costs
 from bleep_cli.rows import Rows, row_blocks
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 
@@ -72,7 +73,7 @@ class BundleArrays:
     on disk, read a slice of rows at a time;
     ``symbols``, ``gene_ids`` str[g]; ``gene_columns`` further f32[g] per gene; ``panel`` i64[p] columns of
     ``expression`` that the expression tower takes, in its order; ``section``, ``barcode``, ``donor`` str[n];
-    ``xy_l0`` f64[n, 2]; towers as ONNX bytes.
+    ``xy_l0`` f64[n, 2]; towers as ONNX bytes, ``other_towers`` the image tower at further precisions.
     """
 
     image_embeddings: F32
@@ -88,6 +89,7 @@ class BundleArrays:
     image_tower: bytes
     expression_tower: bytes
     gene_columns: Mapping[str, F32] = field(default_factory=dict)
+    other_towers: Mapping[Chosen, OtherTower] = field(default_factory=dict)
 
 
 class Bundle:
@@ -144,12 +146,17 @@ class Bundle:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
         return choose_index(self.root, self.name, self.embedding_rows(key))
 
-    def tower(self, which: Literal["image", "expression", "image_int8", "image_fp16"]) -> bytes:
+    def tower(self, which: TowerName | Literal["expression"]) -> bytes:
         """An ONNX model, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
         data = bytes(self.read(f"encoders/{which}").tobytes())
         if hashlib.sha256(data).hexdigest() != self.array(f"encoders/{which}").attrs.get("sha256"):
             raise ReferenceError(f"{self.name}: the {which} tower does not match its hash")
         return data
+
+    def other_towers(self) -> dict[Chosen, OtherTower]:
+        """The image tower at further precisions."""
+        costs = stored_costs(self.root)
+        return {chosen: OtherTower(self.tower(TOWERS[chosen]), cost) for chosen, cost in costs.items()}
 
     def gene_columns(self) -> dict[str, F32]:
         """Further columns per gene, f32[g] by name."""

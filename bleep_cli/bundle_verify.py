@@ -10,6 +10,7 @@ import numpy as np
 from bleep_cli.bundle import KEYS, Bundle, Key
 from bleep_cli.bundle_hash import content_sha256, sha256_of
 from bleep_cli.bundle_index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, why_exact
+from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder, unit
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.hnsw import RECALL_K, hnsw_available, recall_at
 from bleep_cli.rows import row_blocks
@@ -110,16 +111,17 @@ def _spots(bundle: Bundle) -> str:
 
 
 def _towers(bundle: Bundle) -> str:
-    from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder, unit
-
     image = OnnxEncoder(bundle.tower("image"), "cpu")
     expression = OnnxExpressionEncoder(bundle.tower("expression"))
     spec, dim = bundle.info.tile, bundle.array("embeddings/image").shape[1]
     if (image.tile_px, image.channels, image.dim) != (spec.px, 3 * len(spec.um), dim):
         raise ReferenceError("the image tower does not take the tiles that the bundle describes")
-    norms = np.linalg.norm(image.embed(np.full((1, spec.px, spec.px, image.channels), 127, np.uint8)), axis=1)
-    if not np.allclose(norms, 1.0, atol=1e-3):
-        raise ReferenceError("the image tower does not give unit vectors")
+    _unit_vectors(image, "image tower")
+    for chosen, other in bundle.other_towers().items():
+        tower = OnnxEncoder(other.model, "cpu")
+        if (tower.tile_px, tower.channels, tower.dim) != (image.tile_px, image.channels, image.dim):
+            raise ReferenceError(f"the {chosen} image tower does not take and give what the float32 one does")
+        _unit_vectors(tower, f"{chosen} image tower")
     if expression.panel_size != len(bundle.panel):
         raise ReferenceError("the expression tower does not take the bundle's panel")
     if bundle.info.tower_input != "log1p":
@@ -130,6 +132,13 @@ def _towers(bundle: Bundle) -> str:
     if not worst < 1e-3:
         raise ReferenceError(f"the expression tower does not give the stored embeddings (off by {worst:.1e})")
     return f"both run; stored embeddings reproduced to {worst:.1e}"
+
+
+def _unit_vectors(encoder: OnnxEncoder, what: str) -> None:
+    shape = (1, encoder.tile_px, encoder.tile_px, encoder.channels)
+    norms = np.linalg.norm(encoder.embed(np.full(shape, 127, np.uint8)), axis=1)
+    if not np.allclose(norms, 1.0, atol=1e-3):
+        raise ReferenceError(f"the {what} does not give unit vectors")
 
 
 def _index(bundle: Bundle) -> str:

@@ -21,6 +21,7 @@ from bleep_cli.bundle_rows import DTYPES
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.hnsw import hnsw_available
 from bleep_cli.hnsw_build import GraphOptions, options_for
+from bleep_cli.precision import TOWERS
 from bleep_cli.rows import Rows
 from bleep_cli.types import Progress, no_progress
 
@@ -122,8 +123,16 @@ def _write_arrays(root: Any, info: BundleInfo, a: BundleArrays) -> None:
     _put(root, "spots/x", a.xy_l0[:, 0].astype("<f8"))
     _put(root, "spots/y", a.xy_l0[:, 1].astype("<f8"))
     for name, tower in (("image", a.image_tower), ("expression", a.expression_tower)):
-        array = _put(root, f"encoders/{name}", np.frombuffer(tower, np.uint8))
-        array.attrs["sha256"] = hashlib.sha256(tower).hexdigest()
+        _put_tower(root, name, tower)
+    for chosen, other in a.other_towers.items():
+        _put_tower(root, TOWERS[chosen], other.model).update(other.cost.attrs())
+
+
+def _put_tower(root: Any, name: str, model: bytes) -> Any:
+    """Stores an ONNX model; returns its attributes."""
+    attrs = _put(root, f"encoders/{name}", np.frombuffer(model, np.uint8)).attrs
+    attrs["sha256"] = hashlib.sha256(model).hexdigest()
+    return attrs
 
 
 def _write_graph(

@@ -8,6 +8,7 @@ from typing import Any
 from bleep_cli.bundle import open_bundle
 from bleep_cli.bundle_index import GRAPH
 from bleep_cli.bundle_verify import verify as verify_bundle
+from bleep_cli.precision import stored_costs
 from bleep_cli.slide import open_slide
 from bleep_cli.types import Progress, no_progress
 
@@ -22,6 +23,7 @@ def inspect_bundle(
     info = bundle.info
     checks = verify_bundle(bundle, progress) if verify else []
     graph = bundle.array(GRAPH).attrs.asdict() if GRAPH in bundle.root else None
+    costs = stored_costs(bundle.root)
     fields = " + ".join(f"{um:g}" for um in info.tile.um)
     record = {
         "name": bundle.name,
@@ -40,6 +42,7 @@ def inspect_bundle(
         "target_sum": info.target_sum,
         "expression_precision": info.expression_precision,
         "index": graph,
+        "precisions": {chosen: cost.attrs() for chosen, cost in costs.items()},
         "sections": [vars(section) for section in info.sections],
         "species": info.species,
         "licence": info.licence,
@@ -54,6 +57,7 @@ def inspect_bundle(
         f"views {info.views} at build, {info.recommended_views} recommended",
         f"  index: {_graph(graph)}",
     ]
+    lines += [f"  {chosen} tower: {cost.line()}" for chosen, cost in costs.items()]
     lines += [f"  section {s.id}: donor {s.donor}, {s.n} spots" for s in info.sections]
     for label in ("species", "licence", "citation", "intended_use"):
         lines += [f"  {label.replace('_', ' ')}: {record[label]}"] if record[label] else []

@@ -61,6 +61,14 @@ class Cost:
         )
 
 
+@dataclass(frozen=True)
+class OtherTower:
+    """The image tower at another precision: an ONNX ``model`` and what it costs."""
+
+    model: bytes
+    cost: Cost
+
+
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 

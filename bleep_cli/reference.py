@@ -17,6 +17,7 @@ from bleep_cli.encoder import Device, OnnxEncoder, OnnxExpressionEncoder, embed_
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
 from bleep_cli.expression import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes import join_genes, strip_version
+from bleep_cli.precision import TOWERS, Chosen, Cost, OtherTower
 from bleep_cli.rows import Rows, StackedRows, dense_rows, row_blocks
 from bleep_cli.slide import open_slide
 from bleep_cli.tiles import stream_tiles
@@ -35,7 +36,8 @@ class Encoders:
     """Both towers and what they were trained with; on disk a folder with ``image.onnx``, ``expression.onnx``
     and ``encoders.json`` (``docs/bundle-format.md``).
 
-    ``panel`` str[p] gene keys in the expression tower's order; ``info`` further fields of ``BundleInfo``.
+    ``panel`` str[p] gene keys in the expression tower's order; ``info`` further fields of ``BundleInfo``;
+    ``others`` the image tower at further precisions.
     """
 
     image: bytes
@@ -44,17 +46,21 @@ class Encoders:
     panel: tuple[str, ...]
     target_sum: float = TARGET_SUM
     info: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[Chosen, OtherTower] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Writes the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "image.onnx").write_bytes(self.image)
         (folder / "expression.onnx").write_bytes(self.expression)
+        for chosen, other in self.others.items():
+            (folder / f"{TOWERS[chosen]}.onnx").write_bytes(other.model)
         manifest = {
             "tile": {"px": self.tile.px, "um": list(self.tile.um)},
             "panel": list(self.panel),
             "target_sum": self.target_sum,
             "info": dict(self.info),
+            "precisions": {chosen: other.cost.attrs() for chosen, other in self.others.items()},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -70,6 +76,10 @@ def load_encoders(folder: Path) -> Encoders:
             panel=tuple(map(str, manifest["panel"])),
             target_sum=float(manifest["target_sum"]),
             info=_known(dict(manifest.get("info", {}))),
+            others={
+                chosen: OtherTower((folder / f"{TOWERS[chosen]}.onnx").read_bytes(), Cost.of(cost))
+                for chosen, cost in manifest.get("precisions", {}).items()
+            },
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -152,6 +162,7 @@ def build_reference(
         xy_l0=np.concatenate([s.xy_l0 for s in sections]),
         image_tower=encoders.image,
         expression_tower=encoders.expression,
+        other_towers=encoders.others,
     )
     notes = [*table.notes, *(f"{s.id}: {note}" for s in sections for note in s.notes)]
     notes.append(f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
@@ -204,6 +215,7 @@ def grow_reference(
         image_tower=base.tower("image"),
         expression_tower=base.tower("expression"),
         gene_columns=base.gene_columns(),
+        other_towers=base.other_towers(),
     )
     records = (*base.info.sections, *(_record(s) for s in sections))
     info = replace(base.info, sections=records, parent_sha256=base.content_sha256)

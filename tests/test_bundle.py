@@ -18,6 +18,7 @@ from bleep_cli import bundle_write
 from bleep_cli.bundle import Bundle, BundleArrays, open_bundle
 from bleep_cli.bundle_write import write_bundle
 from bleep_cli.errors import OutputError, ReferenceError, UsageError
+from bleep_cli.precision import Cost, OtherTower
 from bleep_cli.reference import Built
 
 # --- round trip
@@ -139,6 +140,8 @@ def changed(arrays: BundleArrays, name: str) -> BundleArrays:
     value = getattr(arrays, name)
     if name == "gene_columns":
         return replace(arrays, gene_columns={"r": np.zeros(12, np.float32)})
+    if name == "other_towers":
+        return replace(arrays, other_towers={"int8": OtherTower(arrays.image_tower, Cost(1.0, 1.0, 0.0, "C"))})
     if isinstance(value, bytes):
         return replace(arrays, **{name: value + b"\0"})
     other = value.copy()

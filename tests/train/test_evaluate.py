@@ -14,11 +14,12 @@ import anndata
 import numpy as np
 import pytest
 
-from bleep_cli.bundle import open_bundle
+from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.sections import read_cohort
+from bleep_cli.types import Section
 from bleep_train.baselines import mean_predictor
-from bleep_train.evaluate import measured_log1p
+from bleep_train.measured import measured_log1p
 from bleep_train.metrics import pearson, pick_gene_sets, score
 from bleep_train.run import Run
 
@@ -38,6 +39,10 @@ def without_intervals(scored: dict[str, Any]) -> dict[str, Any]:
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "genes.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def measured_on(section: Section, bundle: Bundle) -> Any:
+    return measured_log1p(section, bundle.symbols, bundle.gene_ids, bundle.info.target_sum)
 
 
 def rewritten(phantoms: Path, out: Path, old: str, new: str) -> Path:
@@ -113,12 +118,12 @@ def test_table_csv_and_gene_sets_agree_with_the_metrics(evaluated: Any) -> None:
 def test_gene_sets_are_picked_on_the_training_spots(evaluated: Any, phantoms: Path) -> None:
     bundle = open_bundle(evaluated.bundle)
     known = read_cohort(phantoms, only=["A-S1", "B-S1"])
-    training = np.concatenate([measured_log1p(section, bundle) for section in known])
+    training = np.concatenate([measured_on(section, bundle) for section in known])
     training = training.astype(np.float16).astype(np.float32)  # as the bundle holds it
     everywhere = np.ones(len(bundle.symbols), bool)
     picked = pick_gene_sets(training, bundle.symbols, everywhere).names()
     assert json.loads((evaluated.folder / "gene_sets.json").read_text()) == picked
-    held_out = measured_log1p(read_cohort(phantoms, only=["C-S1"])[0], bundle)
+    held_out = measured_on(read_cohort(phantoms, only=["C-S1"])[0], bundle)
     assert pick_gene_sets(held_out, bundle.symbols, everywhere).names() != picked
     mean = score(mean_predictor(training, 45), held_out, pick_gene_sets(training, bundle.symbols, everywhere).sets)
     assert without_intervals(metrics(evaluated.folder)["sections"]["C-S1"]["mean"]) == mean
@@ -152,7 +157,7 @@ def test_predict_gives_exactly_what_was_scored(
     assert list(predicted.var_names) == bundle.symbols.tolist()
     at = predicted[held_out.barcodes.tolist()]
     np.testing.assert_array_equal(at.obsm["spatial"], held_out.xy_l0)
-    x, measured = np.asarray(at.X), measured_log1p(held_out, bundle)
+    x, measured = np.asarray(at.X), measured_on(held_out, bundle)
     slot = {symbol: i for i, symbol in enumerate(bundle.symbols)}
     names = json.loads((evaluated.folder / "gene_sets.json").read_text())
     sets = {name: np.array([slot[gene] for gene in genes]) for name, genes in names.items()}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bleep_cli.console import Console
+from bleep_cli.precision import Chosen
 from bleep_train.options import CohortArgument, ForceOption, SetOption, names
 
 
@@ -106,15 +107,26 @@ def export(
     half_weights: Annotated[
         bool, typer.Option("--half-weights", help="Store tower weights as float16: half the size.")
     ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Add the image tower in int8 for CPUs, calibrated on training tiles."),
+    ] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Add the image tower in float16 for GPUs.")] = False,
     force: ForceOption = False,
 ) -> None:
     """Export both towers to ONNX, check them against torch, and pack the reference bundle."""
     from bleep_train.run import export_run, open_run
 
     console: Console = ctx.obj
+    wanted: dict[Chosen, bool] = {"int8": int8, "fp16": fp16}
     with console.progress("export") as progress:
         built, parity, sha256 = export_run(
-            open_run(run), out, half_weights=half_weights, force=force, progress=progress
+            open_run(run),
+            out,
+            half_weights=half_weights,
+            precisions=tuple(precision for precision, asked in wanted.items() if asked),
+            force=force,
+            progress=progress,
         )
     for note in built.notes:
         console.say(f"note: {note}")
@@ -124,3 +136,6 @@ def export(
         f"torch against ONNX Runtime: |Δ| {parity.image_delta:.1e} (image), {parity.expression_delta:.1e} "
         f"(expression), {parity.neighbours:.1%} of the {built.info.k} neighbours agree"
     )
+    for precision, other in built.arrays.other_towers.items():
+        taken = "" if other.cost.within_tolerance else "; not taken by --precision auto"
+        print(f"{precision} against float32: {other.cost.line()}{taken}")

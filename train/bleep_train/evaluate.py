@@ -29,6 +29,7 @@ from bleep_train.bootstrap import gene_intervals, interval, resampled_means, res
 from bleep_train.config import Config, config_from
 from bleep_train.data import cached_features
 from bleep_train.loop import pick_device
+from bleep_train.measured import gene_columns, measured_log1p
 from bleep_train.metrics import GeneSets, mse, pearson, pick_gene_sets, score, spearman, variance_ratio
 from bleep_train.tables import SHORT, Table, number, span, write_tables
 
@@ -67,7 +68,7 @@ def evaluate(
     training = bundle.expression(None, DENSE_BYTES)
     everywhere = np.ones(len(bundle.symbols), bool)
     for section in sections:
-        everywhere &= _columns(section, bundle) >= 0
+        everywhere &= gene_columns(section, bundle.symbols, bundle.gene_ids) >= 0
     genes = pick_gene_sets(training, bundle.symbols, everywhere, markers)
     if not len(genes.sets["all"]):
         raise ReferenceError("no gene is detected in a tenth of the training spots and measured in every section")
@@ -80,7 +81,7 @@ def evaluate(
     }
     rows: list[dict[str, Any]] = []
     for section in sections:
-        measured = measured_log1p(section, bundle)
+        measured = measured_log1p(section, bundle.symbols, bundle.gene_ids, bundle.info.target_sum)
         predictions = _predict_all(section, predictor, features, genes, training, progress)
         resampled = _resampled(section, genes, predictions, measured)
         scores = {name: score(p, measured, genes.sets) for name, p in predictions.items()}
@@ -108,28 +109,6 @@ def _donors(bundle: Bundle, sections: Sequence[Section]) -> dict[str, Any]:
     """Who was trained and who was tested on: sections of one donor on both sides flatter the result."""
     train, test = {s.donor for s in bundle.info.sections}, {s.donor for s in sections}
     return {"train": sorted(train), "test": sorted(test), "shared": sorted(train & test)}
-
-
-def _columns(section: Section, bundle: Bundle) -> Any:
-    """i64[g]: the section's column of each of the bundle's genes, -1 where it has none."""
-    by_id = {str(g): i for i, g in enumerate(section.gene_ids)}
-    by_symbol = {str(s): i for i, s in enumerate(section.symbols)}
-    found = [
-        by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(bundle.gene_ids, bundle.symbols, strict=True)
-    ]
-    return np.array(found, np.int64)
-
-
-def measured_log1p(section: Section, bundle: Bundle) -> F32:
-    """f32[n, g] measured expression on the bundle's genes; NaN columns where the section has none."""
-    from bleep_cli.expression import log1p_normalise
-
-    columns = _columns(section, bundle)
-    normalised = log1p_normalise(section.counts, bundle.info.target_sum).tocsc()
-    out = np.full((normalised.shape[0], len(columns)), np.nan, np.float32)
-    have = columns >= 0
-    out[:, have] = normalised[:, columns[have]].toarray()
-    return out
 
 
 def predict_section(section: Section, predictor: Predictor, progress: Progress = no_progress) -> F32:

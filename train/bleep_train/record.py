@@ -38,7 +38,7 @@ RECORD, CONFIG = "run.json", "config.toml"
 @dataclass(frozen=True)
 class Run:
     """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
-    ``panel_keys``, and under protocol "paper" ``leaked_ids``, the held-out sections that were read."""
+    ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read."""
 
     path: Path
     config: Config
@@ -46,6 +46,7 @@ class Run:
     section_ids: tuple[str, ...]
     panel_keys: tuple[str, ...]
     leaked_ids: tuple[str, ...] = ()
+    held_out_ids: tuple[str, ...] = ()
 
 
 def open_run(path: Path) -> Run:
@@ -59,6 +60,7 @@ def open_run(path: Path) -> Run:
             section_ids=tuple(s["id"] for s in record["sections"]),
             panel_keys=tuple(record["panel"]),
             leaked_ids=tuple(s["id"] for s in record.get("leaked", ())),
+            held_out_ids=tuple(record["held_out"]),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(

@@ -14,6 +14,7 @@ from torch import nn
 
 from bleep_cli.bundle_write import write_bundle
 from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.precision import Chosen, OtherTower
 from bleep_cli.reference import Built, build_reference
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import Progress, Section, no_progress
@@ -26,8 +27,10 @@ from bleep_train.loop import pick_device, train
 from bleep_train.loss import ContrastiveLoss
 from bleep_train.model import Towers, build_towers
 from bleep_train.monitor import Watch
+from bleep_train.precisions import fp16_tower, int8_tower
 from bleep_train.record import RECORD, Run, begin, chosen_epoch, open_run, run_record, same_run, write_record
 from bleep_train.source import FeatureSource, TileSource
+from bleep_train.tower_cost import calibration_rows, choose_probes, cost_of, embed_probes
 from bleep_train.validation import Validation, choose_validation
 
 __all__ = ["BUNDLE", "CACHE", "RECORD", "Run", "Trained", "export_run", "load_towers", "open_run", "train_run"]
@@ -189,13 +192,15 @@ def export_run(
     out: Path,
     *,
     half_weights: bool = False,
+    precisions: Sequence[Chosen] = (),
     force: bool = False,
     intended_use: str = "",
     progress: Progress = no_progress,
 ) -> tuple[Built, Parity, str]:
     """Exports the towers, proves them equal to torch, builds the reference from the training sections, writes it.
 
-    Returns what was built, the parity, and the bundle's hash.
+    ``precisions`` of the image tower are put into the bundle beside float32. Returns what was built,
+    the parity, and the bundle's hash.
     """
     towers, config = load_towers(run), run.config
     data = prepare_run(run, progress)
@@ -204,13 +209,40 @@ def export_run(
     tiles = parity_sample(cached_tiles(sections, config.data.tile, run.path / CACHE, progress), PARITY_TILES)
     tolerance = {"tolerance": HALF_TOLERANCE} if half_weights else {}
     parity = check_parity(towers, encoders, tiles, data.panel, config.reference.k, **tolerance)
-    encoders.save(run.path / ENCODERS)
     harmonised = np.asarray(data.panel) if config.data.harmony else None
     built = build_reference(sections, encoders, tower_input=harmonised, progress=progress)
     if intended_use:
         built = replace(built, info=replace(built.info, intended_use=intended_use))
+    if precisions:
+        others = _other_towers(run, data, built, precisions, progress)
+        encoders = replace(encoders, others=others)
+        built = replace(built, arrays=replace(built.arrays, other_towers=others))
+    encoders.save(run.path / ENCODERS)
     sha256 = write_bundle(out, built.info, built.arrays, force=force)
     return built, parity, sha256
+
+
+def _other_towers(
+    run: Run, data: TrainingSet, built: Built, precisions: Sequence[Chosen], progress: Progress
+) -> dict[Chosen, OtherTower]:
+    """The image tower at further precisions, each with its cost against the one that was built with."""
+    spec, cache, image = run.config.data.tile, run.path / CACHE, built.arrays.image_tower
+    training = cached_tiles(data.sections, spec, cache, progress)
+    sections: Sequence[Section] = data.sections
+    if run.held_out_ids:
+        sections = read_cohort(run.cohort, only=run.held_out_ids, progress=progress)
+    tiles = cached_tiles(sections, spec, cache, progress)
+    probes = choose_probes(built, sections, tiles, held_out=bool(run.held_out_ids))
+    full = embed_probes(image, probes, progress)
+    others: dict[Chosen, OtherTower] = {}
+    for precision in precisions:
+        if precision == "int8":
+            rows = calibration_rows([len(t) for t in training])
+            model = int8_tower(image, np.concatenate([t[r] for t, r in zip(training, rows, strict=True)]))
+        else:
+            model = fp16_tower(image)
+        others[precision] = OtherTower(model, cost_of(full, embed_probes(model, probes, progress), probes))
+    return others
 
 
 def summary(data: TrainingSet) -> dict[str, Any]:
