@@ -41,6 +41,7 @@ def _options(
 
 app.command()(commands_make.phantom)
 app.command()(commands_make.train)
+app.command()(commands_make.distill)
 app.command()(commands_make.export)
 app.command()(commands_measure.evaluate)
 app.command()(commands_measure.ablate)

@@ -100,6 +100,30 @@ def train(
     )
 
 
+def distill(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of bleep-train train: the teacher.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The student's run folder.")],
+    config: Annotated[
+        str, typer.Option("--config", help="Preset or TOML file: what differs from the teacher's configuration.")
+    ] = "student",
+    set_: SetOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Distil a run into a light student that needs one view per tile; export and evaluate take it like any run."""
+    from bleep_train import live
+    from bleep_train.distill_run import distill_run, table_of
+    from bleep_train.tables import show
+
+    console: Console = ctx.obj
+    with live.live_training(quiet=console.quiet) as (progress, table):
+        standings = distill_run(
+            run, out, config, set_ or (), resume=resume, force=force, progress=progress, watchers=(table,)
+        )
+    show([table_of(standings)])
+
+
 def export(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of bleep-train train.")],

@@ -120,6 +120,17 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """A student's lesson (``distill.py``): a tile every ``stride_um`` of the training sections' tissue beside
+    those of the spots; ``neighbours`` the weight of agreeing on which spots are near, softened by
+    ``temperature``."""
+
+    stride_um: float = 80.0
+    neighbours: float = 10.0
+    temperature: float = 0.1
+
+
+@dataclass(frozen=True)
 class ReferenceConfig:
     """What the bundle recommends to a query: ``k`` neighbours, ``key`` embeddings, ``views``; and the texts."""
 
@@ -142,6 +153,7 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
 
     def as_dict(self) -> dict[str, Any]:
@@ -149,8 +161,9 @@ class Config:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
-def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
-    """A preset by name or a TOML file, with ``section.key=value`` overrides (TOML values).
+def load_config(name_or_path: str, overrides: Sequence[str] = (), base: Config | None = None) -> Config:
+    """A preset by name or a TOML file, with ``section.key=value`` overrides (TOML values), on top of ``base``, by
+    default the defaults.
 
     Raises ``UsageError`` for what is unknown or has the wrong type.
     """
@@ -161,12 +174,12 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
         raise UsageError(f"--config {name_or_path}: {error}") from error
     for override in overrides:
         _override(table, override)
-    return config_from(table, name_or_path)
+    return config_from(table, name_or_path, base)
 
 
-def config_from(table: Mapping[str, Any], where: str) -> Config:
-    """A nested table → ``Config``."""
-    config: Config = _fill(Config(), table, where)
+def config_from(table: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
+    """A nested table → ``Config``; what it does not say is as in ``base``."""
+    config: Config = _fill(base or Config(), table, where)
     _check_ranges(config, where)
     return config
 

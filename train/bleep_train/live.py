@@ -22,6 +22,7 @@ TENSORBOARD = "tensorboard"
 COLUMNS = {  # a metric's key: its heading and how it is written
     "epoch": ("epoch", "{:.0f}"),
     "loss": ("loss", "{:.3f}"),
+    "cosine": ("cosine", "{:.3f}"),
     "ln_batch": ("ln batch", "{:.3f}"),
     "temperature": ("temperature", "{:.4f}"),
     "lr": ("lr", "{:.1e}"),

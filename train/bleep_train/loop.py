@@ -164,7 +164,7 @@ def _take_up(parts: Parts, run: Path, resume: bool) -> tuple[int, dict[str, Any]
         meta = load_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser)
         first, best = int(meta["epoch"]) + 1, meta.get("best")
     if parts.group.leads:
-        _trim_metrics(run / METRICS, first)
+        trim_metrics(run / METRICS, first)
         if best is None:
             (run / BEST).unlink(missing_ok=True)
         elif best["epoch"] == first - 1:  # it may have been killed between the two files
@@ -247,7 +247,7 @@ def principal_components(expression: Tensor, count: int) -> Tensor:
     return F.normalize((u * s)[:, :count], dim=1)
 
 
-def _trim_metrics(path: Path, epochs: int) -> None:
+def trim_metrics(path: Path, epochs: int) -> None:
     """Drops lines of epochs that a resumed run will do again."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     path.write_text("".join(lines[:epochs]), encoding="utf-8")

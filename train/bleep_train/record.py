@@ -3,10 +3,11 @@
 ::
 
     config.toml             the resolved configuration
-    run.json                cohort file, sections, protocol, panel, notes, the epoch that was chosen
+    run.json                cohort file, sections, protocol, panel, notes, the chosen epoch, a student's teacher
     metrics.jsonl           a line per epoch
     checkpoint.safetensors  weights and optimiser of the last epochs
     best.safetensors        the weights that validation chose, where there is validation
+    student.json            of a student: itself and its teacher compared
     tensorboard/            with --tensorboard
     cache/                  decoded tiles and frozen features; safe to delete
     encoders/               both towers as ONNX, after export
@@ -38,7 +39,8 @@ RECORD, CONFIG = "run.json", "config.toml"
 @dataclass(frozen=True)
 class Run:
     """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
-    ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read."""
+    ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read;
+    ``teacher`` the name of the run that a student was distilled from."""
 
     path: Path
     config: Config
@@ -47,6 +49,7 @@ class Run:
     panel_keys: tuple[str, ...]
     leaked_ids: tuple[str, ...] = ()
     held_out_ids: tuple[str, ...] = ()
+    teacher: str = ""
 
 
 def open_run(path: Path) -> Run:
@@ -61,6 +64,7 @@ def open_run(path: Path) -> Run:
             panel_keys=tuple(record["panel"]),
             leaked_ids=tuple(s["id"] for s in record.get("leaked", ())),
             held_out_ids=tuple(record["held_out"]),
+            teacher=record.get("teacher", {}).get("run", ""),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(

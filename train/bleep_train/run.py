@@ -89,7 +89,10 @@ def train_run(
     sections, others = split_sections(cohort, held_out, progress)
     leaked = others if config.data.protocol == "paper" else []
     if resume and not force and (out / RECORD).exists():
-        same_run(open_run(out), config, sections, leaked)
+        begun = open_run(out)
+        if begun.teacher:
+            raise UsageError(f"{out.name} is a student; go on with bleep-train distill --resume")
+        same_run(begun, config, sections, leaked)
     data = prepare(sections, config.data, config.optim.seed, leaked)
     validation = choose_validation(data, config.validation)
     group.wait()  # all have looked for an earlier run before the first one writes this one
@@ -226,14 +229,12 @@ def _other_towers(
     run: Run, data: TrainingSet, built: Built, precisions: Sequence[Chosen], progress: Progress
 ) -> dict[Chosen, OtherTower]:
     """The image tower at further precisions, each with its cost against the one that was built with."""
-    spec, cache, image = run.config.data.tile, run.path / CACHE, built.arrays.image_tower
-    training = cached_tiles(data.sections, spec, cache, progress)
-    sections: Sequence[Section] = data.sections
-    if run.held_out_ids:
-        sections = read_cohort(run.cohort, only=run.held_out_ids, progress=progress)
+    spec, cache, views = run.config.data.tile, run.path / CACHE, built.info.recommended_views
+    image, training = built.arrays.image_tower, cached_tiles(data.sections, spec, cache, progress)
+    sections, held_out = probed_sections(run, data, progress)
+    probes = choose_probes(built, sections, held_out=held_out)
     tiles = cached_tiles(sections, spec, cache, progress)
-    probes = choose_probes(built, sections, tiles, held_out=bool(run.held_out_ids))
-    full = embed_probes(image, probes, progress)
+    full = embed_probes(image, tiles, views, probes, progress)
     others: dict[Chosen, OtherTower] = {}
     for precision in precisions:
         if precision == "int8":
@@ -241,8 +242,16 @@ def _other_towers(
             model = int8_tower(image, np.concatenate([t[r] for t, r in zip(training, rows, strict=True)]))
         else:
             model = fp16_tower(image)
-        others[precision] = OtherTower(model, cost_of(full, embed_probes(model, probes, progress), probes))
+        vectors = embed_probes(model, tiles, views, probes, progress)
+        others[precision] = OtherTower(model, cost_of(full, vectors, probes))
     return others
+
+
+def probed_sections(run: Run, data: TrainingSet, progress: Progress) -> tuple[Sequence[Section], bool]:
+    """The sections that towers are compared on: those held out of training (True), else the training ones."""
+    if not run.held_out_ids:
+        return data.sections, False
+    return read_cohort(run.cohort, only=run.held_out_ids, progress=progress), True
 
 
 def summary(data: TrainingSet) -> dict[str, Any]:

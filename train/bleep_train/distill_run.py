@@ -1,0 +1,168 @@
+"""A student's run, from its teacher's: the same folder that ``train`` makes, so export and evaluation take it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bleep_cli.encoder import OnnxEncoder
+from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.precision import Cost
+from bleep_cli.reference import Encoders, build_reference, embed_sections
+from bleep_cli.types import F32, Progress, Section, no_progress
+from bleep_train.config import Config, load_config
+from bleep_train.data import TrainingSet, cache_tag, cached_tiles, weights_hash
+from bleep_train.dense import dense_section
+from bleep_train.distill import Lesson, teach
+from bleep_train.export import export_towers
+from bleep_train.loop import pick_device
+from bleep_train.model import build_towers
+from bleep_train.monitor import Watch
+from bleep_train.predictions import write_json
+from bleep_train.record import RECORD, Run, begin, open_run, run_record, same_run
+from bleep_train.run import CACHE, image_source, load_towers, prepare_run, probed_sections
+from bleep_train.tables import Table
+from bleep_train.tower_cost import choose_probes, cost_of, embed_probes, retrieved_r
+
+STUDENT = "student.json"
+SHARED = {  # what a student must not change: both towers find neighbours in the teacher's space
+    "data": {"protocol", "target_sum", "panel", "panel_genes", "min_spots", "harmony"},
+    "model": {"dim", "heads"},
+    "reference": {"k", "key"},
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A tower and the views it averages: its mean r over HVG50, its ``cost`` against the teacher's eight views."""
+
+    tower: str
+    views: int
+    r_hvg50: float
+    cost: Cost
+
+
+def distill_run(
+    teacher_path: Path,
+    out: Path,
+    config_name: str,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress = no_progress,
+    watchers: Sequence[Watch] = (),
+) -> list[Standing]:
+    """Distils the run ``teacher_path`` into a student's run ``out``; ``resume`` goes on from its last checkpoint.
+
+    Returns teacher and student at their views, compared on the held-out sections where there are any, as written
+    to ``student.json``. Raises ``OutputError`` when ``out`` holds a run already, ``UsageError`` for settings that
+    a student must share with its teacher.
+    """
+    teacher = open_run(teacher_path)
+    config = student_config(teacher.config, config_name, overrides)
+    if (out / RECORD).exists() and not (resume or force):
+        raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
+    data, towers = prepare_run(teacher, progress), load_towers(teacher)
+    if resume and not force and (out / RECORD).exists():
+        same_run(open_run(out), config, data.sections, data.leaked)
+    record = run_record(teacher.cohort, teacher.held_out_ids, data, config, None)
+    record["teacher"] = {"run": teacher_path.name, "weights": weights_hash(towers.modules())}
+    begin(out, record, config, anew=force)
+    encoders = export_towers(towers, teacher.config, data.panel_keys)
+    stride_um, spec = config.distill.stride_um, teacher.config.data.tile
+    everywhere = [*data.sections, *(dense_section(s, spec, stride_um) for s in data.sections)]
+    vectors = teacher_vectors(encoders, everywhere, teacher.config.reference.views, out / CACHE, progress)
+    device = pick_device()
+    torch.manual_seed(config.optim.seed)
+    student = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))
+    student.expression.load_state_dict(towers.expression.state_dict())
+    source = image_source(student, everywhere, config, out / CACHE, device, progress)
+    if config.model.standardise:
+        source.fit(student.image)
+    with torch.inference_mode():
+        spots = torch.nn.functional.normalize(towers.expression(torch.from_numpy(data.panel)), dim=1).numpy()
+    lesson = Lesson(np.concatenate(vectors), spots)
+    teach(student, source, lesson, config, out, device=device, resume=resume, progress=progress, watchers=watchers)
+    standings = compare(teacher, out, data, encoders, np.concatenate(vectors[: len(data.sections)]), progress)
+    write_json(
+        out / STUDENT, {"compared_on": standings[0].cost.measured_on, "towers": [asdict(s) for s in standings]}
+    )
+    return standings
+
+
+def student_config(teacher: Config, name: str, overrides: Sequence[str]) -> Config:
+    """The teacher's configuration with what a preset or TOML file and ``overrides`` say of the student.
+
+    Raises ``UsageError`` for a setting that would take it out of the teacher's space.
+    """
+    config = load_config(name, overrides, teacher)
+    old, new = teacher.as_dict(), config.as_dict()
+    moved = [
+        f"{part}.{key}"
+        for part, keys in SHARED.items()
+        for key in sorted(keys)
+        if old[part][key] != new[part][key]
+    ]
+    if moved:
+        raise UsageError(f"--config {name}: a student shares {', '.join(moved)} with its teacher")
+    if config.validation.by != "none":
+        raise UsageError("validation.by: a student has no validation; it learns from its teacher alone")
+    return config
+
+
+def teacher_vectors(
+    encoders: Encoders, sections: Sequence[Section], views: int, cache: Path, progress: Progress
+) -> list[F32]:
+    """The teacher's unit vectors f32[n, d] of each section's spots, ``views`` averaged; kept under ``cache``."""
+    cache.mkdir(parents=True, exist_ok=True)
+    mark = hashlib.sha256(encoders.image).hexdigest()[:12]
+    encoder, out = OnnxEncoder(encoders.image), []
+    for section in sections:
+        file = cache / f"teacher-{mark}-{views}-{cache_tag(section, encoders.tile)}.npy"
+        if not file.exists():
+            vectors = embed_sections([section], encoder, encoders.tile, views, progress)
+            partial = file.with_suffix(".partial.npy")
+            np.save(partial, vectors)
+            partial.rename(file)
+        out.append(np.load(file))
+    return out
+
+
+def compare(
+    teacher: Run, student: Path, data: TrainingSet, encoders: Encoders, spots: F32, progress: Progress
+) -> list[Standing]:
+    """Teacher and student at their own views and at one and eight; ``spots`` f32[n, d] the teacher's vectors of
+    the training spots."""
+    run = open_run(student)
+    harmonised = np.asarray(data.panel) if run.config.data.harmony else None
+    built = build_reference(data.sections, encoders, tower_input=harmonised, embed_images=lambda _: spots)
+    sections, held_out = probed_sections(teacher, data, progress)
+    probes = choose_probes(built, sections, held_out=held_out)
+    own = export_towers(load_towers(run), run.config, data.panel_keys)
+    full: list[F32] = []
+    standings = []
+    for name, towers, folder in (("teacher", encoders, teacher.path), ("student", own, student)):
+        tiles = cached_tiles(sections, towers.tile, folder / CACHE, progress)
+        for views in (8, 1):
+            vectors = embed_probes(towers.image, tiles, views, probes, progress)
+            full = full or vectors  # the teacher's eight views come first
+            standings.append(Standing(name, views, retrieved_r(vectors, probes), cost_of(full, vectors, probes)))
+    return standings
+
+
+def table_of(standings: Sequence[Standing]) -> Table:
+    """For a person."""
+    rows = [
+        (s.tower, str(s.views), f"{s.r_hvg50:.3f}", f"{s.cost.delta_r_hvg50:+.4f}", f"{s.cost.overlap50:.2f}",
+         f"{s.cost.cosine:.4f}")
+        for s in standings
+    ]  # fmt: skip
+    columns = ("tower", "views", "HVG50 r", "Δr", "neighbours shared", "cosine")
+    note = f"Against the teacher's eight views, on {standings[0].cost.measured_on}."
+    return Table(columns, tuple(rows), notes=(note,))
