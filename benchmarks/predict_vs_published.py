@@ -55,7 +55,7 @@ def main() -> None:
         tiles = write_task(folder, tower, open_bundle(ref), slide, arguments.k)
         ways = [Way(PUBLISHED, [sys.executable, str(HERE / "published.py"), str(folder)], True)]
         for bundle in (ref, *arguments.also):
-            ways += bleep_ways(bundle, folder, slide, arguments.k, same_tower=bundle == ref)
+            ways += bleep_ways(bundle, ref, folder, slide, arguments.k)
         runs: dict[str, list[Measured]] = {way.name: [] for way in ways}
         for _ in range(arguments.repeats):
             for way in ways:
@@ -121,15 +121,14 @@ def write_task(folder: Path, tower: dict[str, Any], bundle: Bundle, slide: Path,
     return len(centres)
 
 
-def bleep_ways(ref: Path, folder: Path, slide: Path, k: int, *, same_tower: bool) -> list[Way]:
-    """``bleep predict`` with a bundle at each precision it holds, one view."""
-    bundle = open_bundle(ref)
-    mpp = bundle.info.tile.mpp()
-    command = [sys.executable, "-m", "bleep_cli.cli", "-q", "predict", str(slide), "--ref", str(ref)]
+def bleep_ways(path: Path, ref: Path, folder: Path, slide: Path, k: int) -> list[Way]:
+    """``bleep predict`` with a bundle at each precision it holds, one view; the slide has the scale of ``ref``."""
+    bundle, mpp = open_bundle(path), open_bundle(ref).info.tile.mpp()
+    command = [sys.executable, "-m", "bleep_cli.cli", "-q", "predict", str(slide), "--ref", str(path)]
     command += ["--at", str(folder / "at.csv"), "--mpp", str(mpp), "-k", str(k), "--views", "1"]
     command += ["--format", "h5ad", "--device", "cpu", "--force"]
     held = ["fp32", *(p for p in stored_costs(bundle.root) if p == "int8")]
-    return [Way(f"bleep {ref.name} {p}", [*command, "--precision", p], same_tower) for p in held]
+    return [Way(f"bleep {path.name} {p}", [*command, "--precision", p], path == ref) for p in held]
 
 
 def output_of(way: Way, folder: Path) -> list[str]:

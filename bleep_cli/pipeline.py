@@ -7,12 +7,14 @@ another program, holds one of their cores. Nothing here decides what comes out, 
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -42,11 +44,14 @@ class Lanes:
         return self.readers + 2 * self.embedders
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may run on, and no more than a container's CPU quota allows."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:  # "max 100000", or microseconds of CPU time in so many of the clock's
+        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no container, or no quota
+        return cores
 
 
 def lanes_for(device: Literal["cpu", "cuda"], cores: int) -> Lanes:

@@ -17,7 +17,7 @@ import pytest
 from bleep_cli import encoder, predict, tower
 from bleep_cli.bundle import open_bundle
 from bleep_cli.errors import SlideError
-from bleep_cli.pipeline import Lanes, TileBuffers, lanes_for, overlapped, plain, regrouped
+from bleep_cli.pipeline import Lanes, TileBuffers, lanes_for, overlapped, plain, regrouped, usable_cores
 from bleep_cli.predict import Plan, PredictOptions, Predictor
 from bleep_cli.types import F32, I64, U8, TileGrid
 
@@ -135,6 +135,27 @@ def test_buffers_are_used_again() -> None:
     assert first.shape == (2, 3) and first.dtype == np.uint8 and first is not second
     buffers.give_back(first)
     assert buffers.take() is first
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        (None, 8),
+        ("max 100000\n", 8),
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 2),
+        ("10000 100000\n", 1),
+        ("3200000 100000\n", 8),
+        ("", 8),
+    ],
+)
+def test_a_quota_of_the_container_bounds_the_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str | None, cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota)
+    assert usable_cores(tmp_path) == cores
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
