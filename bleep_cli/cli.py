@@ -107,7 +107,7 @@ def predict(
         return
     chosen = batch.parse_formats(formats)
     if resume:
-        check_resumable(chosen, options)
+        check_resumable(chosen)
     shown = None if gene is None else batch.shown_gene(bundle, gene, options.genes)
     run = batch.Run(bundle, options, shown, force, identity(bundle, options) if resume else None)
     targets = batch.output_targets(slides, out, chosen, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -112,11 +113,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, options: PredictOptions) -> None:
         self.bundle, self.options = bundle, options
-        self.key: Key = options.key or bundle.info.key
-        self.views = options.views or bundle.info.recommended_views
-        self.k = min(options.k or bundle.info.k, bundle.n_spots)
-        if options.aggregation == "simple":
-            self.k = 1
+        self.k, self.key, self.views = resolved(bundle, options)
         self._columns = bundle.gene_rows(options.genes)
         self.tower = open_tower(bundle, options.device, options.precision)
         self._index: Index = bundle.index(self.key)
@@ -170,10 +167,7 @@ class Predictor:
 
     def _provenance(self, ready: Plan) -> dict[str, Any]:
         info, slide = self.bundle.info, ready.slide
-        options = asdict(self.options) | {"k": self.k, "key": self.key, "views": self.views}
-        for name in ("at", "mask"):  # a path can carry patient data
-            options[name] = options[name].name if options[name] else None
-        options["genes"] = list(self.options.genes or [])
+        options = recorded_options(self.bundle, self.options)
         return {
             "bleep_version": __version__,
             "expression_units": f"log1p of counts per {info.target_sum:,.0f}",
@@ -199,6 +193,30 @@ class Predictor:
             "warnings": list(ready.warnings),
             "versions": versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
         }
+
+
+def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int]:
+    """K, key and views: what was asked for, else the bundle's own."""
+    k = 1 if options.aggregation == "simple" else min(options.k or bundle.info.k, bundle.n_spots)
+    return k, options.key or bundle.info.key, options.views or bundle.info.recommended_views
+
+
+def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
+    """The options as every result states them: nothing left open, files by name and hash. Not by path: a path can
+    carry patient data."""
+    k, key, views = resolved(bundle, options)
+    files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
+    return asdict(options) | {"k": k, "key": key, "views": views, "genes": list(options.genes or [])} | files
+
+
+def _named(option: str, path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    except OSError as error:
+        raise UsageError(f"--{option} {path.name}: {error.strerror}") from error
 
 
 def slide_id(name: str) -> str:

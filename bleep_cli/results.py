@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from bleep_cli import __version__
 from bleep_cli.bundle import Bundle
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.output import FORMATS, storable
-from bleep_cli.predict import PredictOptions
+from bleep_cli.predict import PredictOptions, recorded_options
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
@@ -33,26 +32,14 @@ Identity = dict[str, Any]
 
 def identity(bundle: Bundle, options: PredictOptions) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
-    resolved = {
-        "k": 1 if options.aggregation == "simple" else min(options.k or bundle.info.k, bundle.n_spots),
-        "key": options.key or bundle.info.key,
-        "views": options.views or bundle.info.recommended_views,
-        "genes": list(options.genes or []),
-        "at": options.at.name if options.at else None,
-        "mask": options.mask.name if options.mask else None,
-    }
-    chosen = asdict(options) | resolved
-    del chosen["device"]
+    chosen = {name: value for name, value in recorded_options(bundle, options).items() if name != "device"}
     return {"version": __version__, "reference": bundle.content_sha256, "options": _plain(storable(chosen))}
 
 
-def check_resumable(formats: Sequence[str], options: PredictOptions) -> None:
+def check_resumable(formats: Sequence[str]) -> None:
     """Raises ``UsageError`` where results would not tell whether they belong."""
     if not set(formats) & set(FORMATS):
         raise UsageError("--resume needs a table (--format h5ad or zarr): a picture does not say what it shows")
-    for name, path in (("--at", options.at), ("--mask", options.mask)):
-        if path is not None:
-            raise UsageError(f"--resume cannot tell whether a result was made with this {name}; leave it out")
 
 
 def is_complete(paths: Paths, wanted: Identity, *, force: bool = False) -> bool:
