@@ -41,10 +41,10 @@ def _node(node: Any, shapes: dict[str, list[int]]) -> float:
     if kind in ("Conv", "ConvInteger", "QLinearConv"):
         weight = shapes[node.input[3 if kind == "QLinearConv" else 1]]
         return 2.0 * math.prod(_known(node, shapes)) * math.prod(weight[1:])
-    if kind in ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm"):
-        inner = shapes[node.input[0]]
-        transposed = any(a.name == "transA" and a.i for a in node.attribute)
-        return 2.0 * math.prod(_known(node, shapes)) * inner[0 if transposed else -1]
+    if kind == "Gemm":  # of one row: whatever made it may have left the batch's size unknown
+        return 2.0 * math.prod(shapes[node.input[1]])
+    if kind in ("MatMul", "MatMulInteger", "QLinearMatMul"):
+        return 2.0 * math.prod(_known(node, shapes)) * shapes[node.input[0]][-1]
     return 0.0
 
 

@@ -24,6 +24,7 @@ GLASS_LUMINANCE = 170.0
 GLASS_STEPS = 2  # each follows the tint a little further from the glass known so far
 LEAST_GLASS = 0.02  # of the picture, to learn the glass's colour from
 GLASS_BLUR_UM = 400.0  # a tint changes over millimetres
+COARSE_SIGMA_PX = 6.0  # of a wide Gaussian, in the pixels that it is taken in
 FAR_FROM_GLASS = 0.02
 WHITE = 240.0
 WHITE_CHROMA, WHITE_LUMINANCE = 20.0, 215.0  # what glass looks like once its own colour is WHITE
@@ -69,29 +70,48 @@ def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
     if glass.mean() < LEAST_GLASS:
         return first
     for _ in range(GLASS_STEPS):
-        white = _whitened(smooth, glass, GLASS_BLUR_UM / um_per_px)
-        glass |= first & (np.ptp(white, axis=2) < WHITE_CHROMA) & (white.mean(axis=2) > WHITE_LUMINANCE)
+        chroma, luminance, _ = _measures(_whitened(smooth, glass, GLASS_BLUR_UM / um_per_px))
+        glass |= first & (chroma < WHITE_CHROMA) & (luminance > WHITE_LUMINANCE)
     return np.asarray(first & ~glass, bool)
 
 
 def _whitened(rgb: F32, glass: NDArray[np.bool_], sigma_px: float) -> F32:
     """f32[h, w, 3] divided by the colour of the glass around each pixel; far from any, of all the glass."""
-    from scipy import ndimage
-
-    weight = ndimage.gaussian_filter(glass.astype(np.float32), sigma_px)[..., None]
-    colour = ndimage.gaussian_filter(
-        np.where(glass[..., None], rgb, 0.0).astype(np.float32), (sigma_px, sigma_px, 0)
-    )
     far = FAR_FROM_GLASS  # the weight that the overall colour has
     overall = np.median(rgb[glass], axis=0)
-    return np.asarray(np.minimum(rgb * WHITE / ((colour + far * overall) / (weight + far)), 255.0), np.float32)
+    weight = _blurred(glass.astype(np.float32), sigma_px) + far
+    white = np.empty_like(rgb)
+    for channel in range(3):
+        values = np.ascontiguousarray(rgb[..., channel])
+        colour = (_blurred(np.where(glass, values, np.float32(0)), sigma_px) + far * overall[channel]) / weight
+        white[..., channel] = np.minimum(values * WHITE / colour, 255.0)
+    return white
+
+
+def _blurred(values: F32, sigma_px: float) -> F32:
+    """f32[h, w] under a wide Gaussian, on a coarser raster: what is left varies too slowly to need a finer one."""
+    from PIL import Image
+    from scipy import ndimage
+
+    height, width = values.shape
+    factor = max(1, int(sigma_px / COARSE_SIGMA_PX))
+    coarse = ndimage.gaussian_filter(np.asarray(Image.fromarray(values).reduce(factor)), sigma_px / factor)
+    box = (0.0, 0.0, width / factor, height / factor)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
+def _measures(rgb: F32) -> tuple[F32, F32, F32]:
+    """Chroma, luminance and brightest channel of f32[h, w, 3]: f32[h, w] each."""
+    red, green, blue = (rgb[..., channel] for channel in range(3))  # over an axis of three NumPy is slow
+    high = np.maximum(np.maximum(red, green), blue)
+    low = np.minimum(np.minimum(red, green), blue)
+    return high - low, np.asarray((red + green + blue) / 3, np.float32), high
 
 
 def _by_chroma(smooth: F32) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tissue and glass of a smoothed f32[h, w, 3]: bool[h, w] each."""
     nothing = np.zeros(smooth.shape[:2], bool)
-    high, low = smooth.max(axis=2), smooth.min(axis=2)
-    chroma, luminance = high - low, smooth.mean(axis=2)
+    chroma, luminance, high = _measures(smooth)
     seen = high > BLACK
     if not seen.any():
         return nothing, nothing
