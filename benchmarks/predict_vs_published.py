@@ -1,7 +1,7 @@
 """``bleep predict`` against the published pipeline rebuilt (``published.py``): same tower, tiles and reference.
 
     python benchmarks/predict_vs_published.py [--run RUN --ref BUNDLE] [--backbone resnet50] [--also BUNDLE ...]
-        [--slide SLIDE.tif | --side 6000] [--spots 2000] [--genes 3000] [--repeats 3] [--json FILE]
+        [--without-ref] [--slide SLIDE.tif | --side 6000] [--spots 2000] [--genes 3000] [--repeats 3] [--json FILE]
 
 With ``--run`` and ``--ref`` the tower is a trained one (one field of view) and the reference its bundle; without,
 an untrained backbone and a reference made up around its embeddings of the slide's tiles. ``--also`` names further
@@ -54,13 +54,14 @@ def main() -> None:
         ref = arguments.ref or made_up_reference(folder, tower, slide, arguments.spots, arguments.genes)
         tiles = write_task(folder, tower, open_bundle(ref), slide, arguments.k)
         ways = [Way(PUBLISHED, [sys.executable, str(HERE / "published.py"), str(folder)], True)]
-        for bundle in (ref, *arguments.also):
+        for bundle in (*([] if arguments.without_ref else [ref]), *arguments.also):
             ways += bleep_ways(bundle, ref, folder, slide, arguments.k)
         runs: dict[str, list[Measured]] = {way.name: [] for way in ways}
         for _ in range(arguments.repeats):
             for way in ways:
                 runs[way.name].append(child([*way.command, *output_of(way, folder)]))
-        report(rows_of(ways, runs, folder, tiles), arguments.json, slide=slide.name, tiles=tiles, tower=tower)
+        told = tower | {"run": tower["run"] and Path(tower["run"]).name}
+        report(rows_of(ways, runs, folder, tiles), arguments.json, slide=slide.name, tiles=tiles, tower=told)
 
 
 def parse() -> argparse.Namespace:
@@ -70,6 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--weights", default="random")
     parser.add_argument("--also", type=Path, nargs="*", default=[])
+    parser.add_argument("--without-ref", action="store_true", help="only the published pipeline and --also")
     parser.add_argument("--slide", type=Path, help="a TIFF; default a made-up one of --side")
     parser.add_argument("--side", type=int, default=6000)
     parser.add_argument("--spots", type=int, default=2000)
