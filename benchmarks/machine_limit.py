@@ -4,8 +4,9 @@
 
 The limit is the best rate of a large float32 matrix product (NumPy's BLAS) and of a large int8 one (ONNX Runtime's
 MatMulInteger, u8 × s8) on all cores, against the FLOPs of the tower counted from its graph. Every setting (lanes ×
-threads, spinning, batch) and both products are measured in turn, ``--repeats`` times; medians, and their ratios to
-the setting that ``bleep predict`` uses. Needs the package ``onnx``.
+threads, spinning, batch, pre-processing in the graph or before it) and both products are measured in turn,
+``--repeats`` times; medians, and their ratios to the setting that ``bleep predict`` uses. Needs the package
+``onnx``.
 """
 
 from __future__ import annotations
@@ -142,13 +143,40 @@ def settings(model: bytes) -> dict[str, Work]:
     for spin in (False, True):
         shared, name = make_session(model, cores, spin=spin), "spinning" if spin else "waiting"
         ways |= {f"1 lane × {cores}, {name}, batch {b}": (shared, 1, b) for b in (batch, 32)}
+    bare = make_session(without_preprocessing(model), lanes.threads_each, spin=False)
+    ways[f"{lanes.embedders} lanes × {lanes.threads_each}, batch {batch}, float32 NCHW handed in"] = (
+        bare, lanes.embedders, batch,
+    )  # fmt: skip
     return {name: lanes_of(*way) for name, way in ways.items()}
+
+
+def without_preprocessing(model: bytes) -> bytes:
+    """The tower from its first convolution on: what it would cost if tiles came scaled, normalised and as NCHW.
+
+    A tower of several fields of view is returned as it is.
+    """
+    import onnx
+
+    proto = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
+    made = {name: node for node in proto.graph.node for name in node.output}
+    inputs = [node.input[0] for node in proto.graph.node if node.op_type == "Conv"]
+    first = inputs[0]
+    while first in made and made[first].op_type in ("QuantizeLinear", "DequantizeLinear"):
+        first = made[first].input[0]
+    if proto.graph.input[0].type.tensor_type.shape.dim[3].dim_value > 3:
+        return model
+    for node in proto.graph.node:  # the batch's size is read off the tiles; off these it is the same
+        if node.op_type == "Shape" and node.input[0] == proto.graph.input[0].name:
+            node.input[0] = first
+    output = proto.graph.output[0].name
+    return bytes(onnx.utils.Extractor(proto).extract_model([first], [output]).SerializeToString())
 
 
 def lanes_of(session: Any, lanes: int, batch: int) -> Work:
     """Eight batches' worth of tiles at least, run by ``lanes`` threads."""
-    name, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape[1:]
-    tiles = np.random.default_rng(0).integers(0, 256, (batch, *shape), np.uint8)
+    given = session.get_inputs()[0]
+    name, noise = given.name, np.random.default_rng(0).integers(0, 256, (batch, *given.shape[1:]), np.uint8)
+    tiles = noise if given.type == "tensor(uint8)" else noise.astype(np.float32) / 255
     runs = max(lanes, 32 // batch)
 
     def work() -> float:
