@@ -13,7 +13,7 @@ from bleep_train.config import Config, config_from, dump_toml, load_config, pres
 
 
 def test_presets_are_the_shipped_files() -> None:
-    assert presets() == ["accurate", "default", "paper", "tiny"]
+    assert presets() == ["accurate", "default", "paper", "student", "tiny"]
 
 
 @pytest.mark.parametrize("name", presets())
@@ -160,9 +160,8 @@ def test_wrong_files_are_named(tmp_path: Path, text: str, told: str) -> None:
 
 
 def test_no_such_preset_lists_those_there_are() -> None:
-    with pytest.raises(
-        UsageError, match="--config papre: neither a preset nor a file; presets: accurate, default, paper, tiny"
-    ):
+    known = "accurate, default, paper, student, tiny"
+    with pytest.raises(UsageError, match=f"--config papre: neither a preset nor a file; presets: {known}"):
         load_config("papre")
 
 

@@ -51,7 +51,7 @@ def train(
     cohort: CohortArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder.")],
     config: Annotated[
-        str, typer.Option("--config", help="Preset (paper, default, tiny) or a TOML file.")
+        str, typer.Option("--config", help="Preset (default, accurate, paper, tiny) or a TOML file.")
     ] = "default",
     hold_out: Annotated[str, typer.Option("--hold-out", help="Comma-separated section ids to leave out.")] = "",
     set_: SetOption = None,
