@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from bleep_cli.bundle import open_bundle
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import TileSpec
-from bleep_train.config import DistillConfig, load_config
+from bleep_train.config import DistillConfig, ValidationConfig, load_config
 from bleep_train.dense import dense_section
 from bleep_train.distill import DistillLoss
-from bleep_train.distill_run import student_config
+from bleep_train.distill_run import distill_run, student_config
 from bleep_train.run import load_towers, open_run
 
 Command = Callable[..., str]
@@ -153,12 +154,14 @@ def test_it_exports_and_predicts_one_view(
 
 def test_the_whole_tower_learns_where_it_is_let(run: Path, bleep_train: Command, tmp_path: Path) -> None:
     out = tmp_path / "tuned"
-    settings = (*SMALL[:-1], "optim.epochs=2", "model.trainable=all", "augment.stain_jitter=0.1")
+    more = ("model.trainable=all", "model.standardise=true", "augment.stain_jitter=0.1")
+    settings = (*SMALL[:-1], "optim.epochs=2", *more)
     distil(bleep_train, run, out, *settings)
     tuned = load_towers(open_run(out)).image.backbone.state_dict()
     fresh = load_towers(open_run(run)).image.backbone.state_dict()
     moved = [name for name in tuned if name in fresh and tuned[name].shape == fresh[name].shape]
     assert any(not torch.equal(tuned[name], fresh[name]) for name in moved)
+    assert float(load_towers(open_run(out)).image.scale.std.sub(1).abs().max()) > 0.1
     assert lines(out)[1]["loss"] < lines(out)[0]["loss"]
 
 
@@ -173,6 +176,35 @@ def test_a_stopped_lesson_goes_on_as_if_unbroken(
     distil(bleep_train, run, broken, *settings, "optim.epochs=2", "optim.schedule=constant")
     distil(bleep_train, run, broken, *settings, "optim.epochs=4", "optim.schedule=constant", options=["--resume"])
     assert [r["loss"] for r in lines(broken)] == pytest.approx([r["loss"] for r in lines(whole)], rel=1e-5)
+
+
+def test_micro_batches_change_nothing(
+    student: tuple[Path, str], run: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    told = {}
+    for size in (0, 24):
+        out = tmp_path / str(size)
+        shutil.copytree(student[0] / "cache", out / "cache")
+        settings = (*FROZEN, "optim.epochs=2", "model.dropout=0.0", f"optim.micro_batch={size}")
+        distil(bleep_train, run, out, *settings)
+        told[size] = [(r["loss"], r["cosine"]) for r in lines(out)]
+    np.testing.assert_allclose(told[24], told[0], rtol=1e-4)
+
+
+def test_a_student_of_another_teacher_is_not_gone_on_with(
+    student: tuple[Path, str], run: Path, own_run: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    told = "student is no student of own as it is now; --force begins anew"
+    with pytest.raises(UsageError, match=told):
+        distil(bleep_train, own_run, student[0], *FROZEN, options=["--resume"])
+    with pytest.raises(UsageError, match="own is no student of run as it is now"):
+        distil(bleep_train, run, own_run, *FROZEN, options=["--resume"])
+
+
+def test_several_processes_are_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="runs in one process; start it without torchrun"):
+        distill_run(run, tmp_path / "student", "student")
 
 
 def test_a_run_is_not_distilled_over(student: tuple[Path, str], run: Path, bleep_train: Command) -> None:
@@ -213,6 +245,17 @@ def test_what_it_shares_is_not_changed(run: Path, setting: str) -> None:
         student_config(open_run(run).config, "student", [setting])
 
 
-def test_validation_is_refused(run: Path) -> None:
+def test_it_has_no_validation_even_where_the_teacher_had(run: Path) -> None:
+    teacher = replace(open_run(run).config, validation=ValidationConfig(by="section"))
+    assert student_config(teacher, "student", []).validation == ValidationConfig()
     with pytest.raises(UsageError, match="a student has no validation"):
-        student_config(open_run(run).config, "student", ["validation.by=spots"])
+        student_config(teacher, "student", ["validation.by=spots"])
+
+
+def test_the_preset_takes_a_teacher_of_any_recipe() -> None:
+    """What only a learning backbone knows does not come along: the published recipe, stains, small batches."""
+    paper = load_config("paper", ["augment.stain_jitter=0.2", "optim.micro_batch=64", "optim.compile=true"])
+    student = student_config(paper, "student", [])
+    assert (student.augment.stain_jitter, student.optim.micro_batch, student.optim.compile) == (0, 0, False)
+    assert student.optim.schedule == "one-cycle"
+    assert student.data.panel == paper.data.panel

@@ -1,4 +1,4 @@
-"""The commands that make things: phantom | train | export."""
+"""The commands that make things: phantom | train | distill | export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from bleep_cli.console import Console
 from bleep_cli.precision import Chosen
-from bleep_train.options import CohortArgument, ForceOption, SetOption, names
+from bleep_train.options import CohortArgument, ForceOption, ResumeOption, SetOption, names
 
 
 def phantom(
@@ -55,7 +55,7 @@ def train(
     ] = "default",
     hold_out: Annotated[str, typer.Option("--hold-out", help="Comma-separated section ids to leave out.")] = "",
     set_: SetOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: ResumeOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop when the embedding collapses.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard, too, into the run folder.")
@@ -108,7 +108,7 @@ def distill(
         str, typer.Option("--config", help="Preset or TOML file: what differs from the teacher's configuration.")
     ] = "student",
     set_: SetOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: ResumeOption = False,
     force: ForceOption = False,
 ) -> None:
     """Distil a run into a light student that needs one view per tile; export and evaluate take it like any run."""

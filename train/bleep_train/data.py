@@ -45,6 +45,11 @@ class TrainingSet:
     leaked: tuple[Section, ...] = ()
     leaked_panel: F32 | None = None
 
+    @property
+    def harmonised(self) -> F32 | None:
+        """What the expression tower takes in place of log1p; None where that is what it takes."""
+        return None if self.panel is self.log1p else self.panel
+
 
 def prepare(
     sections: Sequence[Section], config: DataConfig, seed: int, leaked: Sequence[Section] = ()

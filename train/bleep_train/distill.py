@@ -12,7 +12,7 @@ to the training spots, softened by ``temperature``: what counts is whose neighbo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bleep_cli.types import F32, Progress, no_progress
-from bleep_train.batches import ahead, epoch_batches, learning_rate
+from bleep_train.batches import Batch, ahead, epoch_batches
 from bleep_train.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from bleep_train.config import Config, DistillConfig
-from bleep_train.loop import CHECKPOINT_EVERY, METRICS, set_training, trim_metrics
+from bleep_train.gradcache import Pair, chunks_of
+from bleep_train.loop import (
+    CHECKPOINT_EVERY,
+    METRICS,
+    make_optimiser,
+    set_learning_rate,
+    set_training,
+    trim_metrics,
+)
 from bleep_train.loss import ContrastiveLoss
 from bleep_train.model import Towers
 from bleep_train.monitor import Watch
@@ -36,7 +44,7 @@ from bleep_train.source import FeatureSource, TileSource
 @dataclass(frozen=True)
 class Lesson:
     """What a student learns: ``teacher`` f32[n, d] unit vectors of the n tiles that its source gives, ``spots``
-    f32[m, d] unit vectors of the training spots' expression."""
+    f32[m, d] those of the reference that queries are compared with."""
 
     teacher: F32
     spots: F32
@@ -60,6 +68,20 @@ class DistillLoss(nn.Module):
         return 1 - cosine + self._neighbours * divergence, cosine
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an epoch works with: the tower that learns as one call, ``images``, and what it learns from."""
+
+    student: Towers
+    source: FeatureSource | TileSource
+    images: Callable[[Tensor], Tensor]
+    teacher: Tensor
+    loss: DistillLoss
+    optimiser: torch.optim.Optimizer
+    config: Config
+    device: torch.device
+
+
 def teach(
     student: Towers,
     source: FeatureSource | TileSource,
@@ -80,59 +102,64 @@ def teach(
     student.image.to(memory_format=torch.channels_last)
     contrastive = ContrastiveLoss(config.loss, config.model.heads)  # its place in the checkpoint of a run
     model = nn.ModuleDict({"towers": student.modules(), "loss": contrastive}).to(device)
-    loss, teacher = DistillLoss(lesson.spots, config.distill).to(device), torch.from_numpy(lesson.teacher)
-    learned = [p for p in student.image.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        learned, lr=config.optim.lr, weight_decay=config.optim.weight_decay, fused=device.type == "cuda"
+    images: Any = Pair(student, source, device).images
+    parts = Parts(
+        student=student,
+        source=source,
+        images=torch.compile(images) if config.optim.compile else images,
+        teacher=torch.from_numpy(lesson.teacher),
+        loss=DistillLoss(lesson.spots, config.distill).to(device),
+        optimiser=make_optimiser(student.image, config, device),
+        config=config,
+        device=device,
     )
     first = 0
     if resume and (run / CHECKPOINT).exists():
-        first = int(load_checkpoint(run / CHECKPOINT, model, optimiser)["epoch"]) + 1
+        first = int(load_checkpoint(run / CHECKPOINT, model, parts.optimiser)["epoch"]) + 1
     trim_metrics(run / METRICS, first)
     for epoch in range(first, config.optim.epochs):
         progress("epochs", epoch, config.optim.epochs)
         set_training(model, student)
         student.expression.eval()
-        record = _epoch(student, source, teacher, loss, optimiser, config, epoch, device)
+        record = _epoch(parts, epoch)
         with (run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if epoch == config.optim.epochs - 1 or (epoch + 1) % CHECKPOINT_EVERY == 0:
-            save_checkpoint(run / CHECKPOINT, model, optimiser, {"epoch": epoch})
+            save_checkpoint(run / CHECKPOINT, model, parts.optimiser, {"epoch": epoch})
         for watch in watchers:
             watch(record)
     progress("epochs", config.optim.epochs, config.optim.epochs)
 
 
-def _epoch(
-    student: Towers,
-    source: FeatureSource | TileSource,
-    teacher: Tensor,
-    loss: DistillLoss,
-    optimiser: torch.optim.Optimizer,
-    config: Config,
-    epoch: int,
-    device: torch.device,
-) -> dict[str, Any]:
+def _epoch(parts: Parts, epoch: int) -> dict[str, Any]:
     """One pass over all tiles, each in one view drawn for it; returns its line of ``metrics.jsonl``."""
+    config, optimiser = parts.config, parts.optimiser
     torch.manual_seed(config.optim.seed * 100_003 + epoch)
-    batches = epoch_batches(len(teacher), config, epoch)
-    fetched = ahead(lambda batch: source.fetch(batch.rows), batches)
-    seen: list[tuple[float, float]] = []
+    batches = epoch_batches(len(parts.teacher), config, epoch)
+    fetched = ahead(lambda batch: parts.source.fetch(batch.rows), batches)
+    seen: list[list[float]] = []
     for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
-        for parameters in optimiser.param_groups:
-            step, steps = epoch * len(batches) + i, config.optim.epochs * len(batches)
-            parameters["lr"] = learning_rate(config.optim, step, steps)
-        inputs = source.prepare(tiles.to(device, non_blocking=True), batch.views, batch.stain)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            vectors = source.run(student.image, inputs)
-        wanted = teacher[torch.from_numpy(batch.rows)].to(device, non_blocking=True)
-        value, cosine = loss(F.normalize(vectors.float(), dim=1), wanted)
+        set_learning_rate(optimiser, config, epoch, i, len(batches))
         optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        seen.append(_gradients(parts, batch, tiles))
         if config.optim.clip_norm:
-            nn.utils.clip_grad_norm_(student.image.parameters(), config.optim.clip_norm)
+            nn.utils.clip_grad_norm_(parts.student.image.parameters(), config.optim.clip_norm)
         optimiser.step()
-        seen.append((float(value.detach()), float(cosine.detach())))
-    mean = np.mean(seen, axis=0)
-    lr = optimiser.param_groups[0]["lr"]
-    return {"epoch": epoch, "loss": float(mean[0]), "cosine": float(mean[1]), "lr": lr}
+    loss, cosine = np.mean(seen, axis=0).tolist()
+    return {"epoch": epoch, "loss": loss, "cosine": cosine, "lr": optimiser.param_groups[0]["lr"]}
+
+
+def _gradients(parts: Parts, batch: Batch, fetched: Tensor) -> list[float]:
+    """Adds a batch's gradients, ``micro_batch`` tiles at a time: every tile has a loss of its own, so nothing but
+    batch norms that learn can tell. Returns loss and cosine."""
+    tiles = fetched.to(parts.device, non_blocking=True)
+    wanted = parts.teacher[torch.from_numpy(batch.rows)].to(parts.device, non_blocking=True)
+    total, size = torch.zeros(2), len(batch.rows)
+    for chunk in chunks_of(size, [size], parts.config.optim.micro_batch):
+        stain = None if batch.stain is None else batch.stain[chunk]
+        vectors = parts.images(parts.source.prepare(tiles[chunk], batch.views[chunk], stain))
+        loss, cosine = parts.loss(F.normalize(vectors, dim=1), wanted[chunk])
+        share = len(vectors) / size
+        (loss * share).backward()
+        total += share * torch.stack([loss.detach(), cosine.detach()]).cpu()
+    return [float(value) for value in total]

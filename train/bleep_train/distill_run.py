@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from bleep_cli.encoder import OnnxEncoder
-from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.errors import UsageError
 from bleep_cli.precision import Cost
-from bleep_cli.reference import Encoders, build_reference, embed_sections
+from bleep_cli.reference import Built, Encoders, build_reference, embed_sections
 from bleep_cli.types import F32, Progress, Section, no_progress
-from bleep_train.config import Config, load_config
+from bleep_train.config import Config, ValidationConfig, load_config
 from bleep_train.data import TrainingSet, cache_tag, cached_tiles, weights_hash
 from bleep_train.dense import dense_section
 from bleep_train.distill import Lesson, teach
@@ -24,10 +25,10 @@ from bleep_train.loop import pick_device
 from bleep_train.model import build_towers
 from bleep_train.monitor import Watch
 from bleep_train.predictions import write_json
-from bleep_train.record import RECORD, Run, begin, open_run, run_record, same_run
+from bleep_train.record import RECORD, Run, begin, open_run, refuse_existing, run_record, same_run
 from bleep_train.run import CACHE, image_source, load_towers, prepare_run, probed_sections
 from bleep_train.tables import Table
-from bleep_train.tower_cost import choose_probes, cost_of, embed_probes, retrieved_r
+from bleep_train.tower_cost import choose_probes, cost_of, embed_probes, keys_of, retrieved_r
 
 STUDENT = "student.json"
 SHARED = {  # what a student must not change: both towers find neighbours in the teacher's space
@@ -64,20 +65,28 @@ def distill_run(
     to ``student.json``. Raises ``OutputError`` when ``out`` holds a run already, ``UsageError`` for settings that
     a student must share with its teacher.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("bleep-train distill runs in one process; start it without torchrun")
     teacher = open_run(teacher_path)
     config = student_config(teacher.config, config_name, overrides)
-    if (out / RECORD).exists() and not (resume or force):
-        raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
+    refuse_existing(out, resume=resume, force=force)
     data, towers = prepare_run(teacher, progress), load_towers(teacher)
+    origin = {"run": teacher_path.name, "weights": weights_hash(towers.modules())}
     if resume and not force and (out / RECORD).exists():
-        same_run(open_run(out), config, data.sections, data.leaked)
+        begun = open_run(out)
+        if begun.teacher != origin:
+            raise UsageError(
+                f"--resume: {out.name} is no student of {teacher_path.name} as it is now; --force begins anew"
+            )
+        same_run(begun, config, data.sections, data.leaked)
     record = run_record(teacher.cohort, teacher.held_out_ids, data, config, None)
-    record["teacher"] = {"run": teacher_path.name, "weights": weights_hash(towers.modules())}
-    begin(out, record, config, anew=force)
+    begin(out, record | {"teacher": origin}, config, anew=force)
     encoders = export_towers(towers, teacher.config, data.panel_keys)
     stride_um, spec = config.distill.stride_um, teacher.config.data.tile
     everywhere = [*data.sections, *(dense_section(s, spec, stride_um) for s in data.sections)]
     vectors = teacher_vectors(encoders, everywhere, teacher.config.reference.views, out / CACHE, progress)
+    of_spots = np.concatenate(vectors[: len(data.sections)])
+    built = build_reference(data.sections, encoders, tower_input=data.harmonised, embed_images=lambda _: of_spots)
     device = pick_device()
     torch.manual_seed(config.optim.seed)
     student = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))
@@ -85,14 +94,10 @@ def distill_run(
     source = image_source(student, everywhere, config, out / CACHE, device, progress)
     if config.model.standardise:
         source.fit(student.image)
-    with torch.inference_mode():
-        spots = torch.nn.functional.normalize(towers.expression(torch.from_numpy(data.panel)), dim=1).numpy()
-    lesson = Lesson(np.concatenate(vectors), spots)
+    lesson = Lesson(np.concatenate(vectors), keys_of(built))
     teach(student, source, lesson, config, out, device=device, resume=resume, progress=progress, watchers=watchers)
-    standings = compare(teacher, out, data, encoders, np.concatenate(vectors[: len(data.sections)]), progress)
-    write_json(
-        out / STUDENT, {"compared_on": standings[0].cost.measured_on, "towers": [asdict(s) for s in standings]}
-    )
+    standings = compare(teacher, out, data, built, encoders, progress)
+    write_json(out / STUDENT, {"towers": [asdict(standing) for standing in standings]})
     return standings
 
 
@@ -101,14 +106,10 @@ def student_config(teacher: Config, name: str, overrides: Sequence[str]) -> Conf
 
     Raises ``UsageError`` for a setting that would take it out of the teacher's space.
     """
-    config = load_config(name, overrides, teacher)
+    config = load_config(name, overrides, replace(teacher, validation=ValidationConfig()))
     old, new = teacher.as_dict(), config.as_dict()
-    moved = [
-        f"{part}.{key}"
-        for part, keys in SHARED.items()
-        for key in sorted(keys)
-        if old[part][key] != new[part][key]
-    ]
+    shared = [(part, key) for part, keys in SHARED.items() for key in sorted(keys)]
+    moved = [f"{part}.{key}" for part, key in shared if old[part][key] != new[part][key]]
     if moved:
         raise UsageError(f"--config {name}: a student shares {', '.join(moved)} with its teacher")
     if config.validation.by != "none":
@@ -135,13 +136,10 @@ def teacher_vectors(
 
 
 def compare(
-    teacher: Run, student: Path, data: TrainingSet, encoders: Encoders, spots: F32, progress: Progress
+    teacher: Run, student: Path, data: TrainingSet, built: Built, encoders: Encoders, progress: Progress
 ) -> list[Standing]:
-    """Teacher and student at their own views and at one and eight; ``spots`` f32[n, d] the teacher's vectors of
-    the training spots."""
+    """Teacher (``encoders``) and student at one and at eight views, on the teacher's reference ``built``."""
     run = open_run(student)
-    harmonised = np.asarray(data.panel) if run.config.data.harmony else None
-    built = build_reference(data.sections, encoders, tower_input=harmonised, embed_images=lambda _: spots)
     sections, held_out = probed_sections(teacher, data, progress)
     probes = choose_probes(built, sections, held_out=held_out)
     own = export_towers(load_towers(run), run.config, data.panel_keys)

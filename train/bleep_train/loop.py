@@ -135,12 +135,6 @@ def _assemble(
     learner: Any = torch.compile(pair) if config.optim.compile else pair
     expression = torch.from_numpy(panel).to(device)
     rows = validation.training if validation else np.arange(len(panel), dtype=np.int64)
-    optimiser = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=config.optim.lr,
-        weight_decay=config.optim.weight_decay,
-        fused=device.type == "cuda",
-    )
     return Parts(
         config=config,
         towers=towers,
@@ -148,7 +142,7 @@ def _assemble(
         model=model,
         pair=pair,
         learner=group.spread_over(learner, device),
-        optimiser=optimiser,
+        optimiser=make_optimiser(model, config, device),
         expression=expression,
         rows=rows,
         targets=principal_components(expression[torch.from_numpy(rows).to(device)], config.loss.target_pcs),
@@ -191,9 +185,7 @@ def _epoch(parts: Parts, epoch: int) -> dict[str, Any]:
     fetched = ahead(lambda batch: parts.source.fetch(parts.rows[batch.share(group).rows]), batches)
     losses, images = [], torch.empty(0)
     for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
-        for parameters in parts.optimiser.param_groups:
-            step, steps = epoch * len(batches) + i, config.optim.epochs * len(batches)
-            parameters["lr"] = learning_rate(config.optim, step, steps)
+        set_learning_rate(parts.optimiser, config, epoch, i, len(batches))
         parts.optimiser.zero_grad(set_to_none=True)
         loss, images = _gradients(parts, batch, tiles)
         group.average_gradients(objective)
@@ -229,6 +221,25 @@ def _gradients(parts: Parts, batch: Batch, fetched: Tensor) -> tuple[Tensor, Ten
 
     chunks = chunks_of(len(mine.rows), group.sizes(total), parts.config.optim.micro_batch)
     return backward(parts.learner, inputs, chunks, loss_of, device)
+
+
+def make_optimiser(model: nn.Module, config: Config, device: torch.device) -> torch.optim.AdamW:
+    """AdamW over what learns, fused on a GPU."""
+    return torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=config.optim.lr,
+        weight_decay=config.optim.weight_decay,
+        fused=device.type == "cuda",
+    )
+
+
+def set_learning_rate(
+    optimiser: torch.optim.Optimizer, config: Config, epoch: int, batch: int, batches: int
+) -> None:
+    """The schedule's rate at a batch of an epoch of ``batches``."""
+    rate = learning_rate(config.optim, epoch * batches + batch, config.optim.epochs * batches)
+    for parameters in optimiser.param_groups:
+        parameters["lr"] = rate
 
 
 def set_training(model: nn.Module, towers: Towers) -> None:

@@ -11,6 +11,7 @@ from bleep_cli.errors import UsageError
 
 CohortArgument = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what exists already.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, such as optim.seed=1; repeatable.")
 ]

@@ -3,7 +3,7 @@
 int8 is static: ranges of activations are measured once, on tiles of the training sections, and written into the
 graph as QuantizeLinear/DequantizeLinear pairs. Weights have a scale per output channel. Activations are unsigned:
 on x86 the signed form is slower than float32. The projection head, whose rows the neighbours are found by, stays
-in float32; it is a thousandth of the work.
+in float32; it is a small part of the work.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.types import Section
 from bleep_train.checkpoint import BEST, CHECKPOINT, checkpoint_meta
 from bleep_train.config import Config, dump_toml, load_config
@@ -40,7 +40,7 @@ RECORD, CONFIG = "run.json", "config.toml"
 class Run:
     """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
     ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read;
-    ``teacher`` the name of the run that a student was distilled from."""
+    ``teacher`` the name of the run that a student was distilled from, and a hash of its weights."""
 
     path: Path
     config: Config
@@ -49,7 +49,7 @@ class Run:
     panel_keys: tuple[str, ...]
     leaked_ids: tuple[str, ...] = ()
     held_out_ids: tuple[str, ...] = ()
-    teacher: str = ""
+    teacher: Mapping[str, str] | None = None
 
 
 def open_run(path: Path) -> Run:
@@ -64,7 +64,7 @@ def open_run(path: Path) -> Run:
             panel_keys=tuple(record["panel"]),
             leaked_ids=tuple(s["id"] for s in record.get("leaked", ())),
             held_out_ids=tuple(record["held_out"]),
-            teacher=record.get("teacher", {}).get("run", ""),
+            teacher=record.get("teacher"),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
@@ -100,6 +100,12 @@ def run_record(
         "python": sys.version.split()[0],
         "torch": torch.__version__,
     }
+
+
+def refuse_existing(out: Path, *, resume: bool, force: bool) -> None:
+    """Raises ``OutputError`` where ``out`` holds a run and it was not said what becomes of it."""
+    if (out / RECORD).exists() and not (resume or force):
+        raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
 
 
 def begin(out: Path, record: Mapping[str, Any], config: Config, *, anew: bool) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bleep_cli.bundle_write import write_bundle
-from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.errors import UsageError
 from bleep_cli.precision import Chosen, OtherTower
 from bleep_cli.reference import Built, build_reference
 from bleep_cli.sections import read_cohort
@@ -28,7 +28,17 @@ from bleep_train.loss import ContrastiveLoss
 from bleep_train.model import Towers, build_towers
 from bleep_train.monitor import Watch
 from bleep_train.precisions import fp16_tower, int8_tower
-from bleep_train.record import RECORD, Run, begin, chosen_epoch, open_run, run_record, same_run, write_record
+from bleep_train.record import (
+    RECORD,
+    Run,
+    begin,
+    chosen_epoch,
+    open_run,
+    refuse_existing,
+    run_record,
+    same_run,
+    write_record,
+)
 from bleep_train.source import FeatureSource, TileSource
 from bleep_train.tower_cost import calibration_rows, choose_probes, cost_of, embed_probes
 from bleep_train.validation import Validation, choose_validation
@@ -84,8 +94,7 @@ def train_run(
     when ``out`` holds a run already and neither ``resume`` nor ``force`` is given.
     """
     group = join_group()
-    if (out / RECORD).exists() and not (resume or force):
-        raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
+    refuse_existing(out, resume=resume, force=force)
     sections, others = split_sections(cohort, held_out, progress)
     leaked = others if config.data.protocol == "paper" else []
     if resume and not force and (out / RECORD).exists():
@@ -212,8 +221,7 @@ def export_run(
     tiles = parity_sample(cached_tiles(sections, config.data.tile, run.path / CACHE, progress), PARITY_TILES)
     tolerance = {"tolerance": HALF_TOLERANCE} if half_weights else {}
     parity = check_parity(towers, encoders, tiles, data.panel, config.reference.k, **tolerance)
-    harmonised = np.asarray(data.panel) if config.data.harmony else None
-    built = build_reference(sections, encoders, tower_input=harmonised, progress=progress)
+    built = build_reference(sections, encoders, tower_input=data.harmonised, progress=progress)
     if intended_use:
         built = replace(built, info=replace(built.info, intended_use=intended_use))
     if precisions:

@@ -68,10 +68,15 @@ def choose_probes(built: Built, sections: Sequence[Section], *, held_out: bool) 
         rows = others if len(others) and not held_out else np.arange(len(arrays.section))
         asked = np.setdiff1d(np.arange(count), calibrated)
         parts.append(Probe(asked, measured[asked], rows))
-    keys = arrays.expression_embeddings if info.key == "expression" else arrays.image_embeddings
     blocks = row_blocks(arrays.expression, ROW_BLOCK)
     expression = np.concatenate([dense_rows(block)[:, genes] for block in blocks])
-    return Probes(keys, expression, info.k, tuple(parts), _told(sections, held_out))
+    return Probes(keys_of(built), expression, info.k, tuple(parts), _told(sections, held_out))
+
+
+def keys_of(built: Built) -> F32:
+    """f32[n, d] of a reference: what queries are compared with."""
+    arrays = built.arrays
+    return arrays.expression_embeddings if built.info.key == "expression" else arrays.image_embeddings
 
 
 def _told(sections: Sequence[Section], held_out: bool) -> str:
