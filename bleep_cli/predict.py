@@ -114,6 +114,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, options: PredictOptions) -> None:
         self.bundle, self.options = bundle, options
         self.k, self.key, self.views = resolved(bundle, options)
+        self._recorded = recorded_options(bundle, options)
         self._columns = bundle.gene_rows(options.genes)
         self.tower = open_tower(bundle, options.device, options.precision)
         self._index: Index = bundle.index(self.key)
@@ -167,7 +168,7 @@ class Predictor:
 
     def _provenance(self, ready: Plan) -> dict[str, Any]:
         info, slide = self.bundle.info, ready.slide
-        options = recorded_options(self.bundle, self.options)
+        used = {"device": self.encoder.device, "precision": self.tower.precision}
         return {
             "bleep_version": __version__,
             "expression_units": f"log1p of counts per {info.target_sum:,.0f}",
@@ -188,7 +189,7 @@ class Predictor:
                 "sections": [section.id for section in info.sections],
                 "spots": self.bundle.n_spots,
             },
-            "options": options | {"device": self.encoder.device, "precision": self.tower.precision},
+            "options": self._recorded | used,
             "precision_cost": self.tower.cost.attrs() if self.tower.cost else {},
             "warnings": list(ready.warnings),
             "versions": versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
