@@ -115,7 +115,7 @@ def test_it_learns_the_teachers_vectors(student: tuple[Path, str], run: Path) ->
     assert whole["cost"]["cosine"] == pytest.approx(1, abs=1e-5)
     assert (whole["cost"]["overlap50"], whole["cost"]["delta_r_hvg50"]) == (1, 0)
     alone = standings["student", 1]
-    assert alone["cost"]["overlap50"] > 0.6  # chance: 50 of about 90 spots
+    assert alone["cost"]["overlap50"] > 0.75  # chance is about 0.55: 50 of some 90 spots
     assert abs(alone["r_hvg50"] - whole["r_hvg50"] - alone["cost"]["delta_r_hvg50"]) < 1e-4
     assert "held-out sections C-S1 (45 tiles)" in printed
     assert f"| student | 1 | {alone['r_hvg50']:.3f} |" in printed
