@@ -136,8 +136,9 @@ def build_reference(
     """Build a reference bundle from measured sections, or add sections to one. No training stack needed."""
     from bleep_cli.atomic import check_free
     from bleep_cli.bundle import open_bundle
+    from bleep_cli.encoders_folder import load_encoders
     from bleep_cli.reference import build_reference as build
-    from bleep_cli.reference import check_build_options, grow_reference, load_encoders
+    from bleep_cli.reference import check_build_options, grow_reference
     from bleep_cli.sections import read_cohort
 
     console: Console = ctx.obj

@@ -19,9 +19,9 @@ from bleep_cli.batch import Record, Run, report
 from bleep_cli.cluster import Attempts, Plain, Work, connected
 from bleep_cli.console import Console
 from bleep_cli.encoder import Device
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError
 from bleep_cli.output import FORMATS
-from bleep_cli.reference import Encoders
 from bleep_cli.results import Paths, check_written, identity
 from bleep_cli.types import F32, Progress, Section
 

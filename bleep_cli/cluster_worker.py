@@ -24,9 +24,10 @@ from bleep_cli.batch import Run, finished
 from bleep_cli.batch import predict_slide as predict_here
 from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.encoder import OnnxEncoder
+from bleep_cli.encoders_folder import load_encoders
 from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, UsageError
 from bleep_cli.predict import PredictOptions, Predictor
-from bleep_cli.reference import embed_sections, load_encoders
+from bleep_cli.reference import embed_sections
 from bleep_cli.results import fingerprint
 from bleep_cli.types import Section, TileSpec
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.bundle import Bundle, BundleArrays, BundleInfo, SectionRecord
-from bleep_cli.bundle_rows import DTYPES, rounded
+from bleep_cli.bundle_rows import rounded
 from bleep_cli.encoder import Device, OnnxEncoder, OnnxExpressionEncoder, embed_views, unit
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
-from bleep_cli.expression import TARGET_SUM, detected, log1p_normalise
+from bleep_cli.expression import detected, log1p_normalise
 from bleep_cli.genes import join_genes, strip_version
-from bleep_cli.precision import TOWERS, Chosen, Cost, OtherTower
 from bleep_cli.rows import Rows, StackedRows, dense_rows, row_blocks
 from bleep_cli.slide import open_slide
 from bleep_cli.tiles import stream_tiles
@@ -28,77 +27,6 @@ MIN_SPOT_FRACTION = 0.005
 MAX_ABSENT = 0.05  # of a bundle's genes that a section may lack and still be added to it
 BATCH_TILES = 32
 SPOT_BLOCK = 4096  # spots whose expression is embedded at a time
-MANIFEST = "encoders.json"
-
-
-@dataclass(frozen=True)
-class Encoders:
-    """Both towers and what they were trained with; on disk a folder with ``image.onnx``, ``expression.onnx``
-    and ``encoders.json`` (``docs/bundle-format.md``).
-
-    ``panel`` str[p] gene keys in the expression tower's order; ``info`` further fields of ``BundleInfo``;
-    ``others`` the image tower at further precisions.
-    """
-
-    image: bytes
-    expression: bytes
-    tile: TileSpec
-    panel: tuple[str, ...]
-    target_sum: float = TARGET_SUM
-    info: Mapping[str, Any] = field(default_factory=dict)
-    others: Mapping[Chosen, OtherTower] = field(default_factory=dict)
-
-    def save(self, folder: Path) -> None:
-        """Writes the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "image.onnx").write_bytes(self.image)
-        (folder / "expression.onnx").write_bytes(self.expression)
-        for chosen, other in self.others.items():
-            (folder / f"{TOWERS[chosen]}.onnx").write_bytes(other.model)
-        manifest = {
-            "tile": {"px": self.tile.px, "um": list(self.tile.um)},
-            "panel": list(self.panel),
-            "target_sum": self.target_sum,
-            "info": dict(self.info),
-            "precisions": {chosen: other.cost.attrs() for chosen, other in self.others.items()},
-        }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-
-
-def load_encoders(folder: Path) -> Encoders:
-    """Reads what :meth:`Encoders.save` wrote. Raises ``ReferenceError`` for a folder that is none."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return Encoders(
-            image=(folder / "image.onnx").read_bytes(),
-            expression=(folder / "expression.onnx").read_bytes(),
-            tile=TileSpec(int(manifest["tile"]["px"]), tuple(float(um) for um in manifest["tile"]["um"])),
-            panel=tuple(map(str, manifest["panel"])),
-            target_sum=float(manifest["target_sum"]),
-            info=_known(dict(manifest.get("info", {}))),
-            others={
-                chosen: OtherTower((folder / f"{TOWERS[chosen]}.onnx").read_bytes(), Cost.of(cost))
-                for chosen, cost in manifest.get("precisions", {}).items()
-            },
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError) and error.filename:  # without the folders above
-            reason = f"{Path(error.filename).name}: {error.strerror}"
-        raise ReferenceError(
-            f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed ({reason}); "
-            "bleep-train export makes them"
-        ) from error
-
-
-def _known(info: dict[str, Any]) -> dict[str, Any]:
-    own = {"tile", "sections", "target_sum", "tower_input", "parent_sha256"}
-    unknown = set(info) - ({entry.name for entry in fields(BundleInfo)} - own)
-    if unknown:
-        raise ValueError(f"info holds {', '.join(sorted(unknown))}")
-    if info.get("expression_precision", "f16") not in DTYPES:
-        raise ValueError(f"expression_precision {info['expression_precision']!r} is none of {', '.join(DTYPES)}")
-    return info
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from bleep_cli.bundle_write import write_bundle
-from bleep_cli.reference import Built, Encoders, build_reference
+from bleep_cli.encoders_folder import Encoders
+from bleep_cli.reference import Built, build_reference
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import Section, TileSpec
 

@@ -23,9 +23,9 @@ from bleep_cli.atomic import OLD_SUFFIX, TEMP_SUFFIX, remove_leftovers
 from bleep_cli.bundle import open_bundle
 from bleep_cli.cli import app
 from bleep_cli.cluster import connected
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, SlideError, UsageError
 from bleep_cli.predict import PredictOptions
-from bleep_cli.reference import Encoders
 from bleep_cli.results import check_written, fingerprint, identity, shape
 
 Bleep = Callable[..., tuple[int, dict[str, Any]]]
@@ -438,7 +438,7 @@ def test_another_tower_under_the_same_name_is_refused(
     encoders.save(tmp_path / "encoders")
     loaded = replace(encoders, image=encoders.image + b"")
     monkeypatch.setattr(
-        "bleep_cli.reference.load_encoders", lambda folder: replace(loaded, image=loaded.image[:-1])
+        "bleep_cli.encoders_folder.load_encoders", lambda folder: replace(loaded, image=loaded.image[:-1])
     )
     command = ("build-reference", small_cohort, "--encoders", tmp_path / "encoders", "-o", tmp_path / "a.zarr")
     with pytest.raises(

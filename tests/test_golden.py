@@ -13,9 +13,10 @@ from bleep_cli.bundle import ENCODING_VERSION, Bundle, open_bundle
 from bleep_cli.bundle_index import GRAPH, choose_index
 from bleep_cli.bundle_verify import verify
 from bleep_cli.bundle_write import write_bundle
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.hnsw import HnswIndex
 from bleep_cli.predict import PredictOptions, Predictor, plan
-from bleep_cli.reference import Encoders, build_reference
+from bleep_cli.reference import build_reference
 from bleep_cli.search import ExactIndex
 from bleep_cli.types import F32, Section
 

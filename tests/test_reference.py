@@ -17,17 +17,11 @@ from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.bundle_verify import verify
 from bleep_cli.bundle_write import write_bundle
 from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder, embed_views
+from bleep_cli.encoders_folder import Encoders, load_encoders
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.expression import log1p_normalise
-from bleep_cli.reference import (
-    Built,
-    Encoders,
-    build_reference,
-    check_build_options,
-    embed_sections,
-    load_encoders,
-    section_grid,
-)
+from bleep_cli.precision import Cost, OtherTower
+from bleep_cli.reference import Built, build_reference, check_build_options, embed_sections, section_grid
 from bleep_cli.types import Section, TileSpec
 
 MakeEncoders = Callable[..., Encoders]
@@ -217,7 +211,9 @@ def test_section_grid_is_the_spots(small_sections: list[Section]) -> None:
 
 
 def test_encoders_come_back_from_their_folder(make_encoders: MakeEncoders, tmp_path: Path) -> None:
-    saved = replace(make_encoders(k=7, licence="CC0", training={"lr": 0.1}), target_sum=5e3)
+    towers = make_encoders(k=7, licence="CC0", training={"lr": 0.1})
+    int8 = OtherTower(towers.image + b"8", Cost(0.99, 0.91, -0.001, "section C"))
+    saved = replace(towers, target_sum=5e3, others={"int8": int8})
     saved.save(tmp_path / "made/enc")
     assert load_encoders(tmp_path / "made/enc") == saved
 
@@ -231,6 +227,9 @@ def test_encoders_come_back_from_their_folder(make_encoders: MakeEncoders, tmp_p
         ({"info": {"k": 5, "kk": 5}}, "info holds kk"),
         ({"info": {"tile": 3}}, "info holds tile"),
         ({"info": {"expression_precision": "f8"}}, "expression_precision 'f8' is none of f16, f32"),
+        ({"precisions": {"fp32": {}}}, "precisions holds fp32"),
+        ({"precisions": {"int8": {}}}, r"image_int8\.onnx: No such file"),
+        ({"precisions": ["int8"]}, "ValueError"),
     ],
 )
 def test_a_broken_manifest_is_refused(

@@ -14,9 +14,10 @@ from scipy import sparse
 from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.bundle_verify import verify
 from bleep_cli.bundle_write import write_bundle
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.errors import ReferenceError
 from bleep_cli.expression import log1p_normalise
-from bleep_cli.reference import Built, Encoders, align_genes, build_reference, grow_reference
+from bleep_cli.reference import Built, align_genes, build_reference, grow_reference
 from bleep_cli.sections import read_cohort
 from bleep_cli.types import Section
 

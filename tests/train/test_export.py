@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder
-from bleep_cli.reference import Encoders, load_encoders
+from bleep_cli.encoders_folder import Encoders, load_encoders
 from bleep_cli.types import F32, U8
 from bleep_train import export
 from bleep_train.backbones import Normalised

@@ -16,8 +16,8 @@ import torch
 from bleep_cli.bundle import Bundle, open_bundle
 from bleep_cli.bundle_verify import verify
 from bleep_cli.encoder import OnnxEncoder
+from bleep_cli.encoders_folder import load_encoders
 from bleep_cli.precision import Chosen, OtherTower, stored_costs
-from bleep_cli.reference import load_encoders
 from bleep_cli.types import U8
 from bleep_train.config import ModelConfig
 from bleep_train.export import ImageGraph

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from bleep_cli.encoder import OnnxEncoder
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.errors import UsageError
 from bleep_cli.precision import Cost
-from bleep_cli.reference import Built, Encoders, build_reference, embed_sections
+from bleep_cli.reference import Built, build_reference, embed_sections
 from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.config import Config, ValidationConfig, load_config
 from bleep_train.data import TrainingSet, cache_tag, cached_tiles, weights_hash

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bleep_cli.encoder import OnnxEncoder, OnnxExpressionEncoder, unit
-from bleep_cli.reference import Encoders
+from bleep_cli.encoders_folder import Encoders
 from bleep_cli.search import ExactIndex
 from bleep_cli.types import F32, U8, Section, Str
 from bleep_train.config import Config
