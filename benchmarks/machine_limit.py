@@ -143,30 +143,30 @@ def settings(model: bytes) -> dict[str, Work]:
     for spin in (False, True):
         shared, name = make_session(model, cores, spin=spin), "spinning" if spin else "waiting"
         ways |= {f"1 lane × {cores}, {name}, batch {b}": (shared, 1, b) for b in (batch, 32)}
-    bare = make_session(without_preprocessing(model), lanes.threads_each, spin=False)
-    ways[f"{lanes.embedders} lanes × {lanes.threads_each}, batch {batch}, float32 NCHW handed in"] = (
-        bare, lanes.embedders, batch,
-    )  # fmt: skip
+    if bare := without_preprocessing(model):
+        session = make_session(bare, lanes.threads_each, spin=False)
+        how = f"{lanes.embedders} lanes × {lanes.threads_each}, batch {batch}, float32 NCHW handed in"
+        ways[how] = (session, lanes.embedders, batch)
     return {name: lanes_of(*way) for name, way in ways.items()}
 
 
-def without_preprocessing(model: bytes) -> bytes:
+def without_preprocessing(model: bytes) -> bytes | None:
     """The tower from its first convolution on: what it would cost if tiles came scaled, normalised and as NCHW.
 
-    A tower of several fields of view is returned as it is.
+    None for a tower of several fields of view: its convolutions start in several places.
     """
     import onnx
 
     proto = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
+    tiles = proto.graph.input[0]
+    if tiles.type.tensor_type.shape.dim[3].dim_value > 3:
+        return None
     made = {name: node for node in proto.graph.node for name in node.output}
-    inputs = [node.input[0] for node in proto.graph.node if node.op_type == "Conv"]
-    first = inputs[0]
+    first = next(node.input[0] for node in proto.graph.node if node.op_type == "Conv")
     while first in made and made[first].op_type in ("QuantizeLinear", "DequantizeLinear"):
         first = made[first].input[0]
-    if proto.graph.input[0].type.tensor_type.shape.dim[3].dim_value > 3:
-        return model
     for node in proto.graph.node:  # the batch's size is read off the tiles; off these it is the same
-        if node.op_type == "Shape" and node.input[0] == proto.graph.input[0].name:
+        if node.op_type == "Shape" and node.input[0] == tiles.name:
             node.input[0] = first
     output = proto.graph.output[0].name
     return bytes(onnx.utils.Extractor(proto).extract_model([first], [output]).SerializeToString())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -52,7 +53,7 @@ class LevelledBackbone(Backbone, Protocol):
     def levels(self, x: Tensor, wanted: Sequence[int]) -> Tensor: ...
 
 
-class Wrapped(nn.Module):
+class Wrapped(nn.Module, ABC):
     """Base of backbones that are another library's ``net`` without its classifier: checkpoints name the keys of
     the ``net``."""
 
@@ -62,9 +63,9 @@ class Wrapped(nn.Module):
     std: Rgb
 
     @property
+    @abstractmethod
     def stages(self) -> list[nn.Module]:
         """The net's stages, input side first."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # type: ignore[no-any-return]
