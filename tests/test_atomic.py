@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bleep_cli.atomic import OLD_SUFFIX, TEMP_SUFFIX, atomic_path, check_free
+from bleep_cli.atomic import OLD_SUFFIX, TEMP_SUFFIX, atomic_path, check_free, remove_leftovers
 from bleep_cli.errors import OutputError, SlideError
 
 
@@ -224,3 +224,16 @@ with atomic_path(Path(sys.argv[1])) as temp:
     (left,) = names(tmp_path)
     assert left.startswith(".a.h5ad.")
     assert left.endswith(TEMP_SUFFIX)
+
+
+def test_leftovers_of_one_process_at_one_result_are_removed(tmp_path: Path) -> None:
+    final = tmp_path / "a.zarr"
+    mine, other = f".a.zarr.12-00000000{TEMP_SUFFIX}", f".a.zarr.123-00000000{TEMP_SUFFIX}"
+    old, neighbour = f".a.zarr.12-00000000{OLD_SUFFIX}", f".a.h5ad.12-00000000{TEMP_SUFFIX}"
+    for name in (mine, other, old, neighbour):
+        (tmp_path / name / "c").mkdir(parents=True)
+    remove_leftovers(final, 12, replaced=False)
+    assert {path.name for path in tmp_path.iterdir()} == {other, old, neighbour}
+    remove_leftovers(final, 12, replaced=True)
+    assert {path.name for path in tmp_path.iterdir()} == {other, neighbour}
+    remove_leftovers(tmp_path / "absent" / "a.zarr", 12, replaced=True)

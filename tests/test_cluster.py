@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -16,15 +15,13 @@ from typing import Any
 import dask
 import pytest
 from cluster_processes import Cluster, Killer, running
-from distributed import KilledWorker
 
 from bleep_cli import cluster, cluster_jobs, cluster_worker
-from bleep_cli.atomic import OLD_SUFFIX, TEMP_SUFFIX, remove_leftovers
 from bleep_cli.bundle import open_bundle
 from bleep_cli.cli import app
 from bleep_cli.cluster import connected
 from bleep_cli.encoders_folder import Encoders
-from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, SlideError, UsageError
+from bleep_cli.errors import DeviceError, OutputError, ReferenceError, SlideError, UsageError
 from bleep_cli.predict import PredictOptions
 from bleep_cli.results import check_written, fingerprint, identity, shape
 
@@ -259,67 +256,6 @@ def test_options_come_back_from_plain_values(tmp_path: Path) -> None:
 # --- what keeps a run from starting
 
 
-def test_distributed_that_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DeviceError, match=r"pip install bleep-cli\[cluster\]"), connected("tcp://h:1", "cpu"):
-        pass
-
-
-@pytest.mark.parametrize("address", ["", "host", "http://host:8786", "tcp://host", "tcp:// host:1"])
-def test_an_address_that_is_none(address: str) -> None:
-    with pytest.raises(UsageError, match=r"not an address such as tcp://host:8786"), connected(address, "cpu"):
-        pass
-
-
-def test_tls_and_dasks_configuration_must_agree(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="needs certificates"), connected("tls://127.0.0.1:1", "cpu"):
-        pass
-    with (
-        dask.config.set({"distributed.comm.require-encryption": True}),
-        pytest.raises(UsageError, match="requires encryption"),
-        connected("tcp://127.0.0.1:1", "cpu"),
-    ):
-        pass
-    absent = {
-        f"distributed.comm.tls.{name}": str(tmp_path / "absent.pem")
-        for name in ("ca-file", "client.cert", "client.key")
-    }
-    with (
-        dask.config.set(absent),
-        pytest.raises(UsageError, match="cannot be used"),
-        connected("tls://127.0.0.1:1", "cpu"),
-    ):
-        pass
-
-
-def test_a_scheduler_that_does_not_answer() -> None:
-    with socket.socket() as bound:  # bound but not listening: nobody else can answer there
-        bound.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
-        with (
-            dask.config.set({"distributed.comm.timeouts.connect": "500ms"}),
-            pytest.raises(DeviceError, match=rf"^--scheduler {address}: no Dask scheduler answers there"),
-            connected(address, "cpu"),
-        ):
-            pass
-
-
-def test_no_worker_and_no_worker_with_a_gpu(tmp_path: Path) -> None:
-    with (
-        running(tmp_path, ()) as started,
-        pytest.raises(DeviceError, match="no worker has joined; start some"),
-        connected(started.address, "cpu", 0.2),
-    ):
-        pass
-    (tmp_path / "one").mkdir()
-    with (
-        running(tmp_path / "one", ("",)) as started,
-        pytest.raises(DeviceError, match='--resources "GPU=1"'),
-        connected(started.address, "cuda"),
-    ):
-        pass
-
-
 def test_cuda_goes_to_the_worker_with_the_resource(
     two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path
 ) -> None:
@@ -365,29 +301,6 @@ def test_what_cannot_be_asked_of_a_scheduler(
 ) -> None:
     with pytest.raises(UsageError, match=f"^{words}"):
         bleep("predict", slides[0], *arguments, "--ref", small_bundle, "-o", tmp_path, "--scheduler", "tcp://h:1")
-
-
-def test_what_dask_says_of_a_task_is_an_error_of_ours() -> None:
-    problems = [KilledWorker("task", None, 3), MemoryError(), ValueError("odd")]
-    told = [cluster._of_dask(problem) for problem in problems]
-    assert [type(error) for error in told] == [SlideError, SlideError, BleepError]
-    assert str(told[2]) == "this is a bug (ValueError: odd)"
-
-
-# --- what a killed attempt leaves
-
-
-def test_leftovers_of_one_process_at_one_result_are_removed(tmp_path: Path) -> None:
-    final = tmp_path / "a.zarr"
-    mine, other = f".a.zarr.12-00000000{TEMP_SUFFIX}", f".a.zarr.123-00000000{TEMP_SUFFIX}"
-    old, neighbour = f".a.zarr.12-00000000{OLD_SUFFIX}", f".a.h5ad.12-00000000{TEMP_SUFFIX}"
-    for name in (mine, other, old, neighbour):
-        (tmp_path / name / "c").mkdir(parents=True)
-    remove_leftovers(final, 12, replaced=False)
-    assert {path.name for path in tmp_path.iterdir()} == {other, old, neighbour}
-    remove_leftovers(final, 12, replaced=True)
-    assert {path.name for path in tmp_path.iterdir()} == {other, neighbour}
-    remove_leftovers(tmp_path / "absent" / "a.zarr", 12, replaced=True)
 
 
 # --- build-reference
