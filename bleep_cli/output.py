@@ -264,15 +264,15 @@ class _RawFile(io.FileIO):
 
     def write(self, data: Any) -> int:
         """Writes all of ``data``, to memory once a write has failed."""
-        start, whole = self.tell(), bytes(memoryview(data).cast("B"))
-        rest = memoryview(whole)
+        start, whole = self.tell(), memoryview(data).cast("B")
+        rest = whole
         while rest and self.failed is None:
             try:
                 rest = rest[super().write(rest) :]
             except OSError as error:
                 self.failed = error
         if self.failed is not None:
-            self._held.append((start, whole))
+            self._held.append((start, bytes(whole)))
             self.seek(start + len(whole))
         return len(whole)
 
