@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,16 @@ PX = 64
 @pytest.fixture
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("flops", "machine_limit"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     import flops
     import machine_limit
 
     return flops, machine_limit
 
 
-def resnet(um: int) -> Any:
+def resnet(fields: int) -> Any:
+    torch.manual_seed(0)
     config = ModelConfig(backbone="resnet18", weights="random", dim=16)
-    return build_towers(config, um, 10).image.eval()
+    return build_towers(config, fields, 10).image.eval()
 
 
 def exported(image: Any, channels: int) -> bytes:
@@ -61,7 +59,7 @@ def test_flops_are_those_counted_by_hand(benchmarks: Any) -> None:
 
 
 def test_int8_counts_the_operations_of_float32(benchmarks: Any) -> None:
-    model = exported(resnet(1), 3)
+    model = exported(resnet(fields=1), 3)
     noise = np.random.default_rng(0).integers(0, 256, (4, PX, PX, 3), np.uint8)
     count = benchmarks[0].flops_per_item(model)
     assert benchmarks[0].flops_per_item(int8_tower(model, noise)) == count
@@ -70,7 +68,7 @@ def test_int8_counts_the_operations_of_float32(benchmarks: Any) -> None:
 
 
 def test_a_tower_without_pre_processing_takes_what_its_first_convolution_took(benchmarks: Any) -> None:
-    image = resnet(1)
+    image = resnet(fields=1)
     model = exported(image, 3)
     bare = benchmarks[1].without_preprocessing(model)
     tiles = np.random.default_rng(0).integers(0, 256, (3, PX, PX, 3), np.uint8)
@@ -80,4 +78,4 @@ def test_a_tower_without_pre_processing_takes_what_its_first_convolution_took(be
 
 
 def test_a_tower_of_two_fields_has_no_such_cut(benchmarks: Any) -> None:
-    assert benchmarks[1].without_preprocessing(exported(resnet(2), 6)) is None
+    assert benchmarks[1].without_preprocessing(exported(resnet(fields=2), 6)) is None
