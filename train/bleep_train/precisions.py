@@ -1,8 +1,8 @@
 """The image tower at lower precision, as ONNX: int8 for CPUs, float16 for GPUs.
 
 int8 is static: ranges of activations are measured once, on tiles of the training sections, and written into the
-graph as QuantizeLinear/DequantizeLinear pairs. Weights have a scale per output channel. Activations are unsigned:
-on x86 the signed form is slower than float32. The projection head, whose rows the neighbours are found by, stays
+graph as QuantizeLinear/DequantizeLinear pairs. Weights have a scale per output channel. Activations are unsigned,
+what ONNX Runtime's x86 kernels are quick with. The projection head, whose rows the neighbours are found by, stays
 in float32; it is a small part of the work.
 """
 
