@@ -2,6 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from bleep_cli import privacy
+
+privacy.switch_off()  # before anything of this package can load ONNX Runtime
+
 try:
     __version__ = version("bleep-cli")
 except PackageNotFoundError:  # a source tree that was never installed

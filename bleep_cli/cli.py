@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from bleep_cli import __version__
+from bleep_cli import __version__, privacy
 from bleep_cli import options as opt
 from bleep_cli.console import Console
 from bleep_cli.errors import BleepError, SlideError, UsageError
@@ -240,6 +240,7 @@ def demo(
 
 def main() -> NoReturn:
     """Entry point of the console script: runs the command and turns every error into its exit code."""
+    privacy.leave_nothing()
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminated)
     verbose = any(flag in sys.argv[1:] for flag in ("-v", "--verbose"))

@@ -16,6 +16,7 @@ from bleep_cli.encoder import OnnxEncoder, choose_device, views_of
 from bleep_cli.errors import BleepError, DeviceError
 from bleep_cli.pipeline import lanes_for, usable_cores
 from bleep_cli.predict import versions
+from bleep_cli.privacy import telemetry_is_off
 from bleep_cli.types import U8
 
 PACKAGES = (
@@ -50,12 +51,14 @@ def examine() -> tuple[dict[str, Any], list[str], BleepError | None]:
         "free_memory_mb": memory,
         "providers": providers,
         "device": choose_device("auto"),
+        "telemetry": "off" if telemetry_is_off() else "on",
         "versions": found,
     }
     lines = [
         f"bleep {__version__}, Python {record['python']}, {record['system']}, {record['cores']} cores, "
         + (f"{memory} MB of memory free" if memory else "free memory unknown"),
         f"device auto = {record['device']}; ONNX Runtime providers: {', '.join(providers)}",
+        f"telemetry of ONNX Runtime: {record['telemetry']}; nothing leaves this machine",
         "search: "
         + ("exact and HNSW" if "hnswlib" in found else "exact (hnswlib is not installed, none is needed)"),
         "  ".join(f"{name} {number}" for name, number in found.items()),

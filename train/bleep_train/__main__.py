@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli import __version__
+from bleep_cli import __version__, privacy
 from bleep_cli.console import Console
 from bleep_cli.errors import BleepError
 from bleep_train import commands_figures, commands_make, commands_measure
@@ -51,6 +51,7 @@ app.command(name="demo-artifacts", hidden=True)(commands_make.demo_artifacts)
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    privacy.leave_nothing()
     verbose = any(flag in sys.argv[1:] for flag in ("-v", "--verbose"))
     if not verbose:
         warnings.filterwarnings("ignore")  # third-party deprecations are not the user's business
