@@ -21,11 +21,13 @@ import numpy as np
 from made_up import write_slide
 from side_by_side import median, report
 
-from bleep_cli.bundle import open_bundle
-from bleep_cli.fields import FieldReader
-from bleep_cli.output import FORMATS
-from bleep_cli.predict import Plan, PredictOptions, Predictor, plan
-from bleep_cli.tiles import reading_order
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.prediction.plan import Plan, plan
+from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.tiles.read import reading_order
+from bleep_cli.tiles.shared_fields import FieldReader
 
 TOWER_BATCHES = 8  # in every embedding thread
 

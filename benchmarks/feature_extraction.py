@@ -109,8 +109,8 @@ def write_backbone(folder: Path, backbone: str, weights: str) -> tuple[Path, Pat
     import torch
     from published import make_tower
 
-    from bleep_train.export import ImageGraph
-    from bleep_train.onnx_export import to_onnx
+    from bleep_train.export.graph import to_onnx
+    from bleep_train.export.towers import ImageGraph
 
     graph = ImageGraph(make_tower({"run": None, "backbone": backbone, "weights": weights})).eval()
     example = torch.zeros(2, PX, PX, 3, dtype=torch.uint8)

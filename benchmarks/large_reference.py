@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 from side_by_side import child, machine, table
 
-from bleep_cli.assets import DEMO_SLIDE, asset
-from bleep_cli.bundle import BundleArrays, BundleInfo, SectionRecord, open_bundle
-from bleep_cli.bundle_index import EXACT_UP_TO, GRAPH
-from bleep_cli.bundle_write import write_bundle
-from bleep_cli.encoder import unit
-from bleep_cli.hnsw_build import GraphOptions, options_for
-from bleep_cli.inspection import inspect_bundle
+from bleep_cli.base.assets import DEMO_SLIDE, asset
+from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
+from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.search.hnsw_build import GraphOptions, options_for
+from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, TileSpec
 
 KINDS, GAP, BLOCK = 64, 0.3, 8192

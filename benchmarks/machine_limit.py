@@ -23,10 +23,11 @@ import numpy as np
 from flops import flops_per_item
 from side_by_side import median, report
 
-from bleep_cli.bundle import open_bundle
-from bleep_cli.encoder import BATCH
-from bleep_cli.pipeline import lanes_for, usable_cores
-from bleep_cli.precision import TOWERS, stored_costs
+from bleep_cli.base.machine import usable_cores
+from bleep_cli.bundle.open import open_bundle, stored_costs
+from bleep_cli.embedding.lanes import lanes_for
+from bleep_cli.towers.encoder import BATCH
+from bleep_cli.towers.precision import TOWERS
 
 GEMM = 2048
 

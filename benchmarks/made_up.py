@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from bleep_cli.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
-from bleep_cli.bundle import BundleArrays, BundleInfo, SectionRecord, open_bundle
-from bleep_cli.bundle_write import write_bundle
+from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
+from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.bundle.write import write_bundle
 from bleep_cli.types import F32, I64, U8, TileSpec
 
 MPP = 0.5

@@ -26,9 +26,9 @@ import numpy as np
 from made_up import write_reference, write_slide
 from side_by_side import Measured, child, median, report
 
-from bleep_cli.bundle import Bundle, open_bundle
-from bleep_cli.precision import stored_costs
-from bleep_cli.predict import PredictOptions, plan
+from bleep_cli.bundle.open import Bundle, open_bundle, stored_costs
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.prediction.plan import plan
 from bleep_cli.types import TileSpec
 
 HERE = Path(__file__).parent
@@ -90,10 +90,10 @@ def made_up_reference(folder: Path, tower: dict[str, Any], slide: Path, spots: i
     import torch
     from published import make_tower
 
-    from bleep_cli.encoder import OnnxEncoder
-    from bleep_cli.slide import open_slide
-    from bleep_train.export import ImageGraph
-    from bleep_train.onnx_export import to_onnx
+    from bleep_cli.slide.open import open_slide
+    from bleep_cli.towers.encoder import OnnxEncoder
+    from bleep_train.export.graph import to_onnx
+    from bleep_train.export.towers import ImageGraph
 
     model = to_onnx(ImageGraph(make_tower(tower)), torch.zeros(2, PX, PX, 3, dtype=torch.uint8), "tiles")
     with closing(open_slide(slide)) as opened:

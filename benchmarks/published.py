@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from bleep_train.config import ModelConfig
-from bleep_train.model import ImageTower, build_towers
-from bleep_train.run import load_towers, open_run
+from bleep_train.config.schema import ModelConfig
+from bleep_train.model.towers import ImageTower, build_towers
+from bleep_train.runs.export import load_towers
+from bleep_train.runs.record import open_run
 
 BATCH = 32
 PANEL = 1000  # of towers that no run has trained; the expression tower is not used

@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 from side_by_side import machine, table
 
-from bleep_cli.encoder import unit
-from bleep_cli.hnsw import EFS, RECALL_K, RECALL_TARGET, HnswIndex, load_graph, recall_at
-from bleep_cli.hnsw_build import GraphOptions, build_graph
-from bleep_cli.search import ExactIndex
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.search.hnsw import EFS, RECALL_K, RECALL_TARGET, HnswIndex, load_graph, recall_at
+from bleep_cli.search.hnsw_build import GraphOptions, build_graph
+from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, I64
 
 CENTRES, GAP, ADD = 64, 0.3, 10_000

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from side_by_side import Measured, child, median, report
 
-from bleep_cli.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
+from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 
 FIRST_TILE = """
 import sys, time

@@ -23,13 +23,14 @@ from scipy import sparse
 from side_by_side import median, report
 from torch.nn import functional as F
 
-from bleep_cli.assets import DEMO_SLIDE, asset
+from bleep_cli.base.assets import DEMO_SLIDE, asset
 from bleep_cli.types import Section, TileSpec
-from bleep_train.config import LossConfig, ModelConfig
-from bleep_train.data import cached_features, cached_tiles
-from bleep_train.loss import ContrastiveLoss
-from bleep_train.model import Towers, build_towers
-from bleep_train.source import FeatureSource, TileSource
+from bleep_train.config.schema import LossConfig, ModelConfig
+from bleep_train.data.tile_cache import cached_tiles
+from bleep_train.model.loss import ContrastiveLoss
+from bleep_train.model.towers import Towers, build_towers
+from bleep_train.training.frozen import cached_features
+from bleep_train.training.source import FeatureSource, TileSource
 
 PX, UM, GENES = 224, 112.0, 1000
 

@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from bleep_cli import privacy
+from bleep_cli.base import privacy
 
 privacy.switch_off()  # before anything of this package can load ONNX Runtime
 

@@ -10,6 +10,7 @@ Planes, once for the whole project:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +29,22 @@ Progress = Callable[[str, int, int], None]
 
 def no_progress(_stage: str, _done: int, _total: int) -> None:
     """The callback of a caller that does not want to know."""
+
+
+class Tells(Protocol):
+    """Whoever a person sees through: a console, a log, a window. Stages tell it things, they never print."""
+
+    def say(self, message: str) -> None:
+        """A message."""
+
+    def error(self, message: str) -> None:
+        """An error that does not end the work."""
+
+    def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
+        """The result, as a record for programs and as lines for a person."""
+
+    def progress(self, what: str) -> AbstractContextManager[Progress]:
+        """A progress callback for the time of the context."""
 
 
 class Slide(Protocol):

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bleep_cli.bundle_write import write_bundle
-from bleep_cli.encoders_folder import Encoders
-from bleep_cli.reference import Built, build_reference
-from bleep_cli.sections import read_cohort
+from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.cohort.read import read_cohort
+from bleep_cli.reference.build import build_reference
+from bleep_cli.reference.parts import Built
 from bleep_cli.types import Section, TileSpec
 
 ROOT = Path(__file__).parents[1]

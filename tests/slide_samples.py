@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from bleep_cli.slide import open_slide
+from bleep_cli.slide.open import open_slide
 from bleep_cli.types import U8
 
 ROOT = Path(__file__).parents[1]

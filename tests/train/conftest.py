@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bleep_cli.cli import app as bleep_app
 from bleep_train.__main__ import app as train_app
-from bleep_train.phantom import write_phantom_cohort
+from bleep_train.phantom.section import write_phantom_cohort
 
 HELD_OUT = "C-S1"
 SETTINGS = ("data.tile_px=64", "optim.epochs=12")  # on top of the preset "tiny"

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from bleep_cli.types import F32, U8
-from bleep_train.config import Config
-from bleep_train.loop import METRICS
-from bleep_train.model import ExpressionTower, ImageTower, Towers
+from bleep_train.config.schema import Config
+from bleep_train.model.towers import ExpressionTower, ImageTower, Towers
+from bleep_train.training.checkpoint import METRICS
 
 CPU = torch.device("cpu")
 PANEL, FEATURES = 30, 12

@@ -8,10 +8,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli import __version__, privacy
-from bleep_cli.console import Console
+from bleep_cli import __version__
+from bleep_cli.base import privacy
+from bleep_cli.commands.console import Console
 from bleep_cli.errors import BleepError
-from bleep_train import commands_figures, commands_make, commands_measure
+from bleep_train.commands import figures as commands_figures
+from bleep_train.commands import make as commands_make
+from bleep_train.commands import measure as commands_measure
 
 app = typer.Typer(
     name="bleep-train",

@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.assets import DEMO_BUNDLE, DEMO_CARD, DEMO_SLIDE, DEMO_TRUTH
-from bleep_cli.bundle import open_bundle
-from bleep_cli.demo import agreement, predict_demo
+from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_CARD, DEMO_SLIDE, DEMO_TRUTH
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.checks.demo import agreement, predict_demo
 from bleep_cli.types import Progress, no_progress
-from bleep_train.config import Config, load_config
-from bleep_train.phantom import PhantomOptions, write_phantom, write_phantom_cohort
-from bleep_train.run import export_run, open_run, train_run
+from bleep_train.config.schema import Config
+from bleep_train.config.toml import load_config
+from bleep_train.phantom.section import PhantomOptions, write_phantom, write_phantom_cohort
+from bleep_train.runs.export import export_run
+from bleep_train.runs.record import open_run
+from bleep_train.runs.train import train_run
 
 SEED = 7
 TRAINING_DONORS = ("P1", "P2")

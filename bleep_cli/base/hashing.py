@@ -1,0 +1,44 @@
+"""SHA-256 of tables, files and folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.base.rows import Rows, row_blocks
+
+ROW_BLOCK = 16_384  # rows hashed at a time
+
+
+def sha256_of(rows: Rows) -> str:
+    """Hash of f32 values in C order, read some rows at a time."""
+    digest = hashlib.sha256()
+    for block in row_blocks(rows, ROW_BLOCK):
+        digest.update(buffer_of(np.asarray(block)))
+    return digest.hexdigest()
+
+
+def buffer_of(block: Any) -> Any:
+    if block.dtype.kind in "fiu":
+        return np.ascontiguousarray(block, block.dtype.newbyteorder("<")).view(np.uint8).data
+    return "".join(f"{len(text)}:{text}" for text in map(str, block)).encode()  # no two columns read alike
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """``bytes`` and ``sha256`` of a file, or of all files of a folder with their names."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    inside = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
+    each = [(name, fingerprint(path / name)) for name in inside]
+    digest = hashlib.sha256(json.dumps(each).encode()).hexdigest()
+    return {"bytes": sum(found["bytes"] for _, found in each), "sha256": digest}

@@ -1,0 +1,147 @@
+"""What a slide has on disk already, and whether it is what would be written again: the one check of ``--resume``.
+
+A result appears whole or not at all (``atomic.py``), so a file that is there is finished. Whether it belongs to
+this run is read from its own provenance, ``uns["bleep"]``: version of bleep-cli, hash of the reference, options,
+hash of the slide. The device does not count, nor does a precision that was left to it (``--precision auto``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli import __version__
+from bleep_cli.base.hashing import fingerprint
+from bleep_cli.bundle.open import Bundle
+from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.outputs.elements import storable
+from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.prediction.options import PredictOptions, recorded_options
+
+Paths = dict[str, Path]
+"""Where each format of one slide goes."""
+
+PICTURE = "png"
+Identity = dict[str, Any]
+"""``version`` and ``reference`` as strings, ``options`` by name, ``slide`` (hash) where it is known."""
+
+
+def identity(bundle: Bundle, options: PredictOptions) -> Identity:
+    """What every result of these options on this bundle says of itself; all but the slide."""
+    chosen = {name: value for name, value in recorded_options(bundle, options).items() if name != "device"}
+    return {"version": __version__, "reference": bundle.content_sha256, "options": _plain(storable(chosen))}
+
+
+def check_resumable(formats: Sequence[str]) -> None:
+    """Raises ``UsageError`` where results would not tell whether they belong."""
+    if not set(formats) & set(FORMATS):
+        raise UsageError("--resume needs a table (--format h5ad or zarr): a picture does not say what it shows")
+
+
+def is_complete(paths: Paths, wanted: Identity, *, force: bool = False) -> bool:
+    """True when every file of a slide is there and belongs; False when the slide has to be predicted.
+
+    ``wanted`` without ``slide`` leaves the slide's hash unchecked. With ``force``, files that do not belong
+    count as not there. A picture belongs to the table that it is no older than.
+
+    Raises
+    ------
+    OutputError
+        A file is there that belongs to something else, and not ``force``.
+    """
+    tables = {kind: path for kind, path in paths.items() if kind != PICTURE and path.exists()}
+    try:
+        for kind, path in tables.items():
+            _check_belongs(path, read_identity(path, kind), wanted)
+        picture = paths.get(PICTURE)
+        if picture is None or not picture.exists():
+            return tables.keys() == paths.keys()
+        if not tables:
+            raise OutputError(f"{picture.name} exists without its table; --force replaces it")
+    except OutputError:
+        if force:
+            return False
+        raise
+    newest = max(path.stat().st_mtime_ns for path in tables.values())
+    return len(tables) == len(paths) - 1 and picture.stat().st_mtime_ns >= newest
+
+
+def _check_belongs(path: Path, found: Identity, wanted: Identity) -> None:
+    called = {"version": "another bleep-cli", "reference": "another reference", "slide": "another slide"}
+    differing = [words for name, words in called.items() if found[name] != wanted.get(name, found[name])]
+    theirs, ours = found["options"], wanted["options"]
+    compared = [name for name in {*theirs, *ours} if ours.get(name) != "auto"]  # what was left to the device
+    names = sorted(name for name in compared if theirs.get(name) != ours.get(name))
+    if names:
+        differing.append(f"other options ({', '.join(names)})")
+    if differing:
+        raise OutputError(f"{path.name} exists already, from {' and '.join(differing)}; --force replaces it")
+
+
+def read_identity(path: Path, kind: str) -> Identity:
+    """What a table says of itself, ``slide`` included. ``OutputError`` for a file that is no result."""
+    try:
+        saved = _plain(_read_provenance(path, kind))
+        options = {name: value for name, value in saved["options"].items() if name != "device"}
+        return {
+            "version": saved["bleep_version"],
+            "reference": saved["reference"]["content_sha256"],
+            "options": options,
+            "slide": saved["slide"]["sha256"],
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise OutputError(f"{path.name} exists already and is no result of bleep; --force replaces it") from error
+
+
+def _read_provenance(path: Path, kind: str) -> Any:
+    from anndata.io import read_elem
+
+    with _opened(path, kind) as root:
+        return read_elem(root["uns/bleep"])
+
+
+def shape(path: Path, kind: str) -> tuple[int, int]:
+    """(tiles, genes) of a table."""
+    with _opened(path, kind) as root:
+        tiles, genes = root["X"].shape
+    return int(tiles), int(genes)
+
+
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[Any]:
+    if kind == "h5ad":
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            yield file
+    else:
+        import zarr
+
+        yield zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
+
+
+def check_written(paths: Paths, prints: Mapping[str, Any], size: tuple[int, int], wanted: Identity) -> None:
+    """Raises ``OutputError`` unless every file has its fingerprint, and every table opens, is of ``size`` (tiles,
+    genes) and belongs."""
+    for kind, path in paths.items():
+        try:
+            whole = fingerprint(path) == prints[kind] and (kind == PICTURE or shape(path, kind) == size)
+        except (OSError, KeyError, ValueError) as error:
+            raise OutputError(f"{path.name} cannot be read back ({type(error).__name__})") from error
+        if not whole:
+            raise OutputError(f"{path.name} is not what its worker wrote")
+        if kind != PICTURE:
+            _check_belongs(path, read_identity(path, kind), wanted)
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and NumPy scalars as lists and plain values, so that what was read equals what was written."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,97 @@
+"""Both towers as they pass from training to ``bleep build-reference``: a folder (``docs/bundle-format.md``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from bleep_cli.bundle.contents import BundleInfo
+from bleep_cli.bundle.stored import DTYPES
+from bleep_cli.errors import ReferenceError
+from bleep_cli.genes.normalise import TARGET_SUM
+from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower
+from bleep_cli.types import TileSpec
+
+MANIFEST = "encoders.json"
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Both towers and what they were trained with; on disk a folder with ``image.onnx``, ``expression.onnx``
+    and ``encoders.json`` (``docs/bundle-format.md``).
+
+    ``panel`` str[p] gene keys in the expression tower's order; ``info`` further fields of ``BundleInfo``;
+    ``others`` the image tower at further precisions.
+    """
+
+    image: bytes
+    expression: bytes
+    tile: TileSpec
+    panel: tuple[str, ...]
+    target_sum: float = TARGET_SUM
+    info: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[Chosen, OtherTower] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "image.onnx").write_bytes(self.image)
+        (folder / "expression.onnx").write_bytes(self.expression)
+        for chosen, other in self.others.items():
+            (folder / f"{TOWERS[chosen]}.onnx").write_bytes(other.model)
+        manifest = {
+            "tile": {"px": self.tile.px, "um": list(self.tile.um)},
+            "panel": list(self.panel),
+            "target_sum": self.target_sum,
+            "info": dict(self.info),
+            "precisions": {chosen: other.cost.attrs() for chosen, other in self.others.items()},
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def load_encoders(folder: Path) -> Encoders:
+    """Reads what :meth:`Encoders.save` wrote. Raises ``ReferenceError`` for a folder that is none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Encoders(
+            image=(folder / "image.onnx").read_bytes(),
+            expression=(folder / "expression.onnx").read_bytes(),
+            tile=TileSpec(int(manifest["tile"]["px"]), tuple(float(um) for um in manifest["tile"]["um"])),
+            panel=tuple(map(str, manifest["panel"])),
+            target_sum=float(manifest["target_sum"]),
+            info=_known(dict(manifest.get("info", {}))),
+            others=_others(folder, dict(manifest.get("precisions", {}))),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.filename:  # without the folders above
+            reason = f"{Path(error.filename).name}: {error.strerror}"
+        raise ReferenceError(
+            f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed ({reason}); "
+            "bleep-train export makes them"
+        ) from error
+
+
+def _known(info: dict[str, Any]) -> dict[str, Any]:
+    own = {"tile", "sections", "target_sum", "tower_input", "parent_sha256"}
+    unknown = set(info) - ({entry.name for entry in fields(BundleInfo)} - own)
+    if unknown:
+        raise ValueError(f"info holds {', '.join(sorted(unknown))}")
+    if info.get("expression_precision", "f16") not in DTYPES:
+        raise ValueError(f"expression_precision {info['expression_precision']!r} is none of {', '.join(DTYPES)}")
+    return info
+
+
+def _others(folder: Path, costs: dict[str, Any]) -> dict[Chosen, OtherTower]:
+    further: tuple[Chosen, ...] = ("int8", "fp16")
+    unknown = set(costs) - set(further)
+    if unknown:
+        raise ValueError(f"precisions holds {', '.join(sorted(unknown))}")
+    return {
+        chosen: OtherTower((folder / f"{TOWERS[chosen]}.onnx").read_bytes(), Cost.of(dict(costs[chosen])))
+        for chosen in further
+        if chosen in costs
+    }

@@ -1,0 +1,114 @@
+"""The index of a bundle: which search a reference gets, and the HNSW graph that is stored for a large one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.base.hashing import sha256_of
+from bleep_cli.base.rows import Rows, SpooledRows, row_blocks
+from bleep_cli.bundle.stored import reading, sample_rows
+from bleep_cli.errors import ReferenceError
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.search.hnsw import (
+    LEGACY_EF,
+    RECALL_K,
+    RECALL_QUERIES,
+    RECALL_TARGET,
+    HnswIndex,
+    hnsw_available,
+    load_graph,
+    tune,
+)
+from bleep_cli.search.hnsw_build import GraphOptions, build_graph, library_version
+from bleep_cli.types import F32, Index, Progress, no_progress
+
+# Rows. Here exact search takes 0.8 ms of one core per tile (benchmarks/search.py), the fastest tower takes 12.
+# Above, it begins to be felt, and a graph of recall 0.99 is worth its time to build and its place in the bundle.
+EXACT_UP_TO = 100_000
+HELD_BYTES = 256 << 20  # embeddings up to this size are kept in memory, larger ones in a temporary file
+GRAPH = "index/hnsw"
+SAMPLE_SEED = 0
+
+
+def choose_index(root: Any, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
+    """Exact search, or above ``exact_up_to`` rows the bundle's graph where there is one that may be used."""
+    if embeddings.shape[0] > exact_up_to and not why_exact(root, embeddings):
+        return load_stored(root, name, embeddings.shape)
+    n, dim = embeddings.shape
+    return ExactIndex(embeddings[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(embeddings))
+
+
+def memory_of_index(root: Any, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
+    """Bytes that searching ``embeddings`` takes at most, without the blocks it is done in."""
+    if embeddings.shape[0] > exact_up_to and GRAPH in root:
+        return int(root[GRAPH].shape[0])
+    return min(HELD_BYTES, 4 * embeddings.shape[0] * embeddings.shape[1])
+
+
+def why_exact(root: Any, embeddings: Rows) -> str:
+    """Why the stored graph cannot serve a search of ``embeddings``; empty where it can."""
+    if GRAPH not in root:
+        return "none stored"
+    attrs = root[GRAPH].attrs
+    if not hnsw_available():
+        return "hnswlib is not installed"
+    if not _number(attrs, "recall", 1.0) >= RECALL_TARGET:
+        return f"its recall@{RECALL_K} of {attrs['recall']} is under {RECALL_TARGET}"
+    if attrs.get("embeddings_sha256") != sha256_of(embeddings):
+        return "it belongs to other embeddings"
+    return ""
+
+
+def load_stored(root: Any, name: str, shape: tuple[int, ...]) -> HnswIndex:
+    """The stored graph over embeddings of ``shape`` [n, d]. Raises ``ReferenceError`` for a damaged one."""
+    array = root[GRAPH]
+    with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
+        file = Path(folder) / "hnsw"
+        with reading(name, GRAPH), file.open("wb") as handle:
+            for block in row_blocks(array, array.chunks[0]):
+                handle.write(block.tobytes())
+        return HnswIndex(load_graph(file, shape[0], shape[1]), int(_number(array.attrs, "ef", LEGACY_EF)))
+
+
+def _number(attrs: Any, name: str, default: float) -> float:
+    value = attrs.get(name, default)
+    if not isinstance(value, int | float):
+        raise ReferenceError(f"{GRAPH}: {name} is {value!r} and no number")
+    return float(value)
+
+
+def make_graph(
+    embeddings: Rows, queries: Rows, options: GraphOptions, work: Path, progress: Progress = no_progress
+) -> tuple[Path, dict[str, Any]]:
+    """Builds the graph of ``embeddings`` f32[n, d] in the folder ``work``; its file and its attributes.
+
+    ``ef`` is chosen on a sample of ``queries`` f32[n, d], the same spots' embeddings on the other side, which
+    the graph does not hold and which lie as a slide's tiles do.
+    """
+    file = build_graph(embeddings, work, options, progress)
+    n, dim = embeddings.shape
+    sample = sample_queries(queries, SAMPLE_SEED)
+    wanted = ExactIndex(embeddings).search(sample, RECALL_K).index
+    tuned = tune(load_graph(file, n, dim), sample, wanted)
+    return file, {
+        "library": "hnswlib",
+        "library_version": library_version(),
+        "embeddings_sha256": sha256_of(embeddings),
+        "M": options.m,
+        "ef_construction": options.ef_construction,
+        "seed": options.seed,
+        "ef": tuned.ef,
+        "recall": tuned.recall,
+        "recall_k": RECALL_K,
+        "threads": options.threads,
+        "reproducible": options.reproducible,
+    }
+
+
+def sample_queries(rows: Rows, seed: int) -> F32:
+    """Up to ``RECALL_QUERIES`` of the rows, f32[m, d]."""
+    return np.asarray(sample_rows(rows, RECALL_QUERIES, seed), np.float32)

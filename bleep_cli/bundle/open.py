@@ -1,0 +1,225 @@
+"""The reference bundle: its contents and how it is read. The format in prose is ``docs/bundle-format.md``.
+
+``open_bundle`` is the door: what passes it is trusted inside. Writing is in ``bundle_write.py``, the full check
+of every value in ``bundle_verify.py``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bleep_cli.base.reasons import first_line
+from bleep_cli.base.rows import Rows, row_blocks
+from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, KEYS, BundleInfo, Key, SectionRecord
+from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.stored import StoredExpression, UnitRows, reading
+from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
+from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
+
+
+class Bundle:
+    """An open bundle: ``info``, gene and spot columns in memory; expression and towers read when asked for."""
+
+    def __init__(self, root: Any, name: str, info: BundleInfo, attrs: Mapping[str, Any]) -> None:
+        self.root, self.name, self.info, self.attrs = root, name, info, attrs
+        self.content_sha256 = str(attrs["content_sha256"])
+        self.symbols = self._strings("genes/symbol")
+        self.gene_ids = self._strings("genes/id")
+        self.panel = np.asarray(self.read("genes/panel"), np.int64)
+
+    @property
+    def n_spots(self) -> int:
+        """Number of reference spots."""
+        return int(self.array("expression").shape[0])
+
+    def array(self, name: str) -> Any:
+        """The Zarr array of that path; ``ReferenceError`` if the bundle has none."""
+        try:
+            found = self.root[name]
+        except KeyError as error:
+            raise ReferenceError(f"{self.name}: no array {name}") from error
+        if not hasattr(found, "shape"):
+            raise ReferenceError(f"{self.name}: {name} is no array")
+        return found
+
+    def read(self, name: str) -> Any:
+        """All values of an array; a damaged chunk is a ``ReferenceError``."""
+        with reading(self.name, name):
+            return self.array(name)[...]
+
+    def _strings(self, name: str) -> Str:
+        return np.array([str(value) for value in self.read(name)], dtype=str)
+
+    def spots(self, column: Literal["section", "barcode", "donor"]) -> Str:
+        """A column of names, str[n]."""
+        return self._strings(f"spots/{column}")
+
+    def xy_l0(self) -> F64:
+        """Spot centres f64[n, 2] (x, y) in level-0 px of their own images."""
+        return np.stack([self.read("spots/x"), self.read("spots/y")], axis=1)
+
+    def embedding_rows(self, key: Key) -> Rows:
+        """f32[n, d] unit vectors of one side, read a slice of rows at a time."""
+        name = f"embeddings/{key}"
+        return UnitRows(self.array(name), self.name, name)
+
+    def embeddings(self, key: Key) -> F32:
+        """f32[n, d] unit vectors of one side, whole."""
+        return np.asarray(self.embedding_rows(key)[: self.n_spots], np.float32)
+
+    def index(self, key: Key) -> Index:
+        """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
+        return choose_index(self.root, self.name, self.embedding_rows(key))
+
+    def tower(self, which: TowerName | Literal["expression"]) -> bytes:
+        """An ONNX model, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
+        data = bytes(self.read(f"encoders/{which}").tobytes())
+        if hashlib.sha256(data).hexdigest() != self.array(f"encoders/{which}").attrs.get("sha256"):
+            raise ReferenceError(f"{self.name}: the {which} tower does not match its hash")
+        return data
+
+    def other_towers(self) -> dict[Chosen, OtherTower]:
+        """The image tower at further precisions."""
+        costs = stored_costs(self.root)
+        return {chosen: OtherTower(self.tower(TOWERS[chosen]), cost) for chosen, cost in costs.items()}
+
+    def gene_columns(self) -> dict[str, F32]:
+        """Further columns per gene, f32[g] by name."""
+        names = [name for name, _ in self.root["genes"].members() if name not in ("symbol", "id", "panel")]
+        return {name: np.asarray(self.read(f"genes/{name}"), np.float32) for name in sorted(names)}
+
+    def gene_rows(self, genes: Sequence[str] | None, option: str = "--genes") -> I64:
+        """Columns of the asked genes (symbols or ids), in the asked order; all for None.
+
+        Raises ``UsageError`` naming the ones that are not there.
+        """
+        if genes is None:
+            return np.arange(len(self.symbols), dtype=np.int64)
+        slot = {str(g): i for i, g in enumerate(self.gene_ids)} | {str(s): i for i, s in enumerate(self.symbols)}
+        absent = [gene for gene in genes if gene not in slot]
+        if absent:
+            near = difflib.get_close_matches(absent[0], list(slot), n=3)
+            hint = f"; close to {absent[0]}: {', '.join(near)}" if near else ""
+            raise UsageError(f"{option}: {', '.join(absent[:10])} not in {self.name}{hint}")
+        return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
+
+    def expression_rows(self, columns: I64 | None = None) -> StoredExpression:
+        """log1p expression [n, g] of those columns, all for None, on disk until parts of it are asked for."""
+        wanted = np.arange(len(self.symbols)) if columns is None else columns
+        return StoredExpression(self.array("expression"), self.name, wanted)
+
+    def expression(self, columns: I64 | None, dense_bytes: int) -> Any:
+        """log1p expression f32[n, g] of those columns, whole; CSR where dense would take over ``dense_bytes``.
+
+        Only the chunks that these genes lie in are read.
+        """
+        from scipy import sparse
+
+        stored = self.expression_rows(columns)
+        n, width = stored.shape
+        if n * width * 4 <= dense_bytes:
+            return stored[:n]
+        step = self.array("expression").chunks[0]
+        return sparse.vstack([sparse.csr_matrix(block) for block in row_blocks(stored, step)], format="csr")
+
+    def expression_to_average(self, columns: I64 | None, dense_bytes: int) -> F32 | StoredExpression:
+        """What ``impute_blocks`` takes: dense, or left on disk where that would take over ``dense_bytes``."""
+        stored = self.expression_rows(columns)
+        n, width = stored.shape
+        return stored[:n] if n * width * 4 <= dense_bytes else stored
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Opens a bundle, directory or ``.zarr.zip``, and checks its attributes and the shapes of its arrays.
+
+    Raises ``ReferenceError`` for anything that is not a bundle of a version this program reads.
+    """
+    import zarr
+
+    if not path.exists():
+        raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
+    try:
+        store = (
+            zarr.storage.ZipStore(path, mode="r")
+            if path.is_file()
+            else zarr.storage.LocalStore(path, read_only=True)
+        )
+        root = zarr.open_group(store, mode="r", zarr_format=3)
+        attrs = root.attrs.asdict()
+    except Exception as error:  # zarr, zipfile and json each raise their own, some telling the whole path
+        raise ReferenceError(f"{path.name}: not a reference bundle ({type(error).__name__})") from error
+    if attrs.get("encoding-type") != ENCODING_TYPE:
+        raise ReferenceError(f"{path.name}: not a reference bundle (encoding-type is not {ENCODING_TYPE})")
+    version = str(attrs.get("encoding-version", ""))
+    if version.split(".", maxsplit=1)[0] != ENCODING_VERSION.split(".", maxsplit=1)[0]:
+        raise ReferenceError(
+            f"{path.name}: bundle format {version or 'unknown'}, this bleep reads {ENCODING_VERSION}; "
+            "update bleep-cli"
+        )
+    try:
+        info = _info(attrs, getattr(root.get("expression"), "dtype", None))
+        bundle = Bundle(root, path.name, info, attrs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReferenceError(f"{path.name}: broken attribute ({first_line(error)})") from error
+    _check_shapes(bundle)
+    return bundle
+
+
+def _info(attrs: Mapping[str, Any], stored: Any) -> BundleInfo:
+    tile, expression = attrs["tile"], attrs["expression"]
+    key = attrs["key"]
+    if key not in KEYS:
+        raise ValueError(f"key {key!r}")
+    spec = TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"]))
+    if spec.px < 1 or not spec.um or not min(spec.um) > 0 or int(attrs["k"]) < 1:
+        raise ValueError(f"tile {tile}, k {attrs['k']}")
+    return BundleInfo(
+        tile=spec,
+        sections=tuple(
+            SectionRecord(str(s["id"]), str(s["sha256"]), str(s["donor"]), int(s["n"])) for s in attrs["sections"]
+        ),
+        views=int(attrs["views"]),
+        recommended_views=int(attrs["recommended_views"]),
+        k=int(attrs["k"]),
+        key=key,
+        target_sum=float(expression["target_sum"]),
+        tower_input=str(expression["tower_input"]),
+        expression_precision="f16" if stored == np.dtype("f2") else "f32",
+        **{
+            name: str(attrs.get(name, ""))
+            for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
+        },
+        training=attrs.get("training", {}),
+    )
+
+
+def _check_shapes(bundle: Bundle) -> None:
+    shape = bundle.array("expression").shape
+    if len(shape) != 2 or bundle.panel.ndim != 1:
+        raise ReferenceError(f"{bundle.name}: expression has shape {shape}, genes/panel {bundle.panel.shape}")
+    (n, g), d = shape, bundle.array("embeddings/image").shape[-1]
+    wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
+    wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
+    wanted |= {"genes/symbol": (g,), "genes/id": (g,)}
+    for name, shape in wanted.items():
+        if bundle.array(name).shape != shape:
+            raise ReferenceError(f"{bundle.name}: {name} has shape {bundle.array(name).shape}, not {shape}")
+    for which in ("image", "expression"):
+        bundle.array(f"encoders/{which}")
+    if len(bundle.panel) and not (bundle.panel.min() >= 0 and bundle.panel.max() < g):
+        raise ReferenceError(f"{bundle.name}: genes/panel points outside the genes")
+    if not n or sum(section.n for section in bundle.info.sections) != n:
+        raise ReferenceError(f"{bundle.name}: its sections do not add up to its {n} spots")
+
+
+def stored_costs(root: Any) -> dict[Chosen, Cost]:
+    """The precisions that a bundle's Zarr group holds beside float32, with their costs."""
+    names = {chosen: f"encoders/{tower}" for chosen, tower in TOWERS.items() if chosen != "fp32"}
+    return {chosen: Cost.of(root[name].attrs.asdict()) for chosen, name in names.items() if name in root}

@@ -1,0 +1,167 @@
+"""The full check of a bundle: every value read, hashed and compared with what the format demands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bleep_cli.base.hashing import sha256_of
+from bleep_cli.base.rows import row_blocks
+from bleep_cli.bundle.content_hash import content_sha256
+from bleep_cli.bundle.contents import KEYS, Key
+from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, why_exact
+from bleep_cli.bundle.open import Bundle
+from bleep_cli.errors import BleepError, ReferenceError
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.search.hnsw import RECALL_K, hnsw_available, recall_at
+from bleep_cli.towers.encoder import OnnxEncoder, OnnxExpressionEncoder, unit
+from bleep_cli.types import Progress, no_progress
+
+ROW_BLOCK = 4096  # rows checked at a time
+RECALL_SLACK = 0.02  # between one sample and another
+SAMPLE_SEED = 1  # another sample than the one that ef was chosen on
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, whether it held, and a line about what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
+    """Runs every check; a check that cannot even be made counts as failed."""
+    checks: tuple[tuple[str, Callable[[Bundle], str]], ...] = (
+        ("content hash", _content),
+        ("dtypes", _dtypes),
+        ("unit vectors", _embeddings),
+        ("expression", _expression),
+        ("genes", _genes),
+        ("spots", _spots),
+        ("towers", _towers),
+        ("index", _index),
+    )
+    results = []
+    for i, (name, check) in enumerate(checks):
+        progress("verify", i, len(checks))
+        try:
+            results.append(Check(name, True, check(bundle)))
+        except BleepError as error:
+            results.append(Check(name, False, str(error)))
+        except (ValueError, RuntimeError, OSError) as error:  # damaged chunks
+            results.append(Check(name, False, f"{type(error).__name__}: {error}"))
+    progress("verify", len(checks), len(checks))
+    return results
+
+
+def _content(bundle: Bundle) -> str:
+    found = content_sha256(bundle.root, bundle.attrs)
+    if found != bundle.content_sha256:
+        raise ReferenceError(f"content hash is {found[:12]}, the bundle states {bundle.content_sha256[:12]}")
+    return found[:12]
+
+
+def _dtypes(bundle: Bundle) -> str:
+    wanted = {"embeddings/image": "f4", "embeddings/expression": "f4", "genes/panel": "i8"}
+    wanted |= {"spots/x": "f8", "spots/y": "f8", "encoders/image": "u1", "encoders/expression": "u1"}
+    wrong = [name for name, dtype in wanted.items() if bundle.array(name).dtype != np.dtype(dtype)]
+    if bundle.array("expression").dtype not in (np.dtype("f4"), np.dtype("f2")):
+        wrong.append("expression")
+    if wrong:
+        raise ReferenceError(f"wrong dtype: {', '.join(wrong)}")
+    return "as in the format"
+
+
+def _embeddings(bundle: Bundle) -> str:
+    worst = 0.0
+    for key in KEYS:
+        for block in row_blocks(bundle.embedding_rows(key), ROW_BLOCK):
+            norms = np.linalg.norm(block.astype(np.float64), axis=1)
+            worst = max(worst, float(np.abs(norms - 1).max()))
+    return f"largest | |v| - 1 | = {worst:.1e}"
+
+
+def _expression(bundle: Bundle) -> str:
+    values = bundle.expression_rows()
+    for block in row_blocks(values, bundle.array("expression").chunks[0]):
+        if not np.isfinite(block).all() or (block < 0).any():
+            raise ReferenceError("expression holds NaN, infinity or negative values")
+    stored = bundle.info.expression_precision
+    return f"{values.shape[0]} spots × {values.shape[1]} genes, all finite, stored as {stored}"
+
+
+def _genes(bundle: Bundle) -> str:
+    if len(set(bundle.symbols.tolist())) != len(bundle.symbols):
+        raise ReferenceError("duplicate gene symbols")
+    if len(set(bundle.panel.tolist())) != len(bundle.panel):
+        raise ReferenceError("duplicate panel genes")
+    return f"{len(bundle.symbols)} unique, {len(bundle.panel)} in the panel"
+
+
+def _spots(bundle: Bundle) -> str:
+    section = bundle.spots("section")
+    for record in bundle.info.sections:
+        if int((section == record.id).sum()) != record.n:
+            raise ReferenceError(f"section {record.id} does not have its {record.n} spots")
+    if not np.isfinite(bundle.xy_l0()).all():
+        raise ReferenceError("some spot coordinates are no numbers")
+    return f"{len(section)} in {len(bundle.info.sections)} sections"
+
+
+def _towers(bundle: Bundle) -> str:
+    image = OnnxEncoder(bundle.tower("image"), "cpu")
+    expression = OnnxExpressionEncoder(bundle.tower("expression"))
+    spec, dim = bundle.info.tile, bundle.array("embeddings/image").shape[1]
+    if (image.tile_px, image.channels, image.dim) != (spec.px, 3 * len(spec.um), dim):
+        raise ReferenceError("the image tower does not take the tiles that the bundle describes")
+    _unit_vectors(image, "image tower")
+    for chosen, other in bundle.other_towers().items():
+        tower = OnnxEncoder(other.model, "cpu")
+        if (tower.tile_px, tower.channels, tower.dim) != (image.tile_px, image.channels, image.dim):
+            raise ReferenceError(f"the {chosen} image tower does not take and give what the float32 one does")
+        _unit_vectors(tower, f"{chosen} image tower")
+    if expression.panel_size != len(bundle.panel):
+        raise ReferenceError("the expression tower does not take the bundle's panel")
+    if bundle.info.tower_input != "log1p":
+        return "both run; spots were embedded from batch-corrected expression"
+    rows = np.arange(min(64, bundle.n_spots))
+    again = expression.embed(bundle.expression_rows(bundle.panel).read(rows))
+    worst = float(np.abs(unit(again) - bundle.embedding_rows("expression")[: len(rows)]).max())
+    if not worst < 1e-3:
+        raise ReferenceError(f"the expression tower does not give the stored embeddings (off by {worst:.1e})")
+    return f"both run; stored embeddings reproduced to {worst:.1e}"
+
+
+def _unit_vectors(encoder: OnnxEncoder, what: str) -> None:
+    shape = (1, encoder.tile_px, encoder.tile_px, encoder.channels)
+    norms = np.linalg.norm(encoder.embed(np.full(shape, 127, np.uint8)), axis=1)
+    if not np.allclose(norms, 1.0, atol=1e-3):
+        raise ReferenceError(f"the {what} does not give unit vectors")
+
+
+def _index(bundle: Bundle) -> str:
+    key = bundle.info.key
+    rows = bundle.embedding_rows(key)
+    if GRAPH not in bundle.root:
+        return f"none stored; search is exact, recall@{RECALL_K} 1.000"
+    if bundle.array(GRAPH).attrs.get("embeddings_sha256") != sha256_of(rows):
+        raise ReferenceError("the stored HNSW graph belongs to other embeddings; search is exact")
+    if not hnsw_available():
+        return f"HNSW stored; hnswlib is not installed, search is exact, recall@{RECALL_K} 1.000"
+    near = load_stored(bundle.root, bundle.name, rows.shape)
+    other: Key = "image" if key == "expression" else "expression"
+    queries = sample_queries(bundle.embedding_rows(other), SAMPLE_SEED)
+    wanted = ExactIndex(rows).search(queries, RECALL_K).index
+    recall = float(recall_at(near.search(queries, RECALL_K).index, wanted).mean())
+    stated = float(bundle.array(GRAPH).attrs.get("recall", recall))
+    if recall < stated - RECALL_SLACK:
+        raise ReferenceError(f"the stored HNSW graph's recall@{RECALL_K} is {recall:.4f}; it states {stated}")
+    reason = why_exact(bundle.root, rows)
+    if not reason and rows.shape[0] <= EXACT_UP_TO:
+        reason = f"{rows.shape[0]} spots are no more than {EXACT_UP_TO}"
+    used = f"search is exact: {reason}" if reason else "used"
+    return f"HNSW recall@{RECALL_K} {recall:.4f} at ef {near.ef} on {len(queries)} queries; {used}"

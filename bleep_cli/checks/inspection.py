@@ -1,0 +1,91 @@
+"""What a bundle or a slide holds, as a record and as lines for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bleep_cli.bundle.index import GRAPH
+from bleep_cli.bundle.open import open_bundle, stored_costs
+from bleep_cli.bundle.verify import verify as verify_bundle
+from bleep_cli.slide.open import open_slide
+from bleep_cli.types import Progress, no_progress
+
+Told = tuple[dict[str, Any], list[str]]
+
+
+def inspect_bundle(
+    path: Path, *, verify: bool = False, progress: Progress = no_progress
+) -> tuple[dict[str, Any], list[str], bool]:
+    """Record, lines, and whether every check held (true without ``verify``)."""
+    bundle = open_bundle(path)
+    info = bundle.info
+    checks = verify_bundle(bundle, progress) if verify else []
+    graph = bundle.array(GRAPH).attrs.asdict() if GRAPH in bundle.root else None
+    costs = stored_costs(bundle.root)
+    fields = " + ".join(f"{um:g}" for um in info.tile.um)
+    record = {
+        "name": bundle.name,
+        "content_sha256": bundle.content_sha256,
+        "parent_sha256": info.parent_sha256,
+        "encoding_version": bundle.attrs["encoding-version"],
+        "spots": bundle.n_spots,
+        "genes": len(bundle.symbols),
+        "panel": len(bundle.panel),
+        "dimensions": bundle.array("embeddings/image").shape[1],
+        "tile": {"px": info.tile.px, "um": list(info.tile.um)},
+        "k": info.k,
+        "key": info.key,
+        "views": info.views,
+        "recommended_views": info.recommended_views,
+        "target_sum": info.target_sum,
+        "expression_precision": info.expression_precision,
+        "index": graph,
+        "precisions": {chosen: cost.attrs() for chosen, cost in costs.items()},
+        "sections": [vars(section) for section in info.sections],
+        "species": info.species,
+        "licence": info.licence,
+        "citation": info.citation,
+        "intended_use": info.intended_use,
+        "checks": [vars(check) for check in checks],
+    }
+    lines = [
+        f"{bundle.name}: BLEEP reference, format {record['encoding_version']}, {bundle.content_sha256[:12]}",
+        f"  {bundle.n_spots} spots × {len(bundle.symbols)} genes, log1p of counts per {info.target_sum:,.0f}",
+        f"  tile {fields} µm at {info.tile.px} px; K {info.k}; key {info.key}; "
+        f"views {info.views} at build, {info.recommended_views} recommended",
+        f"  index: {_graph(graph)}",
+    ]
+    lines += [f"  {chosen} tower: {cost.line()}" for chosen, cost in costs.items()]
+    lines += [f"  section {s.id}: donor {s.donor}, {s.n} spots" for s in info.sections]
+    for label in ("species", "licence", "citation", "intended_use"):
+        lines += [f"  {label.replace('_', ' ')}: {record[label]}"] if record[label] else []
+    lines += [f"  {'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}" for check in checks]
+    return record, lines, all(check.ok for check in checks)
+
+
+def _graph(attrs: dict[str, Any] | None) -> str:
+    if attrs is None:
+        return "none, search is exact"
+    if "recall" not in attrs:
+        return "HNSW, of a recall it does not state (--verify measures it)"
+    return f"HNSW, M {attrs['M']}, ef {attrs['ef']}, recall@{attrs['recall_k']} {attrs['recall']}"
+
+
+def inspect_slide(path: Path, mpp: float | None = None) -> Told:
+    """Size and scale of a slide; label and macro pictures are not looked at."""
+    slide = open_slide(path, mpp)
+    try:
+        width, height = slide.size_l0
+        record = {
+            "name": slide.name,
+            "width_px": width,
+            "height_px": height,
+            "mpp": slide.mpp,
+            "bounds_l0": list(slide.bounds_l0),
+            "sha256": slide.sha256,
+        }
+    finally:
+        slide.close()
+    size = f"{width * slide.mpp / 1000:.2f} × {height * slide.mpp / 1000:.2f} mm"
+    return record, [f"{slide.name}: {width} × {height} px at {slide.mpp:.4g} µm/px = {size}"]

@@ -1,0 +1,61 @@
+"""``bleep inspect``, ``bleep doctor`` and ``bleep demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bleep_cli.commands import options as opt
+from bleep_cli.commands.console import Console
+
+
+def inspect(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
+    json_: opt.Json = False,
+) -> None:
+    """Tell what a bundle or a slide holds."""
+    from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
+
+    console: Console = ctx.obj
+    console.as_json = console.as_json or json_
+    if path.is_file() and not path.name.endswith(".zip"):
+        console.data(*inspect_slide(path, mpp))
+        return
+    with console.progress(path.name) as progress:
+        record, lines, ok = inspect_bundle(path, verify=verify, progress=progress)
+    console.data(record, lines)
+    if not ok:
+        from bleep_cli.errors import ReferenceError
+
+        raise ReferenceError(f"{path.name} failed its verification")
+
+
+def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
+    """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
+    from bleep_cli.checks.doctor import examine
+
+    console: Console = ctx.obj
+    console.as_json = console.as_json or json_
+    record, lines, problem = examine()
+    console.data(record, lines)
+    if problem is not None:
+        raise problem
+
+
+def demo(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")] = Path("bleep-demo"),
+    device: opt.Device = opt.DeviceChoice.auto,
+) -> None:
+    """Predict on the built-in synthetic liver section and compare with its known truth."""
+    from bleep_cli.checks.demo import run_demo
+
+    console: Console = ctx.obj
+    with console.progress("demo") as progress:
+        record, lines = run_demo(out, device.value, progress)
+    console.data(record, lines)

@@ -1,0 +1,128 @@
+"""The image tower of a bundle, ready to embed a slide: device, precision, threads and batches settled here."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from bleep_cli.base.machine import usable_cores
+from bleep_cli.bundle.open import Bundle, stored_costs
+from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain
+from bleep_cli.embedding.pinned import cuda_runtime, pinned
+from bleep_cli.tiles.read import reading_order
+from bleep_cli.tiles.shared_fields import FieldReader
+from bleep_cli.towers.encoder import OnnxEncoder, embed_views
+from bleep_cli.towers.precision import TOWERS, Chosen, Cost, Precision, choose_precision
+from bleep_cli.towers.session import Device, choose_device, has_tensorrt
+from bleep_cli.types import F32, I64, U8, Progress, Slide, TileGrid, no_progress
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """An encoder and what is known of it; ``cost`` is None for float32, the measure of the others."""
+
+    encoder: OnnxEncoder
+    precision: Chosen
+    cost: Cost | None
+    sha256: str
+    lanes: Lanes
+
+    def stream(
+        self, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
+    ) -> Generator[tuple[I64, F32], None, None]:
+        """Yields ``(tiles i64[b], unit vectors f32[b, d])`` until every tile of the grid has come once.
+
+        Tiles come in reading order, not in that of the grid. Reading, embedding and whatever the caller does in
+        between go on at the same time; close the iterator to stop them early.
+        """
+        size, order = self.encoder.batch, reading_order(grid)
+        batches = (order[start : start + size] for start in range(0, len(order), size))
+        stages = _Stages(self.encoder, FieldReader(slide, grid), views, self._buffers(grid))
+        done = 0
+        progress("tiles", done, len(grid))
+        with closing(overlapped(batches, stages.read, stages.embed, self.lanes)) as stream:
+            for rows, vectors in stream:
+                yield rows, vectors
+                done += len(rows)
+                progress("tiles", done, len(grid))
+
+    def seconds_per_tile(self, views: int, batches: int = 1) -> float:
+        """Measured on noise, ``batches`` in every embedding thread after one to warm up; reading costs nothing."""
+        encoder = self.encoder
+        shape = (encoder.batch, encoder.tile_px, encoder.tile_px, encoder.channels)
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        embed = partial(embed_views, encoder, views=views)
+        start = 0.0
+        for count in (self.lanes.embedders, batches * self.lanes.embedders):
+            start = time.perf_counter()
+            for _ in overlapped(range(count), lambda _: noise, embed, self.lanes):
+                pass
+        return (time.perf_counter() - start) / (batches * self.lanes.embedders * encoder.batch)
+
+    def _buffers(self, grid: TileGrid) -> TileBuffers:
+        px = grid.spec.px
+        shape = (self.encoder.batch, px, px, 3 * len(grid.spec.um))
+        if self.encoder.device == "cuda":
+            return TileBuffers(shape, partial(pinned, cudart=cuda_runtime()))
+        return TileBuffers(shape, plain)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What the threads do with a batch of tiles of one slide."""
+
+    encoder: OnnxEncoder
+    reader: FieldReader
+    views: int
+    buffers: TileBuffers = field(repr=False)
+
+    def read(self, rows: I64) -> tuple[U8, int]:
+        """The pixels in a buffer, and how many tiles of it are filled."""
+        whole = self.buffers.take()
+        self.reader.read(rows, whole[: len(rows)])
+        return whole, len(rows)
+
+    def embed(self, tiles: tuple[U8, int]) -> F32:
+        """Their unit vectors; the buffer is free again."""
+        whole, count = tiles
+        vectors = embed_views(self.encoder, whole[:count], self.views)
+        self.buffers.give_back(whole)
+        return vectors
+
+
+def open_tower(bundle: Bundle, device: Device, precision: Precision) -> ImageTower:
+    """The tower of a bundle that fits the device and the asked-for precision.
+
+    A GPU that does not start, where it was not asked for by name, is a CPU: the precision is then chosen anew.
+    """
+    return _open(bundle, device, precision, choose_device(device))
+
+
+def _open(bundle: Bundle, device: Device, precision: Precision, expected: Literal["cpu", "cuda"]) -> ImageTower:
+    stored = stored_costs(bundle.root)
+    chosen = choose_precision(precision, expected, stored, tensorrt=expected == "cuda" and has_tensorrt())
+    held = chosen == "fp32" or chosen in stored
+    model = bundle.tower(TOWERS[chosen] if held else "image")
+    lanes = lanes_for(expected, usable_cores())
+    encoder = OnnxEncoder(model, device, threads=lanes.threads_each, tensorrt_fp16=not held)
+    if encoder.device != expected:
+        return _open(bundle, encoder.device, precision, encoder.device)
+    return ImageTower(encoder, chosen, stored.get(chosen), hashlib.sha256(model).hexdigest(), lanes)
+
+
+def embed_grid(
+    tower: ImageTower, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
+) -> F32:
+    """Unit vectors f32[n, d] of the grid's tiles, in its order."""
+    out: Any = np.empty((len(grid), tower.encoder.dim), np.float32)
+    with closing(tower.stream(slide, grid, views, progress)) as stream:
+        for rows, vectors in stream:
+            out[rows] = vectors
+    return np.asarray(out, np.float32)

@@ -1,0 +1,26 @@
+"""Measured expression of a section on the genes of a reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bleep_cli.genes.normalise import log1p_normalise
+from bleep_cli.types import F32, I64, Section, Str
+
+
+def gene_columns(section: Section, symbols: Str, gene_ids: Str) -> I64:
+    """i64[g]: the section's column of each of a reference's genes, by id, else by symbol; -1 where it has none."""
+    by_id = {str(g): i for i, g in enumerate(section.gene_ids)}
+    by_symbol = {str(s): i for i, s in enumerate(section.symbols)}
+    found = [by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(gene_ids, symbols, strict=True)]
+    return np.array(found, np.int64)
+
+
+def measured_log1p(section: Section, symbols: Str, gene_ids: Str, target_sum: float) -> F32:
+    """f32[n, g] measured log1p expression on a reference's genes; NaN columns where the section has none."""
+    columns = gene_columns(section, symbols, gene_ids)
+    normalised = log1p_normalise(section.counts, target_sum).tocsc()
+    out = np.full((normalised.shape[0], len(columns)), np.nan, np.float32)
+    have = columns >= 0
+    out[:, have] = normalised[:, columns[have]].toarray()
+    return out

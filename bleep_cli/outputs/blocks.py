@@ -1,0 +1,62 @@
+"""A prediction's expression, block by block: checked, searched for a gene, reduced to one number per gene."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+import numpy as np
+
+from bleep_cli.errors import UsageError
+from bleep_cli.types import F32, Prediction
+
+
+def checked_blocks(prediction: Prediction) -> Iterator[tuple[int, F32]]:
+    """The prediction's own blocks; a gap, an overlap or a wrong width is a bug of who made it."""
+    expected, genes = 0, len(prediction.symbols)
+    for first, block in prediction.blocks():
+        assert first == expected, f"block starts at row {first} instead of {expected}"
+        assert block.ndim == 2 and block.shape[1] == genes, f"block of shape {block.shape} for {genes} genes"
+        yield first, block
+        expected += len(block)
+    assert expected == len(prediction.grid), f"blocks hold {expected} of {len(prediction.grid)} tiles"
+
+
+def default_gene(prediction: Prediction) -> str:
+    """The gene whose prediction varies most over the tiles (variance in f64); the first among equals.
+
+    One pass over ``prediction.blocks()``, in memory of one block.
+    """
+    seen = 0
+    mean = np.zeros(len(prediction.symbols))
+    squares = np.zeros(len(prediction.symbols))
+    for _, block in prediction.blocks():
+        rows = len(block)
+        block_mean = block.mean(axis=0, dtype=np.float64)
+        shift = block_mean - mean
+        squares += block.var(axis=0, dtype=np.float64) * rows + shift**2 * (seen * rows / (seen + rows))
+        mean += shift * (rows / (seen + rows))
+        seen += rows
+    return str(prediction.symbols[int(np.argmax(squares))])
+
+
+def gene_values(prediction: Prediction, gene: str) -> F32:
+    """One gene's predicted log1p expression, f32[n], by one pass over the blocks.
+
+    ``UsageError`` for a gene that is not predicted, with the symbols most like it.
+    """
+    found = np.flatnonzero(prediction.symbols == gene)
+    if not len(found):
+        raise UsageError(_unknown(gene, [str(symbol) for symbol in prediction.symbols]))
+    values = np.empty(len(prediction.grid), np.float32)
+    for first, block in prediction.blocks():
+        values[first : first + len(block)] = block[:, found[0]]
+    return values
+
+
+def _unknown(gene: str, symbols: list[str]) -> str:
+    """The message for a gene that is not there; letter case does not count in the likeness."""
+    by_lower = {symbol.lower(): symbol for symbol in symbols}
+    close = [by_lower[lower] for lower in difflib.get_close_matches(gene.lower(), by_lower, n=3, cutoff=0.6)]
+    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    return f"--gene {gene}: not among the {len(symbols):,} predicted genes{hint}"

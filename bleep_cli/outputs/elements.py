@@ -1,0 +1,111 @@
+"""The elements of an AnnData file that a prediction becomes, all but ``X``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bleep_cli.types import Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+X_ATTRS: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
+
+
+def write_all_but_x(root: Any, prediction: Prediction) -> None:
+    """Writes every element but the expression, all small, to an HDF5 file or a Zarr group.
+
+    One by one, since ``write_elem`` of a whole AnnData also writes a ``raw`` that backed mode trips over.
+    """
+    from anndata.io import write_elem
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "zarr v3 autosharding")  # anndata 0.12 announces its successor
+        for name, element in _elements(prediction).items():
+            write_elem(root, name, element)
+    root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+
+
+def _elements(prediction: Prediction) -> dict[str, Any]:
+    import pandas as pd
+
+    slide, symbols = prediction.slide_id, prediction.symbols.astype(object)
+    assert len(set(symbols)) == len(symbols), "gene symbols repeat"
+    return {
+        "obs": _obs(prediction),
+        "var": pd.DataFrame({"gene_ids": prediction.gene_ids.astype(object)}, index=symbols),
+        "obsm": {
+            "spatial": prediction.grid.centre_l0.astype(np.float64),
+            "neighbours": prediction.neighbours.index.astype(np.int32),
+            "neighbour_similarity": prediction.neighbours.similarity.astype(np.float32),
+        },
+        "uns": {
+            "spatial": {slide: _spatial(prediction)},
+            "spatialdata_attrs": {"region": slide, "region_key": "region", "instance_key": "tile_id"},
+            "bleep": storable(prediction.provenance),
+        },
+        **{empty: {} for empty in ("varm", "obsp", "varp", "layers")},
+    }
+
+
+def _obs(prediction: Prediction) -> pd.DataFrame:
+    import pandas as pd
+
+    grid = prediction.grid
+    tile_id = grid.tile_id.astype(object)
+    columns: dict[str, Any] = {
+        "in_tissue": prediction.in_tissue.astype(np.int64),
+        "array_row": grid.array_row,
+        "array_col": grid.array_col,
+        "tile_id": tile_id,
+        "region": pd.Categorical([prediction.slide_id] * len(grid)),
+        "tissue_piece": pd.Categorical(grid.region.astype(object)),
+    }
+    assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
+    return pd.DataFrame({**columns, **prediction.obs}, index=tile_id)
+
+
+def _spatial(prediction: Prediction) -> dict[str, Any]:
+    """One slide's entry of ``uns["spatial"]``, in the layout of 10x Visium. Lengths in level-0 px or µm."""
+    grid = prediction.grid
+    return {
+        "images": {"hires": prediction.hires},
+        "scalefactors": {
+            "tissue_hires_scalef": float(prediction.hires_scalef),
+            "spot_diameter_fullres": float(grid.pitch_um / grid.mpp),
+        },
+        "metadata": {
+            "mpp": float(grid.mpp),
+            "pitch_um": float(grid.pitch_um),
+            "tile_um": np.asarray(grid.spec.um, np.float64),
+            "tile_px": int(grid.spec.px),
+        },
+    }
+
+
+def storable(value: Any) -> Any:
+    """A JSON-able value as one that AnnData can write to both formats and read back equal.
+
+    Lists of strings, of numbers and of truth values become arrays; other lists become mappings with the keys
+    ``"0"``, ``"1"``, ...; a ``None`` in a mapping or such a list is left out; ``/`` in a key becomes ``_``.
+    ``TypeError`` for what JSON does not know.
+    """
+    if isinstance(value, Mapping):
+        return {str(key).replace("/", "_"): storable(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        if all(isinstance(item, str) for item in value):
+            return np.array(value, dtype=object)
+        if all(isinstance(item, bool) for item in value) or all(_is_number(item) for item in value):
+            return np.array(value)
+        return storable({str(place): item for place, item in enumerate(value)})
+    if isinstance(value, str | bool) or _is_number(value):
+        return value
+    raise TypeError(f"provenance cannot hold a {type(value).__name__}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)

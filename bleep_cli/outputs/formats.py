@@ -1,0 +1,63 @@
+"""Predictions as AnnData files that need no glue: one h5ad file, or one Zarr v3 store.
+
+Both hold the same elements (n tiles, g genes, k neighbours):
+
+- ``X`` f32[n, g], log1p of normalised counts; ``var_names`` gene symbols, ``var["gene_ids"]``;
+- ``obs_names`` = ``obs["tile_id"]``; ``obs["in_tissue"]`` 0 or 1, ``array_row``, ``array_col``;
+  ``obs["region"]``, the slide's name in every row (spatialdata's region column: the element that the rows
+  annotate); ``obs["tissue_piece"]``, the piece of tissue a tile lies on; then ``Prediction.obs``;
+- ``obsm["spatial"]`` f64[n, 2], (x, y) tile centres in level-0 px, origin top left;
+  ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
+- ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, and
+  ``uns["bleep"]``, the provenance.
+
+``X`` is written block by block: memory does not grow with the slide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.outputs.h5ad import write_h5ad
+from bleep_cli.outputs.zarr_store import write_zarr
+from bleep_cli.types import Prediction, Progress, no_progress
+
+
+class Writer(Protocol):
+    """Writes one prediction to ``path``, whole or not at all; ``OutputError`` if that fails."""
+
+    def __call__(
+        self, prediction: Prediction, path: Path, *, force: bool = False, progress: Progress = no_progress
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One value of ``--format``: the ``suffix`` of its files, and what writes them."""
+
+    suffix: str
+    write: Writer
+
+
+def output_path(folder: Path, slide_id: str, format_name: str) -> Path:
+    """Where a slide's prediction goes: ``folder/<slide_id><suffix>``.
+
+    ``UsageError`` for a format that :data:`FORMATS` does not hold, ``OutputError`` for a slide name that
+    cannot name a file.
+    """
+    if format_name not in FORMATS:
+        raise UsageError(f"--format {format_name} is not known; there are {', '.join(FORMATS)}")
+    if slide_id in ("", ".", "..") or any(sign in slide_id for sign in "/\\\0"):
+        raise OutputError(f"the slide's name {slide_id!r} cannot name a file; rename the slide")
+    return folder / f"{slide_id}{FORMATS[format_name].suffix}"
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {"h5ad": Format(".h5ad", write_h5ad), "zarr": Format(".zarr", write_zarr)}
+)
+"""The values of ``--format``."""

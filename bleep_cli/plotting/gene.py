@@ -1,0 +1,218 @@
+"""The picture of one predicted gene on its slide, as a PNG.
+
+Planes: ``hires`` is pixels of ``Prediction.hires``, origin top left, **(x, y)**, pixel (0, 0) covering
+[0, 1) × [0, 1); ``in`` is inches of the figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.types import F32, F64, U8, Prediction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
+    from matplotlib.figure import Figure
+
+DPI = 200
+COLOURS = "viridis"
+"""Perceptually uniform and safe for the colour-blind."""
+
+FOOTER = "BLEEP prediction, not a measurement; research use only"
+_UNITS = "log1p(CP10k)"
+_GREY = "#5f6368"
+_NO_DATA = "#f2b8b5"
+_PANEL_IN = 5.1, 7.0
+_TOP_IN, _BOTTOM_IN, _EDGE_IN, _GAP_IN = 0.98, 0.42, 0.3, 0.25
+_BAR_IN, _BAR_SPACE_IN = 0.16, 0.95
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the overview that is shown, in hires px; it may reach beyond the picture."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
+    from matplotlib.figure import Figure
+
+    centre_hires = prediction.grid.centre_l0 * prediction.hires_scalef
+    edge_hires = _edge_hires(prediction)
+    window = _window(centre_hires, edge_hires, prediction.hires)
+    panel_in, size_in, origins_in = _layout(window)
+    figure = Figure(figsize=size_in, dpi=DPI, facecolor="white")
+    left, right = (
+        _panel(figure, window, (*origin, *panel_in), title)
+        for origin, title in zip(origins_in, ("H&E", f"{gene}, predicted"), strict=True)
+    )
+    _show(left, prediction.hires, window)
+    _scale_bar(left, window, prediction.grid.mpp / prediction.hires_scalef)
+    _show(right, _washed(prediction.hires), window)
+    tiles = _tiles(right, centre_hires, edge_hires, values)
+    bar_in = (origins_in[1][0] + panel_in[0] + 0.12, origins_in[1][1], _BAR_IN, panel_in[1])
+    units = prediction.provenance.get("expression_units", _UNITS)
+    _colour_bar(figure, tiles, bar_in, f"{gene}, {units}, predicted")
+    _words(figure, prediction)
+    return figure
+
+
+def _edge_hires(prediction: Prediction) -> float:
+    """Edge of a drawn tile: its true edge, cut to the pitch where tiles overlap."""
+    grid = prediction.grid
+    return min(grid.edge_l0(), grid.pitch_um / grid.mpp) * prediction.hires_scalef
+
+
+def _window(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
+    """The tiles with a margin: at least twelve tiles wide, at most 2.5 times as long as broad.
+
+    Only that last rule reaches beyond the picture.
+    """
+    low, high = centre_hires.min(axis=0) - edge_hires / 2, centre_hires.max(axis=0) + edge_hires / 2
+    first, last = np.minimum(low, 0), np.maximum(high, picture.shape[1::-1])
+    size = high - low + 2 * max(0.04 * float((high - low).max()), edge_hires)
+    size = np.minimum(np.maximum(size, 12 * edge_hires), last - first)
+    size = np.maximum(size, size[::-1] / 2.5)
+    corner = np.minimum(np.maximum((low + high - size) / 2, first), last - size)
+    return Window(float(corner[0]), float(corner[1]), float(size[0]), float(size[1]))
+
+
+def _layout(
+    window: Window,
+) -> tuple[tuple[float, float], tuple[float, float], tuple[tuple[float, float], ...]]:
+    """(width, height) of a panel, the same of the figure, and both panels' lower left corners, in inches.
+
+    The panels stand side by side, or one above the other where the window is wide.
+    """
+    stacked = window.width > 1.6 * window.height
+    most_wide, most_high = (10.4, 4.0) if stacked else _PANEL_IN
+    scale = min(most_wide / window.width, most_high / window.height)
+    wide, high = window.width * scale, window.height * scale
+    step = (0.0, high + _GAP_IN + 0.2) if stacked else (wide + _GAP_IN, 0.0)
+    size = (_EDGE_IN + wide + step[0] + _BAR_SPACE_IN, _BOTTOM_IN + high + step[1] + _TOP_IN)
+    return (wide, high), size, ((_EDGE_IN, _BOTTOM_IN + step[1]), (_EDGE_IN + step[0], _BOTTOM_IN))
+
+
+def _axes(figure: Figure, box_in: tuple[float, ...]) -> Axes:
+    wide, high = figure.get_size_inches()
+    return figure.add_axes((box_in[0] / wide, box_in[1] / high, box_in[2] / wide, box_in[3] / high))
+
+
+def _panel(figure: Figure, window: Window, box_in: tuple[float, ...], title: str) -> Axes:
+    axes = _axes(figure, box_in)
+    axes.set(
+        xlim=(window.left, window.left + window.width),
+        ylim=(window.top + window.height, window.top),
+        xticks=[],
+        yticks=[],
+    )
+    axes.set_title(_shortened(title, int(11 * box_in[2])), loc="left", fontsize=10, pad=5, parse_math=False)
+    axes.spines[:].set(color="#c8ccd0", linewidth=0.6)
+    return axes
+
+
+def _show(axes: Axes, picture: U8, window: Window) -> None:
+    """Draws the window's pixels where they lie; the limits of the axes stay as they are."""
+    high, wide = picture.shape[:2]
+    left, right = (int(np.clip(x, 0, wide)) for x in (window.left, np.ceil(window.left + window.width)))
+    top, bottom = (int(np.clip(y, 0, high)) for y in (window.top, np.ceil(window.top + window.height)))
+    if left == right or top == bottom:
+        return
+    limits = axes.get_xlim(), axes.get_ylim()
+    colours: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
+    axes.imshow(picture[top:bottom, left:right], extent=(left, right, bottom, top), aspect="auto", **colours)
+    axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def _washed(hires: U8) -> U8:
+    """The H&E as faint grey u8[h, w], so that it does not compete with the tiles."""
+    luma: NDArray[np.float32] = hires.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return (255 - 0.4 * (255 - luma)).astype(np.uint8)
+
+
+def _tiles(axes: Axes, centre_hires: F64, edge_hires: float, values: F32) -> PolyCollection:
+    """One square a tile; matplotlib snaps upright squares to pixels, so those that touch leave no seam."""
+    import matplotlib
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import Normalize
+
+    low, high = _limits(values)
+    corners: Any = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * edge_hires / 2
+    tiles = PolyCollection(
+        centre_hires[:, None, :] + corners,  # f64[n, 4, 2]
+        array=np.ma.masked_invalid(values),
+        cmap=matplotlib.colormaps[COLOURS].with_extremes(bad=_NO_DATA),
+        norm=Normalize(low, high),
+        edgecolors="none",
+    )
+    axes.add_collection(tiles, autolim=False)
+    return tiles
+
+
+def _limits(values: F32) -> tuple[float, float]:
+    """What the colours span: 1st to 99th percentile; half a unit around a constant, not below zero."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = (float(edge) for edge in np.percentile(finite, (1, 99)))
+    if high - low > 1e-6:
+        return low, high
+    return (max(low - 0.5, 0.0) if low >= 0 else low - 0.5), high + 0.5
+
+
+def _colour_bar(figure: Figure, tiles: PolyCollection, box_in: tuple[float, ...], label: str) -> None:
+    values, norm = tiles.get_array(), tiles.norm
+    assert values is not None
+    below, above = bool((values < norm.vmin).any()), bool((values > norm.vmax).any())
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+    bar = figure.colorbar(tiles, cax=_axes(figure, box_in), extend=extend, extendfrac=0.025)
+    bar.set_label(_shortened(label, 48), fontsize=9, parse_math=False)
+    bar.ax.tick_params(labelsize=8, length=2.5, width=0.6)
+    bar.outline.set_linewidth(0.4)
+
+
+def _scale_bar(axes: Axes, window: Window, um_per_hires: float) -> None:
+    """The longest of 1, 2, 5 × 10ⁿ µm that is at most a quarter of the window, in its lower left corner."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    most_um = window.width * um_per_hires / 4
+    decade = 10.0 ** np.floor(np.log10(most_um))
+    length_um = max(step * decade for step in (1, 2, 5) if step * decade <= most_um)
+    text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+    inch, halo = (
+        window.width * DPI / axes.get_window_extent().width,
+        [withStroke(linewidth=2.5, foreground="w")],
+    )
+    left, top = window.left + 0.15 * inch, window.top + window.height - 0.2 * inch
+    length = length_um / um_per_hires
+    bar = Rectangle((left, top), length, 0.05 * inch, color="black", linewidth=0, path_effects=halo)
+    axes.add_patch(bar)
+    middle, above = left + length / 2, top - 0.04 * inch
+    axes.text(middle, above, text, ha="center", va="bottom", fontsize=9, path_effects=halo)
+
+
+def _words(figure: Figure, prediction: Prediction) -> None:
+    """The slide's name and the tiles above, the warning below."""
+    wide, high = figure.get_size_inches()
+    grid = prediction.grid
+    count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
+    left, name = _EDGE_IN / wide, _shortened(prediction.slide_id, 56)
+    figure.text(left, 1 - 0.32 / high, name, fontsize=13, weight="bold", va="center", parse_math=False)
+    figure.text(left, 1 - 0.54 / high, count, fontsize=8.5, color=_GREY, va="center")
+    figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=_GREY, va="center")
+
+
+def _shortened(text: str, most: int) -> str:
+    """A text of one line and at most ``most`` characters, its middle left out if need be."""
+    text = " ".join(text.split())
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"

@@ -1,0 +1,64 @@
+"""What a prediction will take: tiles, seconds and memory, from a short run of the real tower."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bleep_cli.bundle.index import memory_of_index
+from bleep_cli.prediction.impute import memory_of_expression
+from bleep_cli.prediction.plan import Plan
+from bleep_cli.prediction.predictor import Predictor
+
+BASE_BYTES = 600 << 20  # interpreter, libraries and the tower's own buffers, as measured (docs/results.md)
+SLIDE_BYTES = 300 << 20  # decoded tiles kept by the reader
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``seconds`` for the tower alone, which is nearly all of it on a CPU; ``memory_mb`` peak resident."""
+
+    slide: str
+    tiles: int
+    genes: int
+    views: int
+    fields: int
+    device: str
+    seconds: float
+    memory_mb: int
+    output_mb: int
+
+    def line(self) -> str:
+        """One line for a person."""
+        passes = f"{self.views} views × {self.fields} fields"
+        return (
+            f"{self.slide}: {self.tiles} tiles × {self.genes} genes ({passes}, {self.device}), about "
+            f"{_duration(self.seconds)}, {self.memory_mb} MB of memory, {self.output_mb} MB of X"
+        )
+
+
+def estimate(predictor: Predictor, ready: Plan) -> Estimate:
+    """Times the tower on a few noise tiles and scales it to the slide."""
+    info, encoder, tower = predictor.bundle.info, predictor.encoder, predictor.tower
+    per_tile = tower.seconds_per_tile(predictor.views)
+    n, genes = len(ready.grid), predictor.n_genes
+    per_row = predictor.k * 16
+    tile_bytes = info.tile.px**2 * 3 * len(info.tile.um)
+    bundle = predictor.bundle
+    reference = memory_of_expression(bundle.n_spots, genes, n)
+    reference += memory_of_index(bundle.root, bundle.embedding_rows(predictor.key))
+    memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + tower.lanes.ahead * encoder.batch * tile_bytes
+    return Estimate(
+        slide=ready.slide.name,
+        tiles=n,
+        genes=genes,
+        views=predictor.views,
+        fields=len(info.tile.um),
+        device=encoder.device,
+        seconds=round(per_tile * n, 1),
+        memory_mb=memory >> 20,
+        output_mb=n * genes * 4 >> 20,
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,62 @@
+"""A slide opened and its tiles laid: all that is known before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.bundle.contents import BundleInfo
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.slide.open import open_slide
+from bleep_cli.tiles.grid import grid_at, grid_over_tissue
+from bleep_cli.tiles.positions import read_positions
+from bleep_cli.tiles.tissue import find_tissue, require_tissue
+from bleep_cli.types import Slide, TileGrid
+
+COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An open slide and the tiles to predict on it."""
+
+    slide: Slide
+    grid: TileGrid
+    in_tissue: Any  # bool[n]
+    warnings: tuple[str, ...]
+
+
+def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
+    """Opens a slide and lays its tiles; all that ``--dry-run`` needs.
+
+    Raises ``SlideError`` or ``UsageError``; the slide is closed then.
+    """
+    slide = open_slide(path, options.mpp)
+    try:
+        return _plan(slide, info, options)
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+    stride_um = options.stride_um or info.tile.um[0]
+    if options.at is not None:
+        positions = read_positions(options.at)
+        grid = grid_at(slide, positions, info.tile, stride_um)
+        in_tissue = positions.in_tissue
+    else:
+        mask = find_tissue(slide, options.mask)
+        require_tissue(mask, slide.name)
+        grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
+        in_tissue = np.ones(len(grid), bool)
+    warnings = []
+    if slide.mpp > COARSE * info.tile.mpp():
+        warnings.append(
+            f"{slide.name} has {slide.mpp:.3g} µm/px, the reference's tiles {info.tile.mpp():.3g}: "
+            "detail that the encoder was trained on is missing"
+        )
+    return Plan(slide, grid, in_tissue, tuple(warnings))

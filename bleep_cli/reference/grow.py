@@ -1,0 +1,101 @@
+"""Growing a reference: new sections embedded by the towers of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.base.rows import StackedRows
+from bleep_cli.bundle.contents import BundleArrays
+from bleep_cli.bundle.open import Bundle
+from bleep_cli.bundle.stored import rounded
+from bleep_cli.embedding.sections import embed_sections
+from bleep_cli.errors import ReferenceError
+from bleep_cli.genes.names import strip_version
+from bleep_cli.genes.normalise import log1p_normalise
+from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
+from bleep_cli.towers.encoder import OnnxEncoder
+from bleep_cli.towers.session import Device
+from bleep_cli.types import Progress, Section, no_progress
+
+MAX_ABSENT = 0.05  # of a bundle's genes that a section may lack and still be added to it
+
+
+def grow_reference(
+    base: Bundle, sections: Sequence[Section], *, device: Device = "auto", progress: Progress = no_progress
+) -> Built:
+    """``base`` plus new sections, embedded by its own towers; the base itself is left as it is.
+
+    A gene of the base that a section lacks counts as not detected there, up to ``MAX_ABSENT`` of them.
+    Raises ``ReferenceError`` for a section that is already in, that lacks more genes, or for a base whose
+    expression tower saw batch-corrected data, which newcomers do not have.
+    """
+    if base.info.tower_input != "log1p":
+        raise ReferenceError(
+            f"--base {base.name}: its expression tower saw batch-corrected expression, so spots cannot be added; "
+            "train without harmony, or build from all sections"
+        )
+    refuse_twice({record.sha256: f"{base.name} (as {record.id})" for record in base.info.sections}, sections)
+    names = {record.id for record in base.info.sections} & {s.id for s in sections}
+    if names:
+        raise ReferenceError(
+            f"{base.name} has other sections named {', '.join(sorted(names))}; rename the new ones"
+        )
+    from scipy import sparse
+
+    notes = [f"{s.id}: {note}" for s in sections for note in s.notes]
+    added = []
+    for section in sections:
+        aligned, note = align_genes(section, base)
+        added.append(aligned)
+        notes += [note] if note else []
+    new = rounded(sparse.vstack(added, format="csr"), base.info.expression_precision)
+    tower = OnnxEncoder(base.tower("image"), device)
+    image = embed_sections(sections, tower, base.info.tile, base.info.views, progress)
+    embedded = embed_expression(base.tower("expression"), new[:, base.panel])
+    arrays = BundleArrays(
+        image_embeddings=np.concatenate([base.embeddings("image"), image]),
+        expression_embeddings=np.concatenate([base.embeddings("expression"), embedded]),
+        expression=StackedRows([base.expression_rows(), new]),  # the base's stays on disk until it is copied
+        symbols=base.symbols,
+        gene_ids=base.gene_ids,
+        panel=base.panel,
+        section=np.concatenate([base.spots("section"), repeat_by_section(sections, [s.id for s in sections])]),
+        barcode=np.concatenate([base.spots("barcode"), *(s.barcodes for s in sections)]),
+        donor=np.concatenate([base.spots("donor"), repeat_by_section(sections, [s.donor for s in sections])]),
+        xy_l0=np.concatenate([base.xy_l0(), *(s.xy_l0 for s in sections)]),
+        image_tower=base.tower("image"),
+        expression_tower=base.tower("expression"),
+        gene_columns=base.gene_columns(),
+        other_towers=base.other_towers(),
+    )
+    records = (*base.info.sections, *(record_of(s) for s in sections))
+    info = replace(base.info, sections=records, parent_sha256=base.content_sha256)
+    return Built(info, arrays, tuple(notes))
+
+
+def align_genes(section: Section, base: Bundle) -> tuple[Any, str]:
+    """log1p expression CSR[n, g] of a section on the genes of a bundle, and a note about absent ones."""
+    from scipy import sparse
+
+    by_id = {strip_version(str(g)): i for i, g in enumerate(section.gene_ids)}
+    by_symbol = {str(s): i for i, s in reversed(list(enumerate(section.symbols)))}  # the first, as in join_genes
+    found = [
+        by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(base.gene_ids, base.symbols, strict=True)
+    ]
+    columns = np.array(found, np.int64)
+    absent = columns < 0
+    if absent.mean() > MAX_ABSENT:
+        raise ReferenceError(
+            f"section {section.id} lacks {int(absent.sum())} of the {len(columns)} genes of {base.name} "
+            f"(such as {', '.join(base.symbols[absent][:3])}); build a new reference from all sections instead"
+        )
+    normalised = log1p_normalise(section.counts, base.info.target_sum)
+    padded = sparse.hstack(
+        [normalised, sparse.csr_matrix((normalised.shape[0], 1), dtype=np.float32)], format="csr"
+    )
+    note = f"{section.id}: {int(absent.sum())} genes are not in its table and count as not detected"
+    return padded[:, np.where(absent, normalised.shape[1], columns)], note if absent.any() else ""

@@ -1,0 +1,48 @@
+"""What building and growing a reference have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bleep_cli.base.rows import Rows, dense_rows, row_blocks
+from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
+from bleep_cli.errors import ReferenceError
+from bleep_cli.towers.encoder import OnnxExpressionEncoder, unit
+from bleep_cli.types import F32, Section, Str
+
+SPOT_BLOCK = 4096  # spots whose expression is embedded at a time
+
+
+@dataclass(frozen=True)
+class Built:
+    """A reference, ready to be written; ``notes`` what was dropped, repaired or assumed."""
+
+    info: BundleInfo
+    arrays: BundleArrays
+    notes: tuple[str, ...]
+
+
+def refuse_twice(known: Mapping[str, str], sections: Sequence[Section]) -> None:
+    """Raises ``ReferenceError`` for a section whose data is among ``known`` (hash → where) or given twice."""
+    seen = dict(known)
+    for section in sections:
+        if section.sha256 in seen:
+            raise ReferenceError(f"section {section.id} is already in {seen[section.sha256]}")
+        seen[section.sha256] = f"the cohort (as {section.id})"
+
+
+def embed_expression(tower: bytes, panel: Rows) -> F32:
+    """Unit vectors f32[n, d] of log1p expression [n, p] on the panel, made dense some spots at a time."""
+    encoder = OnnxExpressionEncoder(tower)
+    return unit(np.concatenate([encoder.embed(dense_rows(rows)) for rows in row_blocks(panel, SPOT_BLOCK)]))
+
+
+def record_of(section: Section) -> SectionRecord:
+    return SectionRecord(section.id, section.sha256, section.donor, len(section.barcodes))
+
+
+def repeat_by_section(sections: Sequence[Section], values: Sequence[str]) -> Str:
+    return np.repeat(np.array(values, dtype=str), [len(s.barcodes) for s in sections])

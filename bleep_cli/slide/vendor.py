@@ -1,0 +1,105 @@
+"""Vendor formats (SVS, NDPI, MRXS, SCN, BIF, VMS, Philips, DICOM, ...), read by OpenSlide."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.errors import SlideError
+from bleep_cli.slide.mpp import Claim
+from bleep_cli.slide.raster import Level, level_scale
+from bleep_cli.types import U8
+
+GENERIC = "generic-tiff"
+BOUNDS = tuple(f"openslide.bounds-{key}" for key in ("x", "y", "width", "height"))
+NUMBERS = ("openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power", *BOUNDS)
+
+
+def vendor(path: Path) -> str | None:
+    """OpenSlide's name of the file's vendor format; None where it is none (or is a plain tiled TIFF)."""
+    import openslide
+
+    try:
+        found: str | None = openslide.OpenSlide.detect_format(path)
+    except (openslide.OpenSlideError, OSError):
+        return None
+    return None if found == GENERIC else found
+
+
+class OpenSlideRaster:
+    """The levels of one vendor slide; label and macro images are never touched. SlideError where broken."""
+
+    levels: tuple[Level, ...]
+    bounds_l0: tuple[int, int, int, int]
+
+    def __init__(self, path: Path, cache_bytes: int) -> None:
+        import openslide
+
+        self._path = path
+        self._errors = (openslide.OpenSlideError, OSError, ValueError, MemoryError)
+        try:
+            self._slide: Any = openslide.OpenSlide(path)
+            self._slide.set_cache(openslide.OpenSlideCache(cache_bytes))
+            self._stated = {key: self._slide.properties.get(key, "") for key in NUMBERS}
+            self._downsamples = [float(d) for d in self._slide.level_downsamples]
+            sizes = list(self._slide.level_dimensions)
+        except self._errors as error:
+            raise self._bad(error) from None
+        self.levels = tuple(Level(*size, level_scale(sizes[0], size)) for size in sizes)
+        self.bounds_l0 = self._bounds(sizes[0])
+        x, y, w, h = self.bounds_l0
+        for at in ((x, y), (x + w // 2, y + h // 2), (x + w - 1, y + h - 1)):
+            self.block(0, *at, 1, 1)  # a file that cannot be decoded is refused now
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The stated pixel size, where there is one."""
+        x, y = self._number("openslide.mpp-x"), self._number("openslide.mpp-y")
+        x, y = x or y, y or x
+        return (Claim("the slide's metadata", x, y),) if x and y else ()
+
+    @property
+    def objective(self) -> float | None:
+        """Magnification of the objective, where it is stated."""
+        return self._number("openslide.objective-power")
+
+    def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
+        """Pixels of a level, ``u8[h, w, 3]``, white where nothing was scanned."""
+        scale = self._downsamples[level]  # OpenSlide's own, to reach whole level pixels
+        try:
+            region = self._slide.read_region((round(x * scale), round(y * scale)), level, (w, h))
+        except self._errors as error:
+            raise self._bad(error) from None
+        rgba = np.asarray(region)
+        alpha = rgba[..., 3:]
+        if (alpha == 255).all():
+            return np.ascontiguousarray(rgba[..., :3])
+        cover = alpha.astype(np.uint16)
+        on_white: U8 = ((rgba[..., :3] * cover + 127) // 255 + (255 - cover)).astype(np.uint8)
+        return on_white
+
+    def close(self) -> None:
+        """Releases the file."""
+        self._slide.close()
+
+    def _bounds(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        x, y, w, h = (int(self._number(key) or 0) for key in BOUNDS)
+        inside = 0 <= x < x + w <= size[0] and 0 <= y < y + h <= size[1]
+        return (x, y, w, h) if inside else (0, 0, *size)
+
+    def _number(self, key: str) -> float | None:
+        try:
+            value = float(self._stated[key])
+        except ValueError:
+            return None
+        return value if math.isfinite(value) else None
+
+    def _bad(self, error: Exception) -> SlideError:
+        """OpenSlide's message without the folder it may name."""
+        text = str(error)
+        for folder in {str(self._path.parent), str(self._path.parent.resolve())}:
+            text = text.replace(folder + "/", "")
+        return SlideError(f"{self._path.name}: OpenSlide cannot read it: {text}")

@@ -1,0 +1,92 @@
+"""Fields of view that overlap from tile to tile, resampled once for all of them.
+
+Tiles side by side show the same tissue again and again in their larger fields, at twice the smallest field four
+times. Where all tiles of a grid fall on whole pixels of one resampled plane, the plane is read in blocks, a block
+once, and tiles are cut out of it. A pixel is what reading its tile alone would give, to the last bit of rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.base.array_cache import TileCache
+from bleep_cli.tiles.read import PIXEL, read_field
+from bleep_cli.types import I64, U8, Slide, TileGrid
+
+SHARED_BYTES = 64 << 20  # blocks kept, enough for the bands of a strip
+OFF_LATTICE_PX = 1e-6
+WORTH = 0.75  # blocks per tile up to which sharing them costs less than reading tile by tile
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A plane of ``step_l0`` level-0 pixels per pixel with its origin at the slide's; blocks of ``px`` pixels.
+
+    ``corner`` i64[n, 2] (x, y) is where each tile begins on it.
+    """
+
+    step_l0: float
+    px: int
+    corner: I64
+
+    @classmethod
+    def of(cls, grid: TileGrid, field: int) -> Lattice | None:
+        """The plane of a field; None where tiles do not fall on whole pixels of one, or hardly overlap."""
+        px, step = grid.spec.px, grid.edge_l0(field) / grid.spec.px
+        exact = grid.centre_l0 / step - px / 2
+        corner = np.rint(exact).astype(np.int64)
+        if np.abs(exact - corner).max(initial=0.0) > OFF_LATTICE_PX:
+            return None
+        plane = cls(step, px, corner)
+        return plane if plane.blocks() <= WORTH * len(corner) else None
+
+    def blocks(self) -> int:
+        """How many blocks the tiles touch."""
+        first, last = self.corner // self.px, -(-self.corner // self.px)
+        touched = np.concatenate(
+            [np.stack([x, y], axis=1) for x in (first[:, 0], last[:, 0]) for y in (first[:, 1], last[:, 1])]
+        )
+        touched -= touched.min(axis=0, initial=0)
+        return len(np.unique(touched[:, 0] * (touched[:, 1].max(initial=0) + 1) + touched[:, 1]))
+
+
+class FieldReader:
+    """The pixels of a grid's tiles. Several threads may read."""
+
+    def __init__(self, slide: Slide, grid: TileGrid, cache_bytes: int = SHARED_BYTES) -> None:
+        self._slide, self._grid = slide, grid
+        self._planes = [Lattice.of(grid, field) for field in range(len(grid.spec.um))]
+        self._cache = TileCache(cache_bytes)
+
+    def read(self, rows: I64, out: U8) -> None:
+        """The tiles ``rows`` i64[b] into ``out`` u8[b, px, px, 3 * fields]. SlideError."""
+        pixels = out.view(PIXEL)
+        for field, plane in enumerate(self._planes):
+            if plane is None:
+                read_field(self._slide, self._grid, rows, field, pixels)
+                continue
+            for i, (x, y) in enumerate(plane.corner[rows].tolist()):
+                self._cut(plane, field, (x, y), pixels[i, :, :, field])
+
+    def _cut(self, plane: Lattice, field: int, corner: tuple[int, int], into: NDArray[np.void]) -> None:
+        """``into`` [px, px] pixels from the blocks under it, at most four."""
+        px, (x, y) = plane.px, corner
+        for row in range(y // px, -(-(y + px) // px)):
+            for col in range(x // px, -(-(x + px) // px)):
+                left, top = col * px, row * px
+                a, b = max(x, left), min(x + px, left + px)
+                c, d = max(y, top), min(y + px, top + px)
+                block = self._block(plane, field, col, row).view(PIXEL)
+                into[c - y : d - y, a - x : b - x] = block[c - top : d - top, a - left : b - left, 0]
+
+    def _block(self, plane: Lattice, field: int, col: int, row: int) -> U8:
+        edge = plane.px * plane.step_l0
+
+        def make() -> U8:
+            pixels = self._slide.read((col * edge, row * edge), (edge, edge), (plane.px, plane.px))
+            return np.ascontiguousarray(pixels)
+
+        return self._cache.get((field, col, row), make)

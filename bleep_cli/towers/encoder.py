@@ -1,0 +1,120 @@
+"""The image tower on ONNX Runtime: uint8 tiles in, unit vectors out.
+
+Scaling, normalisation, transposition and the final L2 norm are in the graph; this module owns no mean and
+no std. The eight views of a tile are its flips and right-angle rotations, under which tissue means the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.towers.session import Device, make_session, run, run_on_device
+from bleep_cli.types import F32, U8, Encoder
+
+BATCH = {"cpu": 8, "cuda": 128}  # on a CPU larger batches cost memory and win nothing
+ALL_VIEWS = 8
+"""Flips and right-angle rotations of a tile."""
+VIEW_CHOICES = (1, ALL_VIEWS)
+
+
+class OnnxEncoder:
+    """The image tower: ``u8[b, px, px, 3 * fields]`` → unit vectors ``f32[b, d]``. Several threads may embed.
+
+    ``threads`` is how many one run uses itself (0: all cores); ``tensorrt_fp16`` lets TensorRT compute in float16
+    where ONNX Runtime has it.
+    """
+
+    def __init__(
+        self, model: bytes, device: Device = "auto", *, threads: int = 0, tensorrt_fp16: bool = False
+    ) -> None:
+        self._session, self.device = make_session(
+            model, device, "image tower", threads=threads, tensorrt_fp16=tensorrt_fp16
+        )
+        (self.tile_px, width, self.channels), self.dim = _sizes(self._session, "uint8", 4, "image tower")
+        if width != self.tile_px:
+            raise ReferenceError(f"the image tower takes tiles of {width} × {self.tile_px} px, not squares")
+        self.batch = BATCH[self.device]
+        self._run = run if self.device == "cpu" else run_on_device
+
+    @property
+    def providers(self) -> list[str]:
+        """What ONNX Runtime really runs it with, best first."""
+        return list(self._session.get_providers())
+
+    def embed(self, tiles: U8) -> F32:
+        """Embeds any number of tiles in batches; results do not depend on the batching beyond rounding."""
+        if tiles.shape[1:] != (self.tile_px, self.tile_px, self.channels):
+            raise ReferenceError(
+                f"tiles of {tiles.shape[1:]} for a tower of {(self.tile_px, self.tile_px, self.channels)}"
+            )
+        out = np.empty((len(tiles), self.dim), np.float32)
+        for start in range(0, len(tiles), self.batch):
+            batch = np.ascontiguousarray(tiles[start : start + self.batch])
+            out[start : start + len(batch)] = self._run(self._session, batch, "image tower")
+        return out
+
+
+class OnnxExpressionEncoder:
+    """The expression tower: log1p on the panel ``f32[b, p]`` → unit vectors ``f32[b, d]``."""
+
+    def __init__(self, model: bytes) -> None:
+        self._session, _ = make_session(model, "cpu", "expression tower")
+        (self.panel_size,), self.dim = _sizes(self._session, "float", 2, "expression tower")
+
+    def embed(self, expression: F32, batch: int = 1024) -> F32:
+        """Embeds any number of spots."""
+        if expression.shape[1] != self.panel_size:
+            raise ReferenceError(f"{expression.shape[1]} genes for a tower of {self.panel_size}")
+        out = np.empty((len(expression), self.dim), np.float32)
+        for start in range(0, len(expression), batch):
+            rows = np.ascontiguousarray(expression[start : start + batch], np.float32)
+            out[start : start + len(rows)] = run(self._session, rows, "expression tower")
+        return out
+
+
+def _sizes(session: Any, dtype: str, rank: int, what: str) -> tuple[list[int], int]:
+    """The sizes after the batch of a tower's one input, and the length of its one output's vectors.
+
+    Raises ``ReferenceError`` for a model with other inputs or outputs, or that leaves a size open.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != f"tensor({dtype})" or len(inputs[0].shape) != rank:
+        raise ReferenceError(f"the {what} does not take one {dtype} input of {rank} axes")
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        raise ReferenceError(f"the {what} does not give one vector per row")
+    batch, *sizes = inputs[0].shape
+    dim = outputs[0].shape[1]
+    if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, dim)):
+        raise ReferenceError(f"the {what} must leave the batch open and nothing else; it takes {inputs[0].shape}")
+    return sizes, dim
+
+
+def views_of(tiles: NDArray[np.uint8], views: int) -> Iterator[U8]:
+    """The tile itself, or its four rotations and their mirror images: ``u8[b, p, p, c]`` each."""
+    if views not in VIEW_CHOICES:
+        raise UsageError(f"--views {views}: choose one of {', '.join(map(str, VIEW_CHOICES))}")
+    if views == 1:
+        yield tiles
+        return
+    for mirrored in (tiles, tiles[:, :, ::-1]):
+        for quarter_turns in range(4):
+            yield np.rot90(mirrored, quarter_turns, axes=(1, 2))
+
+
+def embed_views(encoder: Encoder, tiles: U8, views: int) -> F32:
+    """Unit vectors ``f32[b, d]``: the mean over the tile's views, normalised again."""
+    total = sum(encoder.embed(view) for view in views_of(tiles, views))
+    if views == 1:
+        return np.asarray(total, np.float32)
+    return unit(np.asarray(total, np.float32))
+
+
+def unit(vectors: F32) -> F32:
+    """Rows scaled to length 1; a zero row stays zero."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norm, 1e-12), np.float32)

@@ -1,0 +1,123 @@
+"""ONNX Runtime sessions: which device a model runs on, with how many threads, and its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Literal
+
+from bleep_cli.base.reasons import first_line
+from bleep_cli.errors import DeviceError, ReferenceError
+from bleep_cli.types import U8
+
+Device = Literal["auto", "cpu", "cuda"]
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DeviceError(
+            'ONNX Runtime is not installed; install it with "pip install bleep-cli[cpu]" or "bleep-cli[gpu]"'
+        ) from error
+    return onnxruntime
+
+
+def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+    """``auto`` → cuda where this ONNX Runtime was built for it, else cpu.
+
+    Raises ``DeviceError`` when cuda is asked for and this installation cannot do it.
+    """
+    has_cuda = CUDA in _runtime().get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise DeviceError(
+            "--device cuda: this ONNX Runtime has no CUDA provider; install bleep-cli[gpu] in place of "
+            "bleep-cli[cpu], or use --device cpu"
+        )
+    return "cuda" if has_cuda and device != "cpu" else "cpu"
+
+
+def has_tensorrt() -> bool:
+    """Whether this ONNX Runtime was built with TensorRT; whether TensorRT itself is there shows when it runs."""
+    return TENSORRT in _runtime().get_available_providers()
+
+
+def make_session(
+    model: bytes, device: Device, what: str, *, threads: int = 0, tensorrt_fp16: bool = False
+) -> tuple[Any, Literal["cpu", "cuda"]]:
+    """An inference session of an ONNX model held in memory, and the device it really runs on.
+
+    ONNX Runtime falls back to the CPU silently: for ``auto`` that is accepted, for ``cuda`` it is an error.
+    ``threads`` 0 is all cores.
+
+    Raises ``ReferenceError`` for bytes that are no model, ``DeviceError`` when cuda, or TensorRT where it was to
+    give float16, cannot be used.
+    """
+    ort = _runtime()
+    chosen = choose_device(device)
+    options = _options(ort, threads)
+    providers = _providers(ort, chosen, tensorrt_fp16)
+    try:
+        session = ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise ReferenceError(
+            f"the {what} is not a model that ONNX Runtime can run ({first_line(error)})"
+        ) from error
+    used = session.get_providers()
+    if CUDA not in used and device == "cuda":
+        raise DeviceError(
+            "--device cuda: the CUDA provider did not start (driver, CUDA 13 and cuDNN 9 are needed; "
+            '"bleep doctor" tells more); use --device cpu'
+        )
+    if tensorrt_fp16 and CUDA in used and TENSORRT not in used:
+        raise DeviceError("--precision fp16: TensorRT did not start and the bundle holds no fp16 tower; use fp32")
+    return session, "cuda" if CUDA in used else "cpu"
+
+
+def _options(ort: Any, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # its complaints reach the user through our own errors
+    options.intra_op_num_threads = threads
+    # A spinning thread holds a core that reading, or another program, could use (docs/performance.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _providers(ort: Any, device: Literal["cpu", "cuda"], tensorrt_fp16: bool) -> list[Any]:
+    """The providers to try, best first; float32 on CUDA is float32, not TF32, so that devices agree."""
+    if device == "cpu":
+        return [CPU]
+    with contextlib.suppress(Exception):  # absent DLLs show later, in the providers really used
+        ort.preload_dlls()
+    providers: list[Any] = [(CUDA, {"use_tf32": "0"}), CPU]
+    if tensorrt_fp16 and has_tensorrt():
+        providers.insert(0, (TENSORRT, {"trt_fp16_enable": "1"}))
+    return providers
+
+
+def run(session: Any, rows: Any, what: str) -> Any:
+    """The one output for one batch."""
+    try:
+        return session.run(None, {session.get_inputs()[0].name: rows})[0]
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise _run_error(session, error, what) from error
+
+
+def run_on_device(session: Any, rows: U8, what: str, device: Literal["cpu", "cuda"] = "cuda") -> Any:
+    """The same with input and output bound to the device's memory: one copy each way, none hidden in the graph."""
+    ort = _runtime()
+    try:
+        binding = session.io_binding()
+        value = ort.OrtValue.ortvalue_from_numpy(rows, device, 0)
+        binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
+        binding.bind_output(session.get_outputs()[0].name, device, 0)
+        session.run_with_iobinding(binding)
+        return binding.copy_outputs_to_cpu()[0]
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise _run_error(session, error, what) from error
+
+
+def _run_error(session: Any, error: Exception, what: str) -> Exception:
+    if CUDA in session.get_providers():
+        return DeviceError(f"the {what} failed on the GPU ({first_line(error)}); use --device cpu")
+    return ReferenceError(f"the {what} cannot be run ({first_line(error)})")

@@ -1,0 +1,132 @@
+"""The full check: it passes a sound bundle, and each of its parts finds what the door trusts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from bundle_damage import edit, reattr, rewrite, seal, values_of
+
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.bundle.verify import verify
+from bleep_cli.towers.encoder import unit
+
+CHECKS = ["content hash", "dtypes", "unit vectors", "expression", "genes", "spots", "towers", "index"]
+
+
+def failed(path: Path) -> dict[str, str]:
+    """The checks that fail and what they say."""
+    return {check.name: check.detail for check in verify(open_bundle(path)) if not check.ok}
+
+
+def test_a_sound_bundle_passes_every_check(small_bundle: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    checks = verify(open_bundle(small_bundle), lambda *call: calls.append(call))
+    assert [check.name for check in checks] == CHECKS
+    assert all(check.ok for check in checks), checks
+    assert calls == [("verify", i, 8) for i in range(9)]
+
+
+def _nan(values: Any) -> None:
+    values[3, 4] = np.nan
+
+
+def _negative(values: Any) -> None:
+    values[3, 4] = -1
+
+
+def _other_tower(path: Path, which: str, model: bytes) -> None:
+    data = np.frombuffer(model, np.uint8)
+    rewrite(path, f"encoders/{which}", data, sha256=hashlib.sha256(model).hexdigest())
+
+
+def _duplicate(values: Any) -> None:
+    values[1] = values[0]
+
+
+BREAK: dict[str, tuple[str, str, Callable[[Path], None]]] = {
+    "an attribute": ("content hash", "content hash is", lambda p: reattr(p, licence="mine")),
+    "f8 embeddings": (
+        "dtypes",
+        "wrong dtype: embeddings/image",
+        lambda p: rewrite(p, "embeddings/image", values_of(p, "embeddings/image").astype("f8")),
+    ),
+    "integer expression": (
+        "dtypes",
+        "wrong dtype: expression",
+        lambda p: rewrite(p, "expression", values_of(p, "expression").astype("i4")),
+    ),
+    "a long vector": (
+        "unit vectors",
+        "no unit vectors",
+        lambda p: edit(p, "embeddings/image", lambda v: v.fill(1)),
+    ),
+    "a NaN": ("expression", "NaN, infinity or negative", lambda p: edit(p, "expression", _nan)),
+    "a negative": ("expression", "NaN, infinity or negative", lambda p: edit(p, "expression", _negative)),
+    "a symbol twice": ("genes", "duplicate gene symbols", lambda p: edit(p, "genes/symbol", _duplicate)),
+    "a panel gene twice": ("genes", "duplicate panel genes", lambda p: edit(p, "genes/panel", _duplicate)),
+    "a moved spot": (
+        "spots",
+        "section S0 does not have its",
+        lambda p: edit(p, "spots/section", lambda v: v.fill("S1")),
+    ),
+    "a lost spot": ("spots", "coordinates are no numbers", lambda p: edit(p, "spots/x", lambda v: v.fill(np.nan))),
+    "another tile": ("towers", "does not take the tiles", lambda p: reattr(p, tile={"px": 32, "um": [64.0]})),
+    "no tower": ("towers", "not a model", lambda p: _other_tower(p, "image", b"no model")),
+    "other spots": (
+        "towers",
+        "does not give the stored embeddings",
+        lambda p: edit(p, "embeddings/expression", _turn),
+    ),
+}
+
+
+def _turn(values: Any) -> None:
+    values[:] = unit(values + 1)
+
+
+@pytest.mark.parametrize("case", BREAK)
+def test_every_check_can_fail(broken: Path, case: str) -> None:
+    check, reason, change = BREAK[case]
+    change(broken)
+    if check != "content hash":
+        seal(broken)
+    found = failed(broken)
+    assert reason in found[check]
+    assert ("content hash" in found) == (check == "content hash")
+
+
+def test_towers_of_another_shape_fail_the_check(
+    broken: Path, make_towers: Callable[..., tuple[bytes, bytes]]
+) -> None:
+    _other_tower(broken, "expression", make_towers(panel=11)[1])
+    assert "does not take the bundle's panel" in failed(broken)["towers"]
+    _other_tower(broken, "image", make_towers(dim=9)[0])
+    assert "does not take the tiles" in failed(broken)["towers"]
+
+
+def test_an_image_tower_without_its_norm_fails_the_check(broken: Path, tower_bytes: tuple[bytes, bytes]) -> None:
+    model = onnx.load_from_string(tower_bytes[0])
+    last = model.graph.node[-1]
+    last.op_type = "Identity"
+    del last.attribute[:]
+    _other_tower(broken, "image", model.SerializeToString())
+    assert "does not give unit vectors" in failed(broken)["towers"]
+
+
+def test_a_lost_chunk_of_expression_fails_the_content_hash(broken: Path) -> None:
+    (broken / "expression/c/0/0").unlink()  # Zarr reads zeros, which only the hash can tell from the truth
+    assert list(failed(broken)) == ["content hash", "towers"]
+
+
+def test_a_damaged_chunk_fails_its_checks_and_stops_none(broken: Path) -> None:
+    file = broken / "expression/c/0/0"
+    file.write_bytes(file.read_bytes()[:50])
+    checks = verify(open_bundle(broken))
+    assert [check.name for check in checks] == CHECKS
+    assert [check.name for check in checks if not check.ok] == ["content hash", "expression", "towers"]

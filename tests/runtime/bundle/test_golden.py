@@ -1,0 +1,90 @@
+"""Bundles of every format version ever shipped stay readable, and answer as they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bleep_cli.bundle import write as bundle_write
+from bleep_cli.bundle.contents import ENCODING_VERSION
+from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.index import GRAPH, choose_index
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.verify import verify
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.prediction.plan import plan
+from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.reference.build import build_reference
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.search.hnsw import HnswIndex
+from bleep_cli.types import F32, Section
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+CONTENT = {
+    "bundle-1.0.zarr.zip": "6a36170a517b45457290b6242de6c27cdb2f2b661a25078d26f5d00a74e0ea74",
+    "bundle-1.1.zarr.zip": "4cb69f79f39a247847857fb63fe5e729d7c27a5d7c4d6f8967d87f0a965bfe5d",
+}
+
+
+def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
+    """The bundle of this version: one section, several chunks of spots and of genes, f16, and a graph.
+
+    A version that is shipped gets its file once, by this function, and a file is never made again.
+    """
+    built = build_reference([section], encoders, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_write, "EXPRESSION_CHUNK", (40, 5))
+        write_bundle(path, built.info, built.arrays, exact_up_to=10)
+
+
+def answer(bundle: Bundle, slide: Path) -> F32:
+    ready = plan(slide, bundle.info, PredictOptions())
+    try:
+        prediction = Predictor(bundle, PredictOptions(k=5, views=1)).predict(ready)
+    finally:
+        ready.slide.close()
+    return np.concatenate([block for _, block in prediction.blocks()])
+
+
+@pytest.mark.parametrize("name", sorted(CONTENT))
+def test_golden_bundle_opens_verifies_and_answers(name: str, query_slide: Path) -> None:
+    bundle = open_bundle(GOLDEN / name)
+    assert bundle.content_sha256 == CONTENT[name]
+    assert name == f"bundle-{bundle.attrs['encoding-version']}.zarr.zip"
+    assert [check.name for check in verify(bundle) if not check.ok] == []
+    expected = np.load(GOLDEN / name.replace(".zarr.zip", ".npy"), allow_pickle=False)
+    np.testing.assert_allclose(answer(bundle, query_slide), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(CONTENT))
+def test_golden_graph_is_used_and_finds_what_exact_search_finds(name: str) -> None:
+    bundle = open_bundle(GOLDEN / name)
+    near = choose_index(bundle.root, name, bundle.embedding_rows("expression"), exact_up_to=10)
+    assert isinstance(near, HnswIndex)
+    queries = bundle.embeddings("image")
+    found = near.search(queries, 5).similarity
+    exact = ExactIndex(bundle.embeddings("expression")).search(queries, 5).similarity
+    np.testing.assert_allclose(found, exact, atol=1e-5)
+
+
+def test_every_golden_file_is_tested_and_this_version_has_one() -> None:
+    assert {path.name for path in GOLDEN.glob("*.zarr.zip")} == set(CONTENT)
+    assert f"bundle-{ENCODING_VERSION}.zarr.zip" in CONTENT
+
+
+def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
+    small_sections: list[Section], make_encoders: Callable[..., Encoders], tmp_path: Path, query_slide: Path
+) -> None:
+    make_golden(tmp_path / "g.zarr.zip", small_sections[0], make_encoders())
+    made, golden = (
+        open_bundle(tmp_path / "g.zarr.zip"),
+        open_bundle(GOLDEN / f"bundle-{ENCODING_VERSION}.zarr.zip"),
+    )
+    for name in ("expression", GRAPH, "embeddings/image"):
+        ours, theirs = made.array(name), golden.array(name)
+        assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)
+    np.testing.assert_allclose(answer(made, query_slide), answer(golden, query_slide), atol=1e-3)

@@ -1,0 +1,213 @@
+"""Growing a bundle: the same as building from all, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.verify import verify
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.cohort.read import read_cohort
+from bleep_cli.errors import ReferenceError
+from bleep_cli.genes.normalise import log1p_normalise
+from bleep_cli.reference.build import build_reference
+from bleep_cli.reference.grow import align_genes, grow_reference
+from bleep_cli.reference.parts import Built
+from bleep_cli.types import Section
+
+MakeEncoders = Callable[..., Encoders]
+N_GENES = 24  # one of them is less than the twentieth that a newcomer may lack
+
+
+@pytest.fixture(scope="module")
+def sections(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> list[Section]:
+    return read_cohort(write_cohort(tmp_path_factory.mktemp("grow"), n_genes=N_GENES))
+
+
+@pytest.fixture(scope="module")
+def base_path(sections: list[Section], make_encoders: MakeEncoders, tmp_path_factory: Any) -> Path:
+    built = build_reference(sections[:2], make_encoders(k=20, licence="CC0"), device="cpu")
+    columns = {"heldout_r": np.linspace(0, 1, N_GENES, dtype=np.float32)}
+    path = Path(tmp_path_factory.mktemp("base")) / "base.zarr"
+    write_bundle(path, built.info, replace(built.arrays, gene_columns=columns))
+    return path
+
+
+@pytest.fixture
+def base(base_path: Path) -> Bundle:
+    return open_bundle(base_path)
+
+
+def grow(base: Bundle, *sections: Section, **options: Any) -> Built:
+    return grow_reference(base, sections, device="cpu", **options)
+
+
+def columns_of(section: Section, columns: Any) -> Section:
+    """The section with other columns of its table, in that order."""
+    counts = sparse.csr_matrix(section.counts[:, columns])
+    return replace(section, counts=counts, symbols=section.symbols[columns], gene_ids=section.gene_ids[columns])
+
+
+# --- what it gives
+
+
+def test_growing_is_building_from_all(base: Bundle, sections: list[Section], make_encoders: MakeEncoders) -> None:
+    whole = build_reference(sections, make_encoders(k=20, licence="CC0"), device="cpu")
+    grown = grow(base, sections[2])
+    for entry in fields(whole.arrays):
+        found, wanted = getattr(grown.arrays, entry.name), getattr(whole.arrays, entry.name)
+        if entry.name == "gene_columns":
+            assert list(found) == ["heldout_r"]
+        elif entry.name == "expression":
+            np.testing.assert_array_equal(found[: found.shape[0]], wanted.toarray())
+        elif entry.name.endswith("embeddings"):
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+        elif entry.name.endswith("tower"):
+            assert found == wanted
+        else:
+            np.testing.assert_array_equal(found, wanted)
+    assert replace(grown.info, parent_sha256="") == whole.info
+    assert grown.info.parent_sha256 == base.content_sha256
+
+
+def test_what_is_written_passes_the_full_check_and_can_grow_again(
+    base: Bundle, sections: list[Section], tmp_path: Path
+) -> None:
+    grown = grow(base, sections[2])
+    write_bundle(tmp_path / "g.zarr", grown.info, grown.arrays)
+    found = open_bundle(tmp_path / "g.zarr")
+    assert [check for check in verify(found) if not check.ok] == []
+    assert found.gene_columns()["heldout_r"].tolist() == base.gene_columns()["heldout_r"].tolist()
+    moved = replace(sections[2], id="S3", sha256="another", xy_l0=sections[2].xy_l0 + 1)
+    assert grow(found, moved).info.parent_sha256 == found.content_sha256
+
+
+def test_the_base_stays_as_it_is(base: Bundle, base_path: Path, sections: list[Section]) -> None:
+    before = {p: p.read_bytes() for p in base_path.rglob("*") if p.is_file()}
+    grow(base, sections[2])
+    assert {p: p.read_bytes() for p in base_path.rglob("*") if p.is_file()} == before
+
+
+def test_two_sections_at_once_are_one_after_the_other(
+    base: Bundle, sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
+) -> None:
+    first = build_reference(sections[:1], make_encoders(), device="cpu")
+    write_bundle(tmp_path / "one.zarr", first.info, first.arrays)
+    calls: list[tuple[str, int, int]] = []
+    grown = grow(open_bundle(tmp_path / "one.zarr"), sections[2], sections[1], progress=lambda *c: calls.append(c))
+    assert [s.id for s in grown.info.sections] == ["S0", "S2", "S1"]
+    assert grown.arrays.section.tolist() == [s.id for i in (0, 2, 1) for s in [sections[i]] for _ in s.barcodes]
+    assert calls[-1] == ("spots", 168, 168)
+
+
+@pytest.mark.parametrize("precision", ["f16", "f32"])
+def test_a_grown_bundle_keeps_the_precision_of_its_base(
+    sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path, precision: str
+) -> None:
+    built = build_reference(sections[:1], make_encoders(expression_precision=precision), device="cpu")
+    write_bundle(tmp_path / "a.zarr", built.info, built.arrays)
+    grown = grow(open_bundle(tmp_path / "a.zarr"), sections[1])
+    write_bundle(tmp_path / "b.zarr", grown.info, grown.arrays)
+    found = open_bundle(tmp_path / "b.zarr")
+    assert found.info.expression_precision == precision
+    wanted = np.concatenate([log1p_normalise(s.counts).toarray() for s in sections[:2]])
+    exact = wanted.astype(np.float16).astype(np.float32) if precision == "f16" else wanted
+    np.testing.assert_array_equal(found.expression(None, 1 << 30), exact)
+
+
+# --- genes
+
+
+def test_genes_are_put_in_the_order_of_the_base(base: Bundle, sections: list[Section]) -> None:
+    order = np.random.default_rng(0).permutation(N_GENES)
+    plain, _ = align_genes(sections[2], base)
+    mixed, note = align_genes(columns_of(sections[2], order), base)
+    np.testing.assert_allclose(mixed.toarray(), plain.toarray(), rtol=1e-6)
+    np.testing.assert_allclose(plain.toarray(), log1p_normalise(sections[2].counts).toarray(), rtol=1e-6)
+    assert note == ""
+
+
+def test_further_genes_count_in_the_total_only(base: Bundle, sections: list[Section]) -> None:
+    extra = sections[2].counts.sum(axis=1)  # as many molecules again, of a gene the base does not know
+    counts = sparse.hstack([sparse.csr_matrix(extra), sections[2].counts], format="csr").astype(np.float32)
+    names = (np.append("NEW", sections[2].symbols), np.append("ENSG00000000999", sections[2].gene_ids))
+    aligned, note = align_genes(replace(sections[2], counts=counts, symbols=names[0], gene_ids=names[1]), base)
+    assert aligned.shape[1] == N_GENES and note == ""
+    half = np.log1p(np.expm1(align_genes(sections[2], base)[0].toarray()) / 2)
+    np.testing.assert_allclose(aligned.toarray(), half, rtol=1e-4)
+
+
+def test_a_lacking_gene_counts_as_not_detected_and_is_noted(base: Bundle, sections: list[Section]) -> None:
+    lacking = columns_of(sections[2], np.delete(np.arange(N_GENES), 20))
+    grown = grow(base, lacking)
+    new = grown.arrays.section == "S2"
+    expression = grown.arrays.expression[: len(new)]
+    assert (expression[new, 20] == 0).all() and (expression[~new, 20] > 0).any()
+    assert (expression[new][:, np.arange(N_GENES) != 20] > 0).any(axis=0).all()
+    assert "S2: 1 genes are not in its table and count as not detected" in grown.notes
+
+
+def test_too_many_lacking_genes_are_refused(base: Bundle, sections: list[Section]) -> None:
+    with pytest.raises(ReferenceError, match=r"section S2 lacks 2 of the 24 genes of base\.zarr .*GENE3, GENE4"):
+        grow(base, columns_of(sections[2], np.delete(np.arange(N_GENES), [3, 4])))
+
+
+def test_genes_are_found_by_id_then_by_symbol(
+    sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
+) -> None:
+    built = build_reference(sections[2:], make_encoders(), device="cpu")  # with ids
+    write_bundle(tmp_path / "ids.zarr", built.info, built.arrays)
+    base = open_bundle(tmp_path / "ids.zarr")
+    renamed = replace(sections[2], symbols=np.array([f"NEW{i}" for i in range(N_GENES)]))
+    for section in (sections[0], renamed):  # symbols alone; ids with other symbols
+        aligned, note = align_genes(section, base)
+        np.testing.assert_allclose(aligned.toarray(), log1p_normalise(section.counts).toarray(), rtol=1e-6)
+        assert note == ""
+
+
+def test_of_two_genes_of_one_symbol_the_first_is_taken_as_when_building(
+    base: Bundle, sections: list[Section], make_encoders: MakeEncoders
+) -> None:
+    symbols = sections[2].symbols.copy()
+    symbols[23] = "GENE0"
+    double = replace(sections[2], symbols=symbols)
+    whole = build_reference([sections[0], double], make_encoders(), device="cpu").arrays
+    aligned, _ = align_genes(double, base)
+    np.testing.assert_allclose(
+        aligned[:, [0]].toarray(), whole.expression[whole.section == "S2"][:, [0]].toarray(), rtol=2**-11
+    )
+
+
+# --- what is refused
+
+
+def test_a_section_that_is_in_is_refused_under_any_name(base: Bundle, sections: list[Section]) -> None:
+    with pytest.raises(ReferenceError, match=r"^section S0 is already in base\.zarr \(as S0\)$"):
+        grow(base, sections[0])
+    with pytest.raises(ReferenceError, match=r"^section new is already in base\.zarr \(as S1\)$"):
+        grow(base, sections[2], replace(sections[1], id="new", donor="x", image=sections[2].image))
+    with pytest.raises(ReferenceError, match=r"^section new is already in the cohort \(as S2\)$"):
+        grow(base, sections[2], replace(sections[2], id="new"))
+
+
+def test_another_section_of_a_known_name_is_refused(base: Bundle, sections: list[Section]) -> None:
+    with pytest.raises(ReferenceError, match=r"base\.zarr has other sections named S1; rename the new ones"):
+        grow(base, replace(sections[2], id="S1"))
+
+
+def test_a_base_of_batch_corrected_towers_is_refused(
+    sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
+) -> None:
+    given = np.ones((len(sections[0].barcodes), 12), np.float32)
+    built = build_reference(sections[:1], make_encoders(), device="cpu", tower_input=given)
+    write_bundle(tmp_path / "h.zarr", built.info, built.arrays)
+    with pytest.raises(ReferenceError, match=r"^--base h\.zarr: .* batch-corrected .* train without harmony"):
+        grow(open_bundle(tmp_path / "h.zarr"), sections[2])

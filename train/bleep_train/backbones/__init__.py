@@ -1,0 +1,4 @@
+"""Image networks by name behind one protocol: EfficientNet-Lite0, torchvision's, timm's, the user's own file.
+
+Towers, ST-Net and the feature cache build their backbone here.
+"""

@@ -1,0 +1,50 @@
+"""Decoded tiles of sections, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bleep_cli.tiles.read import stream_tiles
+from bleep_cli.tiles.section import section_grid, section_slide
+from bleep_cli.types import U8, Progress, Section, TileSpec, no_progress
+
+BATCH_TILES = 32
+
+
+def cached_tiles(
+    sections: Sequence[Section], spec: TileSpec, cache: Path, progress: Progress = no_progress
+) -> list[U8]:
+    """Memory-mapped ``u8[n, px, px, 3 * fields]`` per section, decoded once and kept under ``cache``."""
+    cache.mkdir(parents=True, exist_ok=True)
+    out = []
+    for i, section in enumerate(sections):
+        progress("sections decoded", i, len(sections))
+        file = cache / f"tiles-{cache_tag(section, spec)}.npy"
+        if not file.exists():
+            _decode(section, spec, file)
+        out.append(np.load(file, mmap_mode="r"))
+    progress("sections decoded", len(sections), len(sections))
+    return out
+
+
+def _decode(section: Section, spec: TileSpec, file: Path) -> None:
+    shape = (len(section.barcodes), spec.px, spec.px, 3 * len(spec.um))
+    partial = file.with_suffix(".partial")
+    target = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    with section_slide(section) as slide:
+        for start, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
+            target[start : start + len(tiles)] = tiles
+    target.flush()
+    partial.rename(file)
+
+
+def cache_tag(section: Section, spec: TileSpec) -> str:
+    """Name of what is cached of a section: its spots, its image's bytes, its scale and the tile."""
+    digest = hashlib.sha256(f"{section.sha256} {section.mpp} {spec.px} {spec.um}".encode())
+    with Path(section.image).open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{section.id}-{digest.hexdigest()[:16]}"

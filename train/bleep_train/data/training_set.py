@@ -1,0 +1,121 @@
+"""Sections → what the towers are trained on: genes, panel, log1p expression, cached tiles and features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.errors import UsageError
+from bleep_cli.genes.names import GeneTable, join_genes
+from bleep_cli.genes.normalise import detected, log1p_normalise
+from bleep_cli.types import F32, I64, Section, Str
+from bleep_train.config.schema import DataConfig
+from bleep_train.data.harmonise import harmonise
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """``sections`` in order; ``panel_keys`` str[p]; ``panel`` f32[n, p] expression tower input (log1p, or
+    harmonised log1p); ``log1p`` f32[n, p] the same before harmonising; ``section_of`` i64[n]; ``notes``.
+
+    Protocol "paper" only: ``leaked`` held-out sections that the panel and Harmony were fitted with, and
+    ``leaked_panel`` f32[m, p], what ``panel`` would hold of them. Training never sees it.
+    """
+
+    sections: tuple[Section, ...]
+    panel_keys: Str
+    panel: F32
+    log1p: F32
+    section_of: I64
+    notes: tuple[str, ...]
+    leaked: tuple[Section, ...] = ()
+    leaked_panel: F32 | None = None
+
+    @property
+    def harmonised(self) -> F32 | None:
+        """What the expression tower takes in place of log1p; None where that is what it takes."""
+        return None if self.panel is self.log1p else self.panel
+
+
+def prepare(
+    sections: Sequence[Section], config: DataConfig, seed: int, leaked: Sequence[Section] = ()
+) -> TrainingSet:
+    """Joins the genes, picks the panel and normalises; no held-out section must be among ``sections``.
+
+    ``leaked`` held-out sections that enter the panel and Harmony all the same, as in the published code. Raises
+    ``UsageError`` for such sections under any protocol but "paper".
+    """
+    if leaked and config.protocol != "paper":
+        raise UsageError(
+            f"held-out sections {', '.join(s.id for s in leaked)} must not be prepared with the training "
+            'sections; only data.protocol = "paper" does so'
+        )
+    joint, n = [*sections, *leaked], sum(len(s.barcodes) for s in sections)
+    table = join_genes(joint)
+    expression = [log1p_normalise(s.counts, config.target_sum)[:, table.columns[s.id]] for s in joint]
+    columns = choose_panel(joint, table, expression, config)
+    measured = np.concatenate([e[:, columns].toarray() for e in expression])
+    section_of = np.repeat(np.arange(len(sections)), [len(s.barcodes) for s in sections])
+    ids = [s.id for s in joint for _ in s.barcodes]
+    towers_input = harmonise(measured, ids, seed) if config.harmony else measured
+    log1p = measured[:n]
+    notes = [*table.notes, *(f"{s.id}: {note}" for s in joint for note in s.notes)]
+    if leaked:
+        notes.append(_leak_note(leaked, config))
+    return TrainingSet(
+        sections=tuple(sections),
+        panel_keys=table.keys[columns],
+        panel=towers_input[:n] if config.harmony else log1p,
+        log1p=log1p,
+        section_of=section_of,
+        notes=tuple(notes),
+        leaked=tuple(leaked),
+        leaked_panel=towers_input[n:] if leaked else None,
+    )
+
+
+def _leak_note(leaked: Sequence[Section], config: DataConfig) -> str:
+    what = "the panel and the Harmony fit" if config.harmony else "the panel"
+    return (
+        f"protocol paper: held-out sections {', '.join(s.id for s in leaked)} entered {what}, as in the published "
+        "code; results on them are flattered by that leak"
+    )
+
+
+def choose_panel(
+    sections: Sequence[Section], table: GeneTable, expression: Sequence[Any], config: DataConfig
+) -> I64:
+    """Columns of the joined table that feed the expression tower, ascending."""
+    spots = sum(len(s.barcodes) for s in sections)
+    seen = sum(detected(s.counts)[table.columns[s.id]] for s in sections)
+    enough = seen >= max(1, config.min_spots * spots)
+    if config.panel == "hvg":
+        chosen = np.zeros(len(enough), bool)
+        for matrix in expression:
+            chosen |= highly_variable(matrix, config.panel_genes)
+        return np.flatnonzero(chosen & enough)
+    variance = log1p_variance(expression) * enough
+    best = np.argsort(-variance, kind="stable")[: config.panel_genes]
+    return np.sort(best[variance[best] > 0])
+
+
+def highly_variable(log1p: Any, n_genes: int) -> Any:
+    """bool[g]: scanpy's highly variable genes of one section (paper section 4: 1,000 per section)."""
+    import anndata
+    import scanpy as sc
+
+    adata = anndata.AnnData(log1p.copy())
+    adata.uns["log1p"] = {"base": None}
+    sc.pp.highly_variable_genes(adata, n_top_genes=min(n_genes, adata.n_vars))
+    return adata.var["highly_variable"].to_numpy(bool)
+
+
+def log1p_variance(expression: Sequence[Any]) -> Any:
+    """f64[g]: variance of log1p over the spots of all sections."""
+    n = sum(e.shape[0] for e in expression)
+    mean = sum(np.asarray(e.sum(axis=0), np.float64).ravel() for e in expression) / n
+    square = sum(np.asarray(e.multiply(e).sum(axis=0), np.float64).ravel() for e in expression) / n
+    return np.maximum(square - mean**2, 0.0)

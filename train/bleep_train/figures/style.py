@@ -1,0 +1,223 @@
+"""What all figures share: type, colours that the colour-blind tell apart, panels in a grid, files.
+
+Planes: ``in`` is inches of the figure, origin top left.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.types import F64
+from bleep_train.study.saved import MEASURED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+Extend = Literal["neither", "min", "max", "both"]
+Format = Literal["png", "pdf", "svg"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+WIDTH_IN = 7.2
+"""A page's text width in most journals; figures of many methods grow beyond it instead of shrinking the type."""
+
+EXPRESSION = "viridis"
+CORRELATION = "RdBu_r"
+CATEGORIES = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442",
+    "#332288", "#117733", "#882255", "#44aa99", "#999933", "#aa4499", "#ddcc77",
+)  # fmt: skip
+"""Okabe and Ito without black, then Tol's muted scheme."""
+
+INK, GREY, FAINT = "#202124", "#5f6368", "#c4c8cc"
+_TITLES = {
+    MEASURED: "Measured",
+    "bleep": "BLEEP",
+    "ridge": "Ridge",
+    "knn": "kNN",
+    "st-net": "ST-Net",
+    "st-net-cpu": "ST-Net (CPU size)",
+    "histogene": "HisToGene",
+    "histogene-cpu": "HisToGene (CPU size)",
+    "mean": "Training mean",
+    "shuffled": "Shuffled spots",
+}
+
+
+def title_of(method: str) -> str:
+    """The name a reader knows a method by: ``bleep:clip`` → ``BLEEP (clip)``."""
+    kind, _, variant = method.partition(":")
+    name = _TITLES.get(kind, kind)
+    return f"{name} ({variant})" if variant else name
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign, zero without; a dash where there is none."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib's own defaults, whatever the user's are, with small type and thin lines."""
+    import matplotlib.style
+
+    settings = {
+        "font.family": "DejaVu Sans",  # comes with Matplotlib: the same picture on every machine
+        "font.size": 7,
+        "axes.titlesize": 7.5,
+        "axes.labelsize": 7,
+        "axes.linewidth": 0.6,
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.labelsize": 6.5,
+        "ytick.labelsize": 6.5,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "xtick.minor.size": 0,
+        "ytick.minor.size": 0,
+        "pdf.fonttype": 42,  # text stays text
+        "svg.fonttype": "none",
+        "svg.hashsalt": "bleep",
+    }
+    with matplotlib.style.context(["default", settings]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a section may be named in any script
+        yield
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``rows`` × ``columns`` panels of ``wide`` × ``high`` in, with margins and gaps in inches."""
+
+    rows: int
+    columns: int
+    wide: float
+    high: float
+    left: float = 0.3
+    right: float = 0.1
+    top: float = 0.62
+    bottom: float = 0.3
+    gap_x: float = 0.1
+    gap_y: float = 0.3
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """(width, height) of the figure in inches."""
+        columns, rows = self.columns, self.rows
+        return (
+            self.left + columns * self.wide + (columns - 1) * self.gap_x + self.right,
+            self.top + rows * self.high + (rows - 1) * self.gap_y + self.bottom,
+        )
+
+    def corner(self, row: int, column: int) -> tuple[float, float]:
+        """Top left corner of a panel in inches."""
+        return self.left + column * (self.wide + self.gap_x), self.top + row * (self.high + self.gap_y)
+
+
+def panel_width(columns: int, *, least: float, most: float, sides: float, gap: float) -> float:
+    """Width in inches that fills the page with ``columns`` panels, between ``least`` and ``most``."""
+    return float(np.clip((WIDTH_IN - sides - (columns - 1) * gap) / columns, least, most))
+
+
+def new_figure(size_in: tuple[float, float], title: str, dpi: int) -> Figure:
+    """An empty figure with its title at the top left."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size_in, dpi=dpi, facecolor="white")
+    figure.text(0.08 / size_in[0], 1 - 0.16 / size_in[1], title, fontsize=8.5, weight="bold", va="center")
+    return figure
+
+
+def add_axes(figure: Figure, left: float, top: float, wide: float, high: float) -> Axes:
+    """Axes at a place in inches, origin top left."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+
+
+def panel(figure: Figure, grid: Grid, row: int, column: int) -> Axes:
+    """The axes of one panel."""
+    return add_axes(figure, *grid.corner(row, column), grid.wide, grid.high)
+
+
+def row_label(figure: Figure, grid: Grid, row: int, text: str) -> None:
+    """A row's name, upright at the left edge."""
+    width, height = figure.get_size_inches()
+    middle = grid.corner(row, 0)[1] + grid.high / 2
+    figure.text(
+        0.15 / width, 1 - middle / height, text, rotation=90, ha="center", va="center", fontsize=7.5, color=INK
+    )
+
+
+def colour_bar(
+    figure: Figure,
+    mapped: ScalarMappable,
+    place_in: tuple[float, float, float, float],
+    label: str = "",
+    *,
+    extend: Extend = "neither",
+    upright: bool = False,
+) -> Axes:
+    """A slim colour bar at (left, top, width, height) in inches."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes = add_axes(figure, *place_in)
+    bar = figure.colorbar(
+        mapped,
+        cax=axes,
+        extend=extend,
+        extendfrac=0.03,
+        orientation="vertical" if upright else "horizontal",
+    )
+    bar.outline.set_linewidth(0.4)
+    bar.locator = MaxNLocator(nbins=4, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10])
+    axes.tick_params(length=2, width=0.5, pad=1.5, labelsize=6)
+    if label:
+        bar.set_label(label, fontsize=6.5, labelpad=2)
+    return axes
+
+
+def limits(values: F64) -> tuple[float, float]:
+    """What colours span: 1st to 99th percentile; half a unit around a constant, so that it has a colour."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = (float(edge) for edge in np.percentile(finite, (1, 99)))
+    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
+
+
+def extend_of(values: F64, edges: tuple[float, float]) -> Extend:
+    """The ends of a colour bar that values go beyond."""
+    below, above = bool((values < edges[0]).any()), bool((values > edges[1]).any())
+    if below and above:
+        return "both"
+    return "min" if below else "max" if above else "neither"
+
+
+def save(figure: Figure, path: Path, form: Format, *, force: bool = False) -> Path:
+    """Writes a figure whole or not at all; the same figure gives the same bytes.
+
+    ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
+    """
+    dateless: dict[Format, dict[str, None]] = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "svg": {"Date": None, "Creator": None},
+    }
+    with atomic_path(path, force) as temp:
+        figure.savefig(temp, format=form, metadata=dateless[form])
+    return path

@@ -1,0 +1,103 @@
+"""BLEEP inside a fold: towers trained in this process, queried through the runtime's own search and averaging.
+
+The exported ONNX towers differ from these by less than 1e-4 (``export.check_parity``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bleep_cli.bundle.contents import Key
+from bleep_cli.prediction.impute import Aggregation, impute_blocks, weigh
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.towers.encoder import ALL_VIEWS, unit
+from bleep_cli.types import F32, I64
+from bleep_train.config.schema import Config, LossName
+from bleep_train.methods.folds import PARTS, FoldData, Part
+from bleep_train.model.towers import Towers, build_towers
+from bleep_train.training.device import pick_device
+from bleep_train.training.loop import train
+from bleep_train.training.source import FeatureSource, TileSource
+from bleep_train.training.start import standardise
+from bleep_train.training.validation import choose_validation
+
+PAPER_TEMPERATURE = 1.0
+EMBED_SPOTS = 32
+
+
+def with_loss(config: Config, loss: LossName, seed: int) -> Config:
+    """The configuration with another objective and seed; the published one comes with its temperature and its
+    single head."""
+    changed, model = replace(config.loss, name=loss), config.model
+    if loss == "paper":
+        changed = replace(changed, temperature=PAPER_TEMPERATURE, learn_temperature=False)
+        model = replace(model, heads=1)
+    return replace(config, loss=changed, model=model, optim=replace(config.optim, seed=seed))
+
+
+class Retrieval:
+    """Trained towers of a fold: unit vectors of every training and held-out spot, and predictions from them."""
+
+    def __init__(self, data: FoldData, config: Config, run: Path) -> None:
+        self.data = data
+        towers = _train(data, config, run)
+        views = config.reference.views, config.reference.recommended_views
+        self.image, self.queries = (
+            np.concatenate([_embed(towers, data, config, which, i, v) for i in range(len(data.parts(which)))])
+            for which, v in zip(PARTS, views, strict=True)
+        )
+        with torch.inference_mode():
+            self.spots = unit(towers.expression(torch.from_numpy(data.training.panel)).numpy())
+
+    def predict(self, k: int, how: Aggregation, key: Key) -> F32:
+        """f32[m, g] expression of the held-out spots on ``data.symbols``."""
+        found = ExactIndex(self.spots if key == "expression" else self.image).search(self.queries, k)
+        blocks = impute_blocks(found, weigh(found, how), self.data.train_y)
+        return np.concatenate([block for _, block in blocks])
+
+
+def _train(data: FoldData, config: Config, run: Path) -> Towers:
+    training = data.training
+    torch.manual_seed(config.optim.seed)
+    device = pick_device()
+    frozen = config.model.trainable == "frozen"
+    fields = len(config.data.tile_um)
+    towers = build_towers(config.model, fields, len(training.panel_keys), pretrained=not frozen)
+    if frozen:
+        source: FeatureSource | TileSource = FeatureSource(data.features("train"), device)
+    else:
+        source = TileSource(data.tiles("train"), device)
+    towers.modules().to(device)
+    validation = choose_validation(training, config.validation)
+    if config.model.standardise:
+        standardise(towers, source, training, validation)
+    run.mkdir(parents=True, exist_ok=True)
+    progress = data.study.progress
+    train(towers, source, training.panel, config, run, device=device, validation=validation, progress=progress)
+    towers.modules().cpu().eval()
+    return towers
+
+
+def _embed(towers: Towers, data: FoldData, config: Config, which: Part, part: int, views: int) -> F32:
+    """Unit vectors f32[n, dim] of one section, averaged over ``views`` as the runtime does it."""
+    shown = range(ALL_VIEWS if views == ALL_VIEWS else 1)
+    with torch.inference_mode():
+        if config.model.trainable == "frozen":
+            features = data.features(which)[part]
+            out = [towers.image.project(torch.from_numpy(np.array(features[:, v]))).numpy() for v in shown]
+        else:
+            source = TileSource([data.tiles(which)[part]], torch.device("cpu"))
+            rows = np.arange(len(data.tiles(which)[part]), dtype=np.int64)
+            batches = np.array_split(rows, -(-len(rows) // EMBED_SPOTS))
+            out = [_through_tower(towers, source, batches, v) for v in shown]
+    return unit(np.asarray(sum(unit(np.asarray(v, np.float32)) for v in out), np.float32))
+
+
+def _through_tower(towers: Towers, source: TileSource, batches: Sequence[I64], view: int) -> F32:
+    parts = [source.embed(towers.image, rows, np.full(len(rows), view)).numpy() for rows in batches]
+    return np.concatenate(parts)

@@ -1,0 +1,97 @@
+"""Every method that a study compares, by name: each predicts a fold's held-out spots from its training spots.
+
+| name | what |
+| --- | --- |
+| ``bleep`` | the configuration's own recipe |
+| ``bleep:LOSS`` | the same with another objective (``loss.py``); ``bleep:paper`` is the published one |
+| ``st-net`` | ST-Net as published (``stnet.py``); ``st-net:WEIGHTS`` with other weights than ImageNet's |
+| ``st-net-cpu`` | the same made small enough for a CPU |
+| ``histogene`` | HisToGene as published (``histogene.py``) |
+| ``histogene-cpu`` | the same made small enough for a CPU |
+| ``ridge`` | ridge regression on the frozen features |
+| ``knn`` | the mean of the 50 training spots of nearest frozen features |
+| ``mean`` | the training mean |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bleep_cli.errors import UsageError
+from bleep_cli.types import F32
+from bleep_train.backbones.protocol import BackboneError
+from bleep_train.config.schema import LOSSES
+from bleep_train.methods.bleep import Retrieval, with_loss
+from bleep_train.methods.folds import FoldData
+from bleep_train.methods.histogene import HisToGeneOptions, predict_histogene
+from bleep_train.methods.simple import knn, mean_predictor, ridge
+from bleep_train.methods.stnet import StNetOptions, predict_stnet
+
+BLEEP, ST_NET = "bleep", "st-net"
+Method = Callable[[FoldData, int, Path], F32]
+"""``method(data, seed, work)`` → f32[m, g] log1p on ``data.symbols``; NaN columns for genes it does not predict.
+``work`` is a folder of its own for checkpoints."""
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises ``UsageError`` for an unknown one."""
+    kind, _, rest = name.partition(":")
+    if kind == BLEEP and rest in ("", *LOSSES):
+        return lambda data, seed, work: _bleep(data, seed, work, rest)
+    if kind == ST_NET and rest:
+        return _st_net(replace(StNetOptions(), weights=rest))
+    if name not in _PLAIN:
+        known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS"]
+        raise UsageError(f"--methods {name}: choose among {', '.join(known)}")
+    return _PLAIN[name]
+
+
+def _bleep(data: FoldData, seed: int, work: Path, loss: str) -> F32:
+    config = data.study.config
+    chosen = next((name for name in LOSSES if name == loss), config.loss.name)
+    recommended = config.reference
+    retrieval = Retrieval(data, with_loss(config, chosen, seed), work)
+    return retrieval.predict(recommended.k, "average", recommended.key)
+
+
+def _st_net(options: StNetOptions) -> Method:
+    def predict(data: FoldData, seed: int, work: Path) -> F32:
+        try:
+            return predict_stnet(data, seed, work, options)
+        except BackboneError as error:
+            raise UsageError(
+                f"--methods {ST_NET}: {error}; --methods {ST_NET}:PATH takes weights from a file, "
+                f"{ST_NET}:random draws them, and {ST_NET}-cpu needs no download"
+            ) from error
+
+    return predict
+
+
+def _histogene(options: HisToGeneOptions) -> Method:
+    return lambda data, seed, work: predict_histogene(data, seed, work, options)
+
+
+def _ridge(data: FoldData, seed: int, work: Path) -> F32:
+    x, z = data.mean_features("train"), data.mean_features("test")
+    return ridge(x, data.train_y, z, data.groups, data.sets["all"])[0]
+
+
+def _knn(data: FoldData, seed: int, work: Path) -> F32:
+    return knn(data.mean_features("train"), data.train_y, data.mean_features("test"))
+
+
+def _mean(data: FoldData, seed: int, work: Path) -> F32:
+    return mean_predictor(data.train_y, sum(len(s.barcodes) for s in data.sections("test")))
+
+
+_PLAIN: dict[str, Method] = {
+    ST_NET: _st_net(StNetOptions()),
+    f"{ST_NET}-cpu": _st_net(StNetOptions.cpu()),
+    "histogene": _histogene(HisToGeneOptions()),
+    "histogene-cpu": _histogene(HisToGeneOptions.cpu()),
+    "ridge": _ridge,
+    "knn": _knn,
+    "mean": _mean,
+}

@@ -1,0 +1,205 @@
+"""A cohort made ready for held-out studies: its folds, and what a method may see of each.
+
+Two protocols, by name (SCIENCE.md, section 2, tells what the published one hides):
+
+- ``leak-free``: nothing of a held-out section is used before it is predicted. Truth is log1p as measured; gene
+  sets are picked on the training spots.
+- ``paper``: as published. The held-out section enters the union of highly variable genes and the Harmony fit,
+  truth is Harmony-corrected expression, and the gene sets are picked on the held-out section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from bleep_cli.cohort.read import read_cohort
+from bleep_cli.errors import UsageError
+from bleep_cli.genes.names import join_genes
+from bleep_cli.genes.normalise import log1p_normalise
+from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
+from bleep_train.backbones.build import Normalised, build_backbone
+from bleep_train.config.schema import Config
+from bleep_train.data.tile_cache import cached_tiles
+from bleep_train.data.training_set import TrainingSet, prepare
+from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
+from bleep_train.training.device import pick_device
+from bleep_train.training.frozen import cached_features
+
+Protocol = Literal["leak-free", "paper"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+By = Literal["section", "donor"]
+Part = Literal["train", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Sections trained on and tested on, as positions in the cohort."""
+
+    name: str
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def leave_one_out(labels: Sequence[str]) -> list[Fold]:
+    """One fold per label, in order of appearance: tested on its positions, trained on all others."""
+    everything = range(len(labels))
+    return [
+        Fold(
+            name,
+            train=tuple(i for i in everything if labels[i] != name),
+            test=tuple(i for i in everything if labels[i] == name),
+        )
+        for name in dict.fromkeys(labels)
+    ]
+
+
+class Study:
+    """A cohort read once: ``sections``, ``symbols`` str[g] of the genes all share, ``log1p`` CSR[n, g] of each.
+
+    Tiles and frozen features are decoded when asked for and kept under ``cache``.
+    """
+
+    def __init__(
+        self,
+        cohort: Path,
+        config: Config,
+        cache: Path,
+        *,
+        markers: Sequence[str] = (),
+        progress: Progress = no_progress,
+    ) -> None:
+        self.config, self.cache, self.markers, self.progress = config, cache, tuple(markers), progress
+        self.sections = read_cohort(cohort, progress=progress)
+        table = join_genes(self.sections)
+        self.symbols: Str = table.symbols
+        self.log1p = [
+            log1p_normalise(s.counts, config.data.target_sum)[:, table.columns[s.id]] for s in self.sections
+        ]
+
+    def folds(self, by: By, test: Sequence[str] = ()) -> list[Fold]:
+        """One fold per section or per donor; ``test`` keeps the folds of those names."""
+        folds = leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
+        if len(folds) < 2:
+            raise UsageError(
+                f"the cohort has a single {by}: nothing to train on; add sections or use --by section"
+            )
+        unknown = set(test) - {fold.name for fold in folds}
+        if unknown:
+            raise UsageError(
+                f"no {by} is named {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in folds)}"
+            )
+        return [fold for fold in folds if not test or fold.name in test]
+
+    def data(self, fold: Fold, protocol: Protocol = "leak-free") -> FoldData:
+        """What a method may see of a fold."""
+        return FoldData(self, fold, protocol)
+
+    def tiles(self, parts: Sequence[int]) -> list[U8]:
+        """Memory-mapped ``u8[n, px, px, 3 * fields]`` of the sections at those positions."""
+        sections = [self.sections[i] for i in parts]
+        return cached_tiles(sections, self.config.data.tile, self.cache, self.progress)
+
+    def features(self, parts: Sequence[int]) -> list[F32]:
+        """Memory-mapped frozen features ``f32[n, 8, d]`` of the sections at those positions."""
+        sections = [self.sections[i] for i in parts]
+        return cached_features(
+            sections, self.backbone, self.config.data.tile, self.cache, pick_device(), self.progress
+        )
+
+    @cached_property
+    def backbone(self) -> Normalised:
+        """The backbone that training starts from; random weights are drawn as training draws them."""
+        model = self.config.model
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.optim.seed)
+            return build_backbone(model.backbone, model.weights, model.levels)
+
+
+class FoldData:
+    """Expression of one fold's training and held-out spots on the genes that any gene set names.
+
+    ``symbols`` str[g]; ``train_y`` f32[n, g], ``test_y`` f32[m, g]; ``sets`` positions in ``symbols`` by name
+    (``hvg50``, ``heg50``, ``all``, ``markers``); ``groups`` i64[n] cohort position of each training spot.
+    """
+
+    def __init__(self, study: Study, fold: Fold, protocol: Protocol) -> None:
+        self.study, self.fold, self.protocol = study, fold, protocol
+        self.groups: I64 = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
+        genes, train_y, test_y = self._corrected() if protocol == "paper" else self._measured()
+        used = np.unique(np.concatenate(list(genes.sets.values())))
+        self.symbols: Str = genes.symbols[used]
+        self.sets: dict[str, I64] = {name: np.searchsorted(used, rows) for name, rows in genes.sets.items()}
+        self.train_y: F32 = np.ascontiguousarray(_dense(train_y[:, used]))
+        self.test_y: F32 = np.ascontiguousarray(_dense(test_y[:, used]))
+
+    def parts(self, which: Part) -> tuple[int, ...]:
+        """Cohort positions of the training or of the held-out sections."""
+        return self.fold.train if which == "train" else self.fold.test
+
+    def sections(self, which: Part) -> list[Section]:
+        """The training or the held-out sections, in order."""
+        return [self.study.sections[i] for i in self.parts(which)]
+
+    def tiles(self, which: Part) -> list[U8]:
+        """Decoded tiles per section, ``u8[n, px, px, 3 * fields]``."""
+        return self.study.tiles(self.parts(which))
+
+    def features(self, which: Part) -> list[F32]:
+        """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
+        return self.study.features(self.parts(which))
+
+    def mean_features(self, which: Part) -> F32:
+        """Frozen features averaged over the eight views, f32[n, d]."""
+        return np.concatenate([np.asarray(f).mean(axis=1) for f in self.features(which)])
+
+    @cached_property
+    def training(self) -> TrainingSet:
+        """Panel and expression tower input of the training spots, as ``bleep-train train`` prepares them."""
+        config = self.study.config
+        if self.protocol == "paper":
+            joint, n = self._joint, len(self.groups)
+            rows = slice(0, n)
+            return replace(
+                joint,
+                sections=tuple(self.sections("train")),
+                panel=joint.panel[rows],
+                log1p=joint.log1p[rows],
+                section_of=joint.section_of[rows],
+            )
+        return prepare(self.sections("train"), config.data, config.optim.seed)
+
+    @cached_property
+    def _joint(self) -> TrainingSet:
+        """Panel and Harmony over training and held-out sections together: the published leak."""
+        config = self.study.config
+        everything = [*self.sections("train"), *self.sections("test")]
+        return prepare(everything, replace(config.data, panel="hvg", harmony=True), config.optim.seed)
+
+    def _measured(self) -> tuple[GeneSets, sparse.csr_matrix, sparse.csr_matrix]:
+        train, test = (
+            sparse.vstack([self.study.log1p[i] for i in part], format="csr")
+            for part in (self.fold.train, self.fold.test)
+        )
+        everywhere = np.ones(train.shape[1], bool)
+        return pick_gene_sets(train, self.study.symbols, everywhere, self.study.markers), train, test
+
+    def _corrected(self) -> tuple[GeneSets, F32, F32]:
+        n, panel = len(self.groups), self._joint.panel
+        table = join_genes([*self.sections("train"), *self.sections("test")])
+        symbol_of = dict(zip(table.keys.tolist(), table.symbols.tolist(), strict=True))
+        symbols = np.array([symbol_of[key] for key in self._joint.panel_keys.tolist()], dtype=str)
+        everywhere = np.ones(len(symbols), bool)
+        return pick_gene_sets(panel[n:], symbols, everywhere, self.study.markers), panel[:n], panel[n:]
+
+
+def _dense(matrix: sparse.csr_matrix | F32) -> F32:
+    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray(), np.float32)

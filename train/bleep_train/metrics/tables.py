@@ -1,0 +1,105 @@
+"""Tables of results: Markdown in files and pipes, drawn by Rich on a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bleep_cli.base.atomic import atomic_path
+
+SHORT = {"variance_ratio": "variance ratio", "hvg50": "HVG50 r", "heg50": "HEG50 r", "all": "all r"}
+SHORT |= {"markers": "markers r", "spearman": "HVG50 ρ", "mse": "MSE", "hvg50_within": "HVG50 r in sections"}
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """``rows`` of ready text under ``columns``; ``title`` above and ``notes`` below, a paragraph each."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    def markdown(self) -> list[str]:
+        """Its lines in Markdown."""
+        lines = [f"**{self.title}**", ""] if self.title else []
+        lines += [_line(self.columns), "|" + "---|" * len(self.columns)]
+        lines += [_line(row) for row in self.rows]
+        for note in self.notes:
+            lines += ["", note]
+        return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """The text of a Markdown file: tables with an empty line between them."""
+    return "\n\n".join("\n".join(table.markdown()) for table in tables) + "\n"
+
+
+def write_tables(path: Path, tables: Sequence[Table]) -> None:
+    """Writes them as Markdown, replacing what was there."""
+    with atomic_path(path, force=True) as temp:
+        temp.write_text(markdown(tables), encoding="utf-8")
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Prints to stdout: drawn on a terminal, Markdown elsewhere. For commands; stages never print."""
+    if not sys.stdout.isatty():
+        print(markdown(tables), end="")
+        return
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    console = Console()
+    for table in tables:
+        drawn = Drawn(title=Text(table.title) if table.title else None, title_justify="left")
+        for i, column in enumerate(table.columns):
+            numbers = all(_is_number(row[i]) for row in table.rows)
+            drawn.add_column(Text(column), justify="right" if numbers else "left")
+        for row in table.rows:
+            drawn.add_row(*(Text(cell) for cell in row))
+        console.print(drawn)
+        for note in table.notes:
+            console.print(Text(note))
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", MISSING) or cell.lstrip("[-+").replace(".", "")[:1].isdigit()
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A value for a cell; a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else MISSING
+
+
+def span(ends: Sequence[float] | None) -> str:
+    """An interval for a cell."""
+    return f"[{number(ends[0])}, {number(ends[1])}]" if ends else MISSING
+
+
+def over_seeds(values: Mapping[int, Sequence[float]]) -> tuple[float, float]:
+    """Mean over folds per seed, then the mean over seeds and the largest deviation from it, as the paper's tables
+    give them. Folds without a value are left out."""
+    means = np.array([_mean_of_known(folds) for folds in values.values()])
+    return float(means.mean()), float(np.abs(means - means.mean()).max())
+
+
+def _mean_of_known(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def seeds_cell(values: Mapping[int, Sequence[float]]) -> str:
+    """Mean ± largest deviation over seeds for a cell; the mean alone where there is one seed."""
+    mean, deviation = over_seeds(values)
+    return number(mean) if len(values) < 2 else f"{number(mean)} ± {number(deviation)}"

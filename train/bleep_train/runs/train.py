@@ -1,0 +1,125 @@
+"""A run from its sections to its bundle: training into a run folder (``record.py``), and export from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bleep_cli.cohort.read import read_cohort
+from bleep_cli.errors import UsageError
+from bleep_cli.types import Progress, Section, no_progress
+from bleep_train.config.schema import Config
+from bleep_train.data.training_set import TrainingSet, prepare
+from bleep_train.runs.export import CACHE
+from bleep_train.runs.record import (
+    RECORD,
+    begin,
+    chosen_epoch,
+    open_run,
+    refuse_existing,
+    run_record,
+    same_run,
+    write_record,
+)
+from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import join_group
+from bleep_train.training.loop import train
+from bleep_train.training.monitor import Watch
+from bleep_train.training.start import standardise, towers_and_source
+from bleep_train.training.validation import choose_validation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves beside the run folder: the data, warnings of collapse, whether this process is the
+    one that reports, and ``chosen``, the epoch whose weights count, with its validation r if it has one."""
+
+    data: TrainingSet
+    warnings: tuple[str, ...]
+    leads: bool
+    chosen: Mapping[str, float]
+
+
+def split_sections(
+    cohort: Path, held_out: Sequence[str], progress: Progress
+) -> tuple[list[Section], list[Section]]:
+    """A cohort's sections: those to train on, and the held-out ones."""
+    everything = read_cohort(cohort, progress=progress)
+    unknown = set(held_out) - {s.id for s in everything}
+    if unknown:
+        raise UsageError(f"--hold-out: {cohort.name} has no section {', '.join(sorted(unknown))}")
+    kept = [s for s in everything if s.id not in held_out]
+    if not kept:
+        raise UsageError("--hold-out leaves no section to train on")
+    return kept, [s for s in everything if s.id in held_out]
+
+
+def train_run(
+    cohort: Path,
+    config: Config,
+    out: Path,
+    *,
+    held_out: Sequence[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    strict: bool = False,
+    progress: Progress = no_progress,
+    watchers: Sequence[Watch] = (),
+) -> Trained:
+    """Trains on a cohort into ``out``; ``resume`` goes on from its last checkpoint, ``strict`` stops at collapse,
+    ``watchers`` are told of every epoch.
+
+    Under torchrun every rank calls this: the first one writes, all share each batch. Raises ``OutputError``
+    when ``out`` holds a run already and neither ``resume`` nor ``force`` is given.
+    """
+    group = join_group()
+    refuse_existing(out, resume=resume, force=force)
+    sections, others = split_sections(cohort, held_out, progress)
+    leaked = others if config.data.protocol == "paper" else []
+    if resume and not force and (out / RECORD).exists():
+        begun = open_run(out)
+        if begun.teacher:
+            raise UsageError(f"{out.name} is a student; go on with bleep-train distill --resume")
+        same_run(begun, config, sections, leaked)
+    data = prepare(sections, config.data, config.optim.seed, leaked)
+    validation = choose_validation(data, config.validation)
+    group.wait()  # all have looked for an earlier run before the first one writes this one
+    if group.leads:
+        begin(out, run_record(cohort, held_out, data, config, validation), config, anew=force)
+    device = pick_device()
+    towers, source = towers_and_source(data, config, out / CACHE, device, group, progress)
+    if config.model.standardise:
+        standardise(towers, source, data, validation)
+    warnings = train(
+        towers,
+        source,
+        data.panel,
+        config,
+        out,
+        device=device,
+        group=group,
+        validation=validation,
+        resume=resume,
+        strict=strict,
+        progress=progress,
+        watchers=watchers,
+    )
+    chosen = chosen_epoch(out)
+    if group.leads:
+        write_record(out, {**json.loads((out / RECORD).read_text(encoding="utf-8")), "chosen": chosen})
+    group.leave()
+    return Trained(data, tuple(warnings), group.leads, chosen)
+
+
+def summary(data: TrainingSet) -> dict[str, Any]:
+    """What a run was trained on, for the person."""
+    return {
+        "sections": [s.id for s in data.sections],
+        "donors": sorted({s.donor for s in data.sections}),
+        "spots": len(data.panel),
+        "panel": len(data.panel_keys),
+        "notes": list(data.notes),
+    }

@@ -1,0 +1,119 @@
+"""Ablation grid on a cohort (paper Table 3): objective × K × aggregation × key, held-out section by section.
+
+All cells of one objective and seed share its training (``retrieval.py``), and frozen features are cached once for
+the whole cohort, so a cell costs seconds. ``data.protocol`` says what a fold may see (``study.py``). Every
+finished training is a line of ``results.jsonl``: a grid that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bleep_cli.prediction.impute import Aggregation
+from bleep_cli.types import Progress, no_progress
+from bleep_train.config.schema import LOSSES, Config, LossName
+from bleep_train.methods.bleep import Retrieval, with_loss
+from bleep_train.methods.folds import By, Fold, FoldData, Study
+from bleep_train.methods.simple import SHUFFLES, mean_predictor, ridge, shuffled_rows
+from bleep_train.metrics.per_gene import score
+from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
+from bleep_train.study.journal import Journal, Row, fingerprint
+
+RESULTS, TABLE = "results.jsonl", "table.md"
+LEAKS = "Protocol `paper`: the held-out section entered panel, Harmony, truth and gene sets; it leaks."
+METRICS = ("hvg50", "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is varied. ``by``: what is left out at a time, "section" or "donor"; ``test`` keeps the folds of those
+    names."""
+
+    losses: tuple[LossName, ...] = LOSSES
+    ks: tuple[int, ...] = (10, 50, 100)
+    aggregations: tuple[Aggregation, ...] = ("average", "simple", "weighted", "published-weighted")
+    keys: tuple[Literal["expression", "image"], ...] = ("expression", "image")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    by: By = "section"
+    markers: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+def baselines(data: FoldData) -> Iterator[Row]:
+    """Ridge on the mean features, the mean, and shuffled spots of the ridge prediction."""
+    x, z = data.mean_features("train"), data.mean_features("test")
+    predicted, alpha = ridge(x, data.train_y, z, data.groups, data.sets["all"])
+    yield {"method": "ridge", "alpha": alpha, **score(predicted, data.test_y, data.sets)}
+    yield {"method": "mean", **score(mean_predictor(data.train_y, len(z)), data.test_y, data.sets)}
+    shuffled = [score(predicted[shuffled_rows(len(z), s)], data.test_y, data.sets) for s in range(SHUFFLES)]
+    yield {"method": "shuffled", **{k: float(np.mean([r[k] for r in shuffled])) for k in shuffled[0]}}
+
+
+def cells(data: FoldData, config: Config, grid: Grid, run: Path) -> Iterator[Row]:
+    """One training, and every K, aggregation and key on it."""
+    retrieval = Retrieval(data, config, run)
+    for key in grid.keys:
+        for k in grid.ks:
+            for how in grid.aggregations:
+                if how == "simple" and k != grid.ks[0]:
+                    continue  # K = 1 whatever K is
+                k_used = 1 if how == "simple" else k
+                predicted = retrieval.predict(k_used, how, key)
+                names = {"method": "bleep", "loss": config.loss.name, "key": key, "k": k_used, "aggregation": how}
+                yield {**names, **score(predicted, data.test_y, data.sets)}
+
+
+def run_grid(cohort: Path, config: Config, grid: Grid, out: Path, *, progress: Progress = no_progress) -> Table:
+    """Runs what is not in ``out/results.jsonl`` yet; writes ``table.md`` and returns it."""
+    study = Study(cohort, config, out / "cache", markers=grid.markers, progress=progress)
+    folds = study.folds(grid.by, grid.test)
+    journal = Journal(out / RESULTS)
+    marked = {"markers": grid.markers} if grid.markers else {}  # without markers as it always was
+    mark = fingerprint({**config.as_dict(), **marked})
+    jobs: list[tuple[Fold, LossName | None, int]] = [(fold, None, 0) for fold in folds]
+    jobs += [(fold, loss, seed) for loss in grid.losses for seed in grid.seeds for fold in folds]
+    rows = []
+    for fold, loss, seed in jobs:
+        key = {"config": mark, "fold": fold.name, "loss": loss, "seed": seed}
+        row = journal.find(key)
+        if row is None:
+            run = out / "runs" / f"{loss}-{fold.name}-{seed}"
+            data = study.data(fold, config.data.protocol)
+            found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data)
+            row = {"job": key, "cells": list(found)}
+            journal.add(row)
+        rows.append(row)
+        progress("jobs", len(rows), len(jobs))
+    result = replace(table(rows), notes=(LEAKS,) if config.data.protocol == "paper" else ())
+    write_tables(out / TABLE, [result])
+    return result
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Mean over folds per seed, then mean over seeds ± the largest deviation (the paper's Table 3), best first."""
+    names = ("method", "loss", "k", "aggregation", "key")
+    groups: dict[tuple[str, ...], list[tuple[int, Row]]] = {}
+    for row in rows:
+        for cell in row["cells"]:
+            groups.setdefault(tuple(str(cell.get(name, "")) for name in names), []).append(
+                (row["job"]["seed"], cell)
+            )
+    shown = [m for m in METRICS if any(m in cell for cells in groups.values() for _, cell in cells)]
+    measured = [(group, [_by_seed(cells, metric) for metric in shown]) for group, cells in groups.items()]
+    measured.sort(key=lambda item: -over_seeds(item[1][0])[0])
+    lines = tuple((*group, *(seeds_cell(values) for values in numbers)) for group, numbers in measured)
+    columns = ("method", "loss", "K", "aggregation", "key", *(SHORT[metric] for metric in shown))
+    return Table(columns, lines)
+
+
+def _by_seed(cells: Sequence[tuple[int, Row]], metric: str) -> dict[int, list[float]]:
+    seeds: dict[int, list[float]] = {}
+    for seed, cell in cells:
+        seeds.setdefault(seed, []).append(cell.get(metric, math.nan))
+    return seeds

@@ -1,0 +1,56 @@
+"""What a study runs: protocol, methods, seeds, folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from bleep_cli.errors import UsageError
+from bleep_train.methods.by_name import BLEEP, find_method
+from bleep_train.methods.folds import By, Protocol
+
+SHUFFLED = "shuffled"
+DETERMINISTIC = ("ridge", "knn", "mean")
+"""Methods that no seed changes: they run once."""
+StudyProtocol = Literal["leave-one-section-out", "leave-one-donor-out", "paper"]
+STUDY_PROTOCOLS: tuple[StudyProtocol, ...] = get_args(StudyProtocol)
+LEFT_OUT: dict[StudyProtocol, tuple[By, Protocol]] = {
+    "leave-one-section-out": ("section", "leak-free"),
+    "leave-one-donor-out": ("donor", "leak-free"),
+    "paper": ("section", "paper"),
+}
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What is run. ``test`` keeps the folds of those names; ``markers`` are a gene set of their own."""
+
+    protocol: StudyProtocol
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    test: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raises ``UsageError`` for methods that are not known or do not go together."""
+        if not self.methods or not self.seeds:
+            raise UsageError("--methods and --seeds need at least one entry each")
+        for method in self.methods:
+            if method != SHUFFLED:
+                find_method(method)
+        if SHUFFLED in self.methods and self.shuffled_from is None:
+            raise UsageError("--methods shuffled: needs a bleep method beside it, whose predictions it shuffles")
+
+    @property
+    def shuffled_from(self) -> str | None:
+        """The first bleep method: the one whose predictions are shuffled."""
+        return next((m for m in self.methods if m.partition(":")[0] == BLEEP), None)
+
+    def jobs(self) -> list[tuple[str, int]]:
+        """(method, seed) of every job of a fold; shuffling comes after what it shuffles."""
+        ordered = sorted(dict.fromkeys(self.methods), key=lambda method: method == SHUFFLED)
+        return [(method, seed) for method in ordered for seed in self.seeds_of(method)]
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """The seeds a method runs with."""
+        return self.seeds[:1] if method in DETERMINISTIC else self.seeds

@@ -1,0 +1,172 @@
+"""The predictions of a study on disk, from which every table and figure is made again.
+
+::
+
+    OUT/
+      study.json                 what was run: cohort, configuration, protocol, methods, seeds, markers, folds
+      predictions/FOLD/          one folder per fold, FOLD and METHOD file-name-safe (``file_name``)
+        truth.npz                symbols str[g] · measured f32[m, g] · train_mean f32[g] · section str[m] ·
+                                 barcode str[m] · xy_l0 f64[m, 2] · reference f16[n, g]
+        genes.json               symbols by gene set: hvg50, heg50, all, markers
+        METHOD-SEED.npz          predicted f32[m, g]
+        clusters-measured.npz    labels i64[m], Leiden clusters of what was measured
+        clusters-METHOD-SEED.npz labels i64[m], of a prediction
+        scores-METHOD-SEED.npz   pearson, spearman, mse, variance_ratio f32[g] and resamples of the means
+
+The m held-out spots of a fold have one order everywhere, and so have its g genes. Values are log1p; under the
+protocol ``paper`` they are Harmony-corrected. ``reference`` is the expression of the n training spots. A gene that
+a method does not predict is a NaN column. Nothing is pickled; every file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.json_file import write_json
+from bleep_cli.errors import UsageError
+from bleep_cli.types import F32, F64, I64, Str
+
+STUDY, PREDICTIONS, TRUTH, GENES = "study.json", "predictions", "truth", "genes.json"
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a fold's predictions are compared with: m held-out spots, g genes, n training spots."""
+
+    symbols: Str
+    """str[g]"""
+    measured: F32
+    """f32[m, g] log1p"""
+    train_mean: F32
+    """f32[g] mean over the training spots"""
+    section: Str
+    """str[m]"""
+    barcode: Str
+    """str[m]"""
+    xy_l0: F64
+    """f64[m, 2] spot centres (x, y) in level-0 pixels"""
+    reference: NDArray[np.float16]
+    """f16[n, g] expression of the training spots"""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """``study.json``: what was run. ``folds`` by name, each with its held-out ``sections`` and the ``donors``
+    ``train``, ``test`` and ``shared``."""
+
+    cohort: str
+    protocol: str
+    truth: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    markers: tuple[str, ...]
+    folds: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+def file_name(name: str) -> str:
+    """A name safe in every file system: ``bleep:paper`` → ``bleep-paper``."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip(".") or "-"
+
+
+@dataclass(frozen=True)
+class FoldFolder:
+    """The files of one fold. Readers raise ``UsageError`` for a file that is not there."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, out: Path, fold: str) -> FoldFolder:
+        """The folder of a fold in a study's output folder."""
+        return cls(out / PREDICTIONS / file_name(fold))
+
+    def save_truth(self, truth: Truth, genes: Mapping[str, list[str]]) -> None:
+        """Writes ``truth.npz`` and ``genes.json``."""
+        self._write(TRUTH, {f.name: getattr(truth, f.name) for f in fields(truth)})
+        write_json(self.path / GENES, genes)
+
+    def truth(self) -> Truth:
+        """What the fold is compared with."""
+        return Truth(**self._read(TRUTH))
+
+    def genes(self) -> dict[str, list[str]]:
+        """Symbols by gene set, best first."""
+        return dict(_read_json(self.path / GENES))
+
+    def save_predicted(self, method: str, seed: int, predicted: F32) -> None:
+        """Writes the prediction f32[m, g] of a method's run with a seed."""
+        self._write(_job(method, seed), {"predicted": predicted.astype(np.float32)})
+
+    def predicted(self, method: str, seed: int = 0) -> F32:
+        """f32[m, g] on the genes of ``truth.symbols``."""
+        return np.asarray(self._read(_job(method, seed))["predicted"], np.float32)
+
+    def has_predicted(self, method: str, seed: int) -> bool:
+        """Whether the method has been run with that seed."""
+        return self._path(_job(method, seed)).is_file()
+
+    def save_clusters(self, labels: I64, method: str = MEASURED, seed: int | None = None) -> None:
+        """Writes Leiden labels i64[m] of a prediction, or of the measurement."""
+        self._write(f"clusters-{_job(method, seed)}", {"labels": labels})
+
+    def clusters(self, method: str = MEASURED, seed: int | None = None) -> I64:
+        """Leiden labels i64[m] of a prediction, or of the measurement."""
+        return np.asarray(self._read(f"clusters-{_job(method, seed)}")["labels"], np.int64)
+
+    def save_scores(self, method: str, seed: int, arrays: Mapping[str, F64]) -> None:
+        """Writes per-gene metrics f64[g] and resampled means f64[resamples]."""
+        small = {name: np.asarray(values, np.float32) for name, values in arrays.items()}
+        self._write(f"scores-{_job(method, seed)}", small)
+
+    def scores(self, method: str, seed: int = 0) -> dict[str, F32]:
+        """Per-gene metrics and resampled means, as saved."""
+        return self._read(f"scores-{_job(method, seed)}")
+
+    def _path(self, stem: str) -> Path:
+        return self.path / f"{stem}.npz"
+
+    def _write(self, stem: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if any(array.dtype.hasobject for array in arrays.values()):  # numpy would pickle these
+            raise TypeError(f"{stem}: arrays of objects are not stored")
+        stored: dict[str, Any] = dict(arrays)
+        with atomic_path(self._path(stem), force=True) as temp, temp.open("wb") as file:
+            np.savez_compressed(file, **stored)
+
+    def _read(self, stem: str) -> dict[str, NDArray[Any]]:
+        path = self._path(stem)
+        if not path.is_file():
+            raise UsageError(f"{self.path.name} holds no {path.name}; run bleep-train evaluate --protocol")
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+
+def _job(method: str, seed: int | None) -> str:
+    return file_name(method) if seed is None else f"{file_name(method)}-{seed}"
+
+
+def save_study(out: Path, record: StudyRecord) -> None:
+    """Writes ``study.json``."""
+    write_json(out / STUDY, asdict(record))
+
+
+def load_study(out: Path) -> StudyRecord:
+    """What was run into a folder. Raises ``UsageError`` where no study was."""
+    stored = _read_json(out / STUDY)
+    lists = {name: tuple(stored[name]) for name in ("methods", "seeds", "markers")}
+    return StudyRecord(**{**stored, **lists})
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{path.parent.name} holds no {path.name}; run bleep-train evaluate --protocol")
+    return json.loads(path.read_text(encoding="utf-8"))

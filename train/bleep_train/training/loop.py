@@ -1,0 +1,257 @@
+"""The training loop, readable in one sitting.
+
+Everything random is a function of the seed and the epoch, so a resumed run repeats an unbroken one. The same code
+runs on a CPU in float32, on a GPU (bf16, channels last, fused AdamW), and on several under torchrun.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bleep_cli.errors import UsageError
+from bleep_cli.types import F32, I64, Progress, no_progress
+from bleep_train.config.schema import Config
+from bleep_train.model.loss import ContrastiveLoss
+from bleep_train.model.towers import Towers
+from bleep_train.training.batches import Batch, ahead, epoch_batches, learning_rate
+from bleep_train.training.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    METRICS,
+    load_checkpoint,
+    save_checkpoint,
+    trim_metrics,
+)
+from bleep_train.training.distributed import Group
+from bleep_train.training.gradcache import Pair, backward, chunks_of
+from bleep_train.training.monitor import CollapseError, Watch, collapse_signs, spread
+from bleep_train.training.source import ImageSource
+from bleep_train.training.validation import Validation, retrieval_r
+
+CHECKPOINT_EVERY = 10  # epochs
+ALONE = Group()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an epoch works with. ``model`` is what is saved: towers and loss; ``pair`` both towers as one module,
+    ``learner`` the same, compiled and under DDP where asked for; ``expression`` f32[n, p] of all spots; ``rows``
+    i64[t] those that are learned from; ``targets`` f32[t, c] their principal components."""
+
+    config: Config
+    towers: Towers
+    source: ImageSource
+    model: nn.ModuleDict
+    pair: Pair
+    learner: nn.Module
+    optimiser: torch.optim.Optimizer
+    expression: Tensor
+    rows: I64
+    targets: Tensor
+    device: torch.device
+    group: Group
+
+
+def train(
+    towers: Towers,
+    source: ImageSource,
+    panel: F32,
+    config: Config,
+    run: Path,
+    *,
+    device: torch.device,
+    group: Group = ALONE,
+    validation: Validation | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    progress: Progress = no_progress,
+    watchers: Sequence[Watch] = (),
+) -> list[str]:
+    """Trains the towers in place; writes checkpoints and ``metrics.jsonl`` (a line per epoch) into ``run``.
+
+    ``panel`` f32[n, p] expression of the same n spots that ``source`` embeds; ``group`` the processes that
+    share each batch; ``validation`` spots that give no gradient and choose the epoch whose weights the towers end
+    with (``best.safetensors``); without, it is the last. ``watchers`` are told of every epoch. Returns warnings of
+    collapse; with ``strict`` the first one is a ``CollapseError``.
+    """
+    if validation is None and config.validation.by != "none":
+        raise UsageError(f"validation.by = {config.validation.by}: no spots are held back here; set it to none")
+    parts = _assemble(towers, source, panel, config, validation, device, group)
+    first, best = _take_up(parts, run, resume)
+    warned: list[str] = []
+    for epoch in range(first, config.optim.epochs):
+        progress("epochs", epoch, config.optim.epochs)
+        record, last = _epoch(parts, epoch), epoch == config.optim.epochs - 1
+        better = False
+        if validation and (last or (epoch + 1) % config.validation.every == 0):
+            parts.model.eval()
+            r = retrieval_r(parts.pair, source, validation, parts.expression, config, group)
+            better = best is None or r > best["validation_r"]
+            best = {"epoch": epoch, "validation_r": r} if better else best
+            record["validation_r"] = r
+        warned += collapse_signs(record, config) if not warned else []
+        if warned and strict:
+            raise CollapseError(f"{warned[0]} (--strict)")
+        if group.leads:
+            with (run / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            if last or better or (epoch + 1) % CHECKPOINT_EVERY == 0:
+                _save(parts, run, epoch, best)
+            for watch in watchers:
+                watch(record)
+    group.wait()
+    if best:
+        load_checkpoint(run / BEST, parts.model)
+    progress("epochs", config.optim.epochs, config.optim.epochs)
+    return warned
+
+
+def _assemble(
+    towers: Towers,
+    source: ImageSource,
+    panel: F32,
+    config: Config,
+    validation: Validation | None,
+    device: torch.device,
+    group: Group,
+) -> Parts:
+    group.share_statistics(towers.image, device)
+    towers.image.to(memory_format=torch.channels_last)
+    model = nn.ModuleDict(
+        {"towers": towers.modules(), "loss": ContrastiveLoss(config.loss, config.model.heads)}
+    ).to(device)
+    pair = Pair(towers, source, device)
+    learner: Any = torch.compile(pair) if config.optim.compile else pair
+    expression = torch.from_numpy(panel).to(device)
+    rows = validation.training if validation else np.arange(len(panel), dtype=np.int64)
+    return Parts(
+        config=config,
+        towers=towers,
+        source=source,
+        model=model,
+        pair=pair,
+        learner=group.spread_over(learner, device),
+        optimiser=make_optimiser(model, config, device),
+        expression=expression,
+        rows=rows,
+        targets=principal_components(expression[torch.from_numpy(rows).to(device)], config.loss.target_pcs),
+        device=device,
+        group=group,
+    )
+
+
+def _take_up(parts: Parts, run: Path, resume: bool) -> tuple[int, dict[str, Any] | None]:
+    """The epoch to begin with and the best one so far; an earlier run's traces are brought back to there."""
+    first, best = 0, None
+    if resume and (run / CHECKPOINT).exists():
+        meta = load_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser)
+        first, best = int(meta["epoch"]) + 1, meta.get("best")
+    if parts.group.leads:
+        trim_metrics(run / METRICS, first)
+        if best is None:
+            (run / BEST).unlink(missing_ok=True)
+        elif best["epoch"] == first - 1:  # it may have been killed between the two files
+            save_checkpoint(run / BEST, parts.model, None, best)
+    return first, best
+
+
+def _save(parts: Parts, run: Path, epoch: int, best: dict[str, Any] | None) -> None:
+    """The checkpoint, and the best weights if they are these. In this order: a best file is never of a future that
+    the checkpoint does not know."""
+    meta = {"epoch": epoch, "best": best} if best else {"epoch": epoch}
+    save_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser, meta)
+    if best and best["epoch"] == epoch:
+        save_checkpoint(run / BEST, parts.model, None, best)
+
+
+def _epoch(parts: Parts, epoch: int) -> dict[str, Any]:
+    """One pass over the training spots; returns its line of ``metrics.jsonl``."""
+    config, group = parts.config, parts.group
+    objective: Any = parts.model["loss"]
+    torch.manual_seed((config.optim.seed * 100_003 + epoch) * group.world + group.rank)
+    set_training(parts.model, parts.towers)
+    batches = epoch_batches(len(parts.rows), config, epoch, group.world)
+    fetched = ahead(lambda batch: parts.source.fetch(parts.rows[batch.share(group).rows]), batches)
+    losses, images = [], torch.empty(0)
+    for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
+        set_learning_rate(parts.optimiser, config, epoch, i, len(batches))
+        parts.optimiser.zero_grad(set_to_none=True)
+        loss, images = _gradients(parts, batch, tiles)
+        group.average_gradients(objective)
+        if config.optim.clip_norm:
+            nn.utils.clip_grad_norm_(parts.model.parameters(), config.optim.clip_norm)
+        parts.optimiser.step()
+        losses.append(loss)
+    return {
+        "epoch": epoch,
+        "loss": float(np.mean(torch.stack(losses).tolist())),
+        "ln_batch": float(np.mean([math.log(len(batch.rows)) for batch in batches])),
+        "temperature": float(1 / objective.scale.detach()),
+        "lr": parts.optimiser.param_groups[0]["lr"],
+        **spread(images),
+    }
+
+
+def _gradients(parts: Parts, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and gradients of a batch, of which this rank has fetched its share; returns loss and image vectors."""
+    group, device, total = parts.group, parts.device, len(batch.rows)
+    mine, objective = batch.share(group), parts.model["loss"]
+    tiles = fetched.to(device, non_blocking=True)
+    expression = parts.expression[torch.from_numpy(parts.rows[mine.rows]).to(device)]
+    targets = parts.targets[torch.from_numpy(batch.rows).to(device)]
+
+    def inputs(chunk: slice) -> tuple[Tensor, Tensor]:
+        stain = None if mine.stain is None else mine.stain[chunk]
+        return parts.source.prepare(tiles[chunk], mine.views[chunk], stain), expression[chunk]
+
+    def loss_of(image: Tensor, spots: Tensor) -> tuple[Tensor, Tensor]:
+        image, spots = group.gather(image, total), group.gather(spots, total)
+        return objective(image, spots, targets), image
+
+    chunks = chunks_of(len(mine.rows), group.sizes(total), parts.config.optim.micro_batch)
+    return backward(parts.learner, inputs, chunks, loss_of, device)
+
+
+def make_optimiser(model: nn.Module, config: Config, device: torch.device) -> torch.optim.AdamW:
+    """AdamW over what learns, fused on a GPU."""
+    return torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=config.optim.lr,
+        weight_decay=config.optim.weight_decay,
+        fused=device.type == "cuda",
+    )
+
+
+def set_learning_rate(
+    optimiser: torch.optim.Optimizer, config: Config, epoch: int, batch: int, batches: int
+) -> None:
+    """The schedule's rate at a batch of an epoch of ``batches``."""
+    rate = learning_rate(config.optim, epoch * batches + batch, config.optim.epochs * batches)
+    for parameters in optimiser.param_groups:
+        parameters["lr"] = rate
+
+
+def set_training(model: nn.Module, towers: Towers) -> None:
+    """Training mode, except for the normalisation layers of what is frozen."""
+    model.train()
+    for module in towers.image.backbone.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(p.requires_grad for p in own):
+            module.eval()
+
+
+def principal_components(expression: Tensor, count: int) -> Tensor:
+    """Unit rows f32[n, c] of the first principal components: expression before any projection."""
+    centred = expression - expression.mean(dim=0)
+    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
+    return F.normalize((u * s)[:, :count], dim=1)
