@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.hashing import file_sha256, sha256_of
+from bleep_cli.base.machine import usable_cores
 from bleep_cli.base.rows import Rows
 from bleep_cli.errors import DeviceError
 from bleep_cli.search.hnsw import hnsw_available, load_graph
@@ -40,7 +40,7 @@ class GraphOptions:
 
 def options_for(rows: int) -> GraphOptions:
     """What suits a reference of that many rows."""
-    return GraphOptions(threads=1 if rows <= SERIAL_UP_TO else _cores())
+    return GraphOptions(threads=1 if rows <= SERIAL_UP_TO else usable_cores())
 
 
 def build_graph(embeddings: Rows, work: Path, options: GraphOptions, progress: Progress = no_progress) -> Path:
@@ -125,8 +125,3 @@ def _save(graph: Any, work: Path, identity: dict[str, Any], done: int) -> Path:
 
 def _name(done: int | str) -> str:
     return f"graph-{done}.hnsw"
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

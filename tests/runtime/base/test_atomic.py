@@ -214,7 +214,7 @@ def test_a_killed_run_leaves_only_a_recognisable_name(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from bleep_cli.atomic import atomic_path
+from bleep_cli.base.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temp:
     temp.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

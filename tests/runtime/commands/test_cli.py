@@ -214,7 +214,7 @@ def test_blank_glass_is_a_slide_error(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_no_result(tmp_path: Path, number: int, code: int) -> None:
     # a shell's background jobs ignore SIGINT, and so would what they start
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    ready = "import anndata, bleep_cli.batch, bleep_cli.output; print('ready', flush=True)"
+    ready = "import anndata, bleep_cli.batch.run, bleep_cli.outputs.formats; print('ready', flush=True)"
     program = f"{heed}; {ready}; from bleep_cli.cli import main; main()"
     command = [sys.executable, "-c", program, "predict", str(asset(DEMO_SLIDE)), "--ref", REF]
     command += ["-o", str(tmp_path), "--format", "h5ad,zarr", "--views", "8", "--stride-um", "40"]

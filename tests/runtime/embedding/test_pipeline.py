@@ -21,7 +21,7 @@ from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped,
 from bleep_cli.errors import SlideError
 from bleep_cli.prediction import predictor as predict
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.prediction.plan import Plan
+from bleep_cli.prediction.plan import Plan, plan
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.towers import encoder
 from bleep_cli.types import F32, I64, U8, TileGrid
@@ -190,7 +190,7 @@ def test_answers_depend_on_neither_batch_nor_threads(
     views: int, small_bundle: Path, query_slide: Path, options: PredictOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, options = open_bundle(small_bundle), replace(options, views=views)
-    ready = predict.plan(query_slide, bundle.info, options)
+    ready = plan(query_slide, bundle.info, options)
     results = []
     with closing(ready.slide):
         assert len(ready.grid) > 100
@@ -214,7 +214,7 @@ def test_tiles_stand_in_the_order_of_the_grid(
 ) -> None:
     """Positions in any order: each row is what its tile alone gives."""
     bundle = open_bundle(small_bundle)
-    ready = predict.plan(query_slide, bundle.info, options)
+    ready = plan(query_slide, bundle.info, options)
     with closing(ready.slide):
         grid = ready.grid
         mixed = np.random.default_rng(1).permutation(len(grid))
@@ -228,7 +228,7 @@ def test_tiles_stand_in_the_order_of_the_grid(
 
 def test_progress_ends_with_the_last_tile(small_bundle: Path, query_slide: Path, options: PredictOptions) -> None:
     bundle = open_bundle(small_bundle)
-    ready = predict.plan(query_slide, bundle.info, options)
+    ready = plan(query_slide, bundle.info, options)
     told: list[tuple[str, int, int]] = []
     with closing(ready.slide):
         Predictor(bundle, options).neighbours(ready.slide, ready.grid, lambda *step: told.append(step))
@@ -241,7 +241,7 @@ def test_a_slide_that_breaks_midway_or_an_interrupt_ends_the_run(
     stop: BaseException, small_bundle: Path, query_slide: Path, options: PredictOptions
 ) -> None:
     bundle = open_bundle(small_bundle)
-    ready = predict.plan(query_slide, bundle.info, options)
+    ready = plan(query_slide, bundle.info, options)
     reads = []
 
     def breaking(*region: Any) -> U8:

@@ -75,7 +75,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def panels(prediction: Prediction, gene: str = "ERBB2") -> list[tuple[slice, slice]]:
     """Rows and columns of the PNG that the two panels take."""
-    figure = report._figure(prediction, gene, gene_values(prediction, gene))
+    figure = report.gene_figure(prediction, gene, gene_values(prediction, gene))
     high = round(figure.get_figheight() * report.DPI)
     boxes = [axes.get_window_extent() for axes in figure.axes[:2]]
     return [(slice(round(high - b.y1), round(high - b.y0)), slice(round(b.x0), round(b.x1))) for b in boxes]
@@ -154,7 +154,7 @@ def test_limits_of_the_colours(values: Any, limits: tuple[float, float]) -> None
 
 def test_words_on_the_picture() -> None:
     prediction = make_prediction(np.eye(2, dtype=np.float32), square(2, 1))
-    figure = report._figure(prediction, "ESR1", gene_values(prediction, "ESR1"))
+    figure = report.gene_figure(prediction, "ESR1", gene_values(prediction, "ESR1"))
     left, right, bar = figure.axes
     assert [text.get_text() for text in figure.texts] == [
         "slide 1",
@@ -165,14 +165,14 @@ def test_words_on_the_picture() -> None:
     assert bar.get_ylabel() == "ESR1, log1p(CP10k), predicted"
     assert [text.get_text() for text in left.texts] == ["200 µm"]
     units = replace(prediction, provenance={"expression_units": "log1p(counts per 5,000)"})
-    assert report._figure(units, "ESR1", np.zeros(2, np.float32)).axes[2].get_ylabel() == (
+    assert report.gene_figure(units, "ESR1", np.zeros(2, np.float32)).axes[2].get_ylabel() == (
         "ESR1, log1p(counts per 5,000), predicted"
     )
 
 
 def test_the_scale_bar_has_its_length() -> None:
     prediction = make_prediction(np.zeros((1000, 2), np.float32), square(40, 25))
-    left = report._figure(prediction, "ERBB2", np.zeros(1000, np.float32)).axes[0]
+    left = report.gene_figure(prediction, "ERBB2", np.zeros(1000, np.float32)).axes[0]
     assert [text.get_text() for text in left.texts] == ["1 mm"]
     assert left.patches[0].get_width() == pytest.approx(1000 / 0.5 * SCALEF)
 

@@ -80,7 +80,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from bleep_cli import hnsw_build
+from bleep_cli.search import hnsw_build
 hnsw_build.ADD_ROWS = 100
 def kill(stage, done, total):
     if done == 700:
@@ -165,7 +165,7 @@ def test_several_threads_build_a_graph_as_good_and_say_so(tmp_path: Path) -> Non
 
 
 def test_small_references_are_built_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hnsw_build, "_cores", lambda: 6)
+    monkeypatch.setattr(hnsw_build, "usable_cores", lambda: 6)
     assert [options_for(n).threads for n in (10, SERIAL_UP_TO, SERIAL_UP_TO + 1)] == [1, 1, 6]
 
 

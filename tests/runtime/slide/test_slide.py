@@ -187,7 +187,7 @@ def write_huge(path: Path, edge: int = 100_000, tile: int = 512) -> Path:
 
 FLAT_MEMORY = """
 import random, sys
-from bleep_cli.slide import open_slide
+from bleep_cli.slide.open import open_slide
 def rss(): return int(open("/proc/self/statm").read().split()[1]) * 4096
 slide = open_slide(sys.argv[1], mpp=0.25, cache_bytes=16 << 20)
 pick = random.Random(0)

@@ -26,7 +26,7 @@ import json, os, resource, signal, sys, warnings
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 warnings.simplefilter("error")
 from bleep_cli.errors import SlideError
-from bleep_cli.slide import open_slide
+from bleep_cli.slide.open import open_slide
 def peak_mb():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM"))

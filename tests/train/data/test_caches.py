@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from bleep_cli.tiles.section import section_grid
 from bleep_cli.towers.encoder import ALL_VIEWS, views_of
 from bleep_cli.types import Section, TileSpec
 from bleep_train.backbones.build import Normalised, build_backbone
-from bleep_train.data import training_set as data
+from bleep_train.data import tile_cache
 from bleep_train.data.tile_cache import cached_tiles
+from bleep_train.training import frozen
 from bleep_train.training.frozen import cached_features, weights_hash
 
 CPU = torch.device("cpu")
@@ -58,11 +60,11 @@ def repaint(section: Section) -> None:
     Image.fromarray(255 - pixels).save(section.image)
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def refuse(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
     def fail(*_args: Any, **_kwargs: Any) -> None:
         raise AssertionError(f"{name} was called")
 
-    monkeypatch.setattr(data, name, fail)
+    monkeypatch.setattr(module, name, fail)
 
 
 def test_tiles_are_those_of_the_spots(sections: list[Section], tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_the_second_call_decodes_nothing(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = [np.array(tiles) for tiles in cached_tiles(sections, SPEC, tmp_path)]
-    refuse(monkeypatch, "section_slide")
+    refuse(monkeypatch, tile_cache, "section_slide")
     second = cached_tiles(sections, SPEC, tmp_path)
     assert [a.tobytes() for a in first] == [b.tobytes() for b in second]
     assert cached_tiles([], SPEC, tmp_path) == []
@@ -94,7 +96,7 @@ def test_what_changes_the_tiles_changes_the_cache(
     (after,) = cached_tiles(sections[:1], SPEC, tmp_path)
     assert np.abs(after.astype(int) - (255 - before.astype(int))).mean() < 30  # the negative ...
     assert np.abs(after.astype(int) - before.astype(int)).mean() > 60  # ... and not the picture of before
-    refuse(monkeypatch, "section_slide")
+    refuse(monkeypatch, tile_cache, "section_slide")
     for other, spec in (
         (replace(sections[0], mpp=5.0), SPEC),
         (replace(sections[0], sha256="other spots"), SPEC),
@@ -109,7 +111,7 @@ def test_what_changes_the_tiles_changes_the_cache(
 def test_a_section_that_broke_off_is_decoded_anew(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, cache = data.stream_tiles, tmp_path / "cache"
+    whole, cache = tile_cache.stream_tiles, tmp_path / "cache"
 
     def broken(*args: Any) -> Any:
         yield next(whole(*args))
@@ -141,8 +143,8 @@ def test_features_are_computed_once(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = [np.array(f) for f in cached_features(sections, backbone(), SPEC, tmp_path, CPU)]
-    refuse(monkeypatch, "section_slide")
-    refuse(monkeypatch, "FeatureExtractor")
+    refuse(monkeypatch, tile_cache, "section_slide")
+    refuse(monkeypatch, frozen, "FeatureExtractor")
     second = cached_features(sections, backbone(), SPEC, tmp_path, CPU)
     assert [a.tobytes() for a in first] == [b.tobytes() for b in second]
     only = cached_features(sections[1:], backbone(), SPEC, tmp_path, CPU)  # by section, not by cohort
