@@ -118,7 +118,7 @@ def test_a_section_that_broke_off_is_decoded_anew(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(data, "stream_tiles", broken)
+        patch.setattr(tile_cache, "stream_tiles", broken)
         with pytest.raises(KeyboardInterrupt):
             cached_tiles(sections[:1], SPEC, cache)
     (tiles,) = cached_tiles(sections[:1], SPEC, cache)
