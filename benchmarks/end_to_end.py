@@ -51,7 +51,7 @@ def main() -> None:
         slide = arguments.slide or write_slide(folder / "slide.tif", arguments.side, islands=arguments.islands)
         predictor = Predictor(bundle, options)
         works = {
-            "tower alone": lambda: 1 / predictor.tower.seconds_per_tile(predictor.views, TOWER_BATCHES),
+            "tower alone": lambda: 1 / predictor.embedder.seconds_per_tile(predictor.views, TOWER_BATCHES),
             "reading alone": lambda: timed(slide, predictor, read_all),
             "reading + tower + search": lambda: timed(slide, predictor, search_all),
             "slide to h5ad": lambda: timed(slide, predictor, lambda p, ready: write_all(p, ready, folder)),
@@ -70,7 +70,7 @@ def main() -> None:
         for what, found in rates.items()
     ]
     report(
-        rows, arguments.json, ref=arguments.ref.name, precision=predictor.tower.precision, views=predictor.views
+        rows, arguments.json, ref=arguments.ref.name, precision=predictor.embedder.precision, views=predictor.views
     )
 
 
@@ -92,7 +92,7 @@ def read_all(predictor: Predictor, ready: Plan) -> None:
         rows = order[start : start + batch]
         reader.read(rows, np.empty((len(rows), spec.px, spec.px, 3 * len(spec.um)), np.uint8))
 
-    with ThreadPoolExecutor(predictor.tower.lanes.embedders) as pool:
+    with ThreadPoolExecutor(predictor.embedder.lanes.embedders) as pool:
         list(pool.map(read, range(0, len(order), batch)))
 
 
@@ -101,7 +101,7 @@ def search_all(predictor: Predictor, ready: Plan) -> None:
 
 
 def write_all(predictor: Predictor, ready: Plan, folder: Path) -> None:
-    FORMATS["h5ad"].write(predictor.predict(ready), folder / "out.h5ad", force=True)
+    FORMATS["h5ad"].write(predictor.predict_plan(ready), folder / "out.h5ad", force=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ ready = plan(Path(sys.argv[2]), bundle.info, options)
 start = time.perf_counter()
 predictor = Predictor(bundle, options)
 loaded = time.perf_counter() - start
-with closing(predictor.tower.stream(ready.slide, ready.grid, 1)) as stream:
+with closing(predictor.embedder.stream(ready.slide, ready.grid, 1)) as stream:
     next(stream)
 print(loaded)
 """

@@ -9,17 +9,52 @@
     ├── DeviceError        5   the asked-for device or its libraries are missing
     └── OutputError        6   a result that cannot be written, or would overwrite one
 
-A message says what was wrong, where (file name, never the whole path), and which option mends it.
-Only ``cli.py`` prints them and exits.
+A message says what was wrong, where (file name, never the whole path), and which parameter mends it. Parameters
+are named by :func:`option`, so an error knows them: ``str(error)`` has them as Python calls them (``min_tissue``),
+a command line words them its own way (``--min-tissue``) by :meth:`BleepError.worded`. Only the commands print.
 """
 
-from typing import ClassVar
+import re
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+Origin = Literal["call", "cohort file"]
+"""Where the parameters of an error stand: in the call (or its options), or as keys of a cohort file."""
+
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private use: no text of a user's holds them
+_OPTION = re.compile(f"{_OPEN}([a-z0-9_]+){_CLOSE}")
+
+
+def option(name: str) -> str:
+    """A parameter's name, to stand in the text of an error."""
+    return f"{_OPEN}{name}{_CLOSE}"
 
 
 class BleepError(Exception):
-    """Base of every error that is reported to the user as one line."""
+    """Base of every error that is reported to the user as one line.
+
+    ``text`` may name parameters by :func:`option`; ``origin`` says where they stand.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, text: str = "", *, origin: Origin = "call") -> None:
+        self.text, self.origin = text, origin
+        super().__init__(_OPTION.sub(r"\1", text))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The parameters that the error names, in order: what is wrong, or what mends it."""
+        return tuple(_OPTION.findall(self.text))
+
+    @property
+    def option(self) -> str | None:
+        """The first of them."""
+        return self.options[0] if self.options else None
+
+    def worded(self, word: Callable[[str, Origin], str]) -> str:
+        """The message with every parameter in the caller's own words."""
+        return _OPTION.sub(lambda found: word(found.group(1), self.origin), self.text)
 
 
 class UsageError(BleepError):

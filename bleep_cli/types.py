@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.errors import BleepError
+
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -37,8 +39,11 @@ class Tells(Protocol):
     def say(self, message: str) -> None:
         """A message."""
 
-    def error(self, message: str) -> None:
+    def error(self, error: BleepError) -> None:
         """An error that does not end the work."""
+
+    def worded(self, error: BleepError) -> str:
+        """An error's message with its parameters as this reader knows them (options, keys, arguments)."""
 
     def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
         """The result, as a record for programs and as lines for a person."""
@@ -179,6 +184,10 @@ class Prediction:
     hires: U8
     hires_scalef: float
     provenance: Mapping[str, Any]
+
+    def __iter__(self) -> Iterator[tuple[int, F32]]:
+        """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""
+        return self.blocks()
 
 
 class Encoder(Protocol):

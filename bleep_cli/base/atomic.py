@@ -18,11 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from bleep_cli.errors import OutputError
+from bleep_cli.errors import OutputError, option
 
 TEMP_SUFFIX = ".bleep-tmp"
 OLD_SUFFIX = ".bleep-old"
-_ELSEWHERE = "choose another place with -o"
+_ELSEWHERE = f"choose another place with {option('out')}"
 _SYNCS_AT_ONCE = 16
 _NAME_CHARACTERS = 40  # of the final name in the temporary one
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -36,7 +36,7 @@ def check_free(final: Path, force: bool = False) -> None:
     """
     if os.path.lexists(final):
         if not force:
-            raise OutputError(f"{final.name} exists already; --force replaces it")
+            raise OutputError(f"{final.name} exists already; {option('force')} replaces it")
         if final.is_dir() and not _is_replaceable(final):
             raise OutputError(f"{final.name} is a folder but no Zarr store, so it stays; {_ELSEWHERE}")
     folder = next(parent for parent in final.absolute().parents if os.path.lexists(parent))

@@ -14,32 +14,34 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli import __version__
 from bleep_cli.base.hashing import fingerprint
+from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.elements import storable
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.prediction.options import PredictOptions, recorded_options
+from bleep_cli.prediction.provenance import Identity, identity_of, without_device
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
 
 PICTURE = "png"
-Identity = dict[str, Any]
-"""``version`` and ``reference`` as strings, ``options`` by name, ``slide`` (hash) where it is known."""
 
 
 def identity(bundle: Bundle, options: PredictOptions) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
-    chosen = {name: value for name, value in recorded_options(bundle, options).items() if name != "device"}
-    return {"version": __version__, "reference": bundle.content_sha256, "options": _plain(storable(chosen))}
+    recorded = without_device(recorded_options(bundle, options))
+    return Identity(__version__, bundle.content_sha256, _plain(storable(recorded)))
 
 
 def check_resumable(formats: Sequence[str]) -> None:
     """Raises ``UsageError`` where results would not tell whether they belong."""
     if not set(formats) & set(FORMATS):
-        raise UsageError("--resume needs a table (--format h5ad or zarr): a picture does not say what it shows")
+        raise UsageError(
+            f"{option('resume')} needs a table ({option('format')} h5ad or zarr): "
+            "a picture does not say what it shows"
+        )
 
 
 def is_complete(paths: Paths, wanted: Identity, *, force: bool = False) -> bool:
@@ -61,7 +63,7 @@ def is_complete(paths: Paths, wanted: Identity, *, force: bool = False) -> bool:
         if picture is None or not picture.exists():
             return tables.keys() == paths.keys()
         if not tables:
-            raise OutputError(f"{picture.name} exists without its table; --force replaces it")
+            raise OutputError(f"{picture.name} exists without its table; {option('force')} replaces it")
     except OutputError:
         if force:
             return False
@@ -71,30 +73,32 @@ def is_complete(paths: Paths, wanted: Identity, *, force: bool = False) -> bool:
 
 
 def _check_belongs(path: Path, found: Identity, wanted: Identity) -> None:
-    called = {"version": "another bleep-cli", "reference": "another reference", "slide": "another slide"}
-    differing = [words for name, words in called.items() if found[name] != wanted.get(name, found[name])]
-    theirs, ours = found["options"], wanted["options"]
+    differing = []
+    if found.version != wanted.version:
+        differing.append("another bleep-cli")
+    if found.reference != wanted.reference:
+        differing.append("another reference")
+    if wanted.slide is not None and found.slide != wanted.slide:
+        differing.append("another slide")
+    theirs, ours = found.options, wanted.options
     compared = [name for name in {*theirs, *ours} if ours.get(name) != "auto"]  # what was left to the device
     names = sorted(name for name in compared if theirs.get(name) != ours.get(name))
     if names:
         differing.append(f"other options ({', '.join(names)})")
     if differing:
-        raise OutputError(f"{path.name} exists already, from {' and '.join(differing)}; --force replaces it")
+        raise OutputError(
+            f"{path.name} exists already, from {' and '.join(differing)}; {option('force')} replaces it"
+        )
 
 
 def read_identity(path: Path, kind: str) -> Identity:
-    """What a table says of itself, ``slide`` included. ``OutputError`` for a file that is no result."""
+    """What a table says of itself, the slide included. ``OutputError`` for a file that is no result."""
     try:
-        saved = _plain(_read_provenance(path, kind))
-        options = {name: value for name, value in saved["options"].items() if name != "device"}
-        return {
-            "version": saved["bleep_version"],
-            "reference": saved["reference"]["content_sha256"],
-            "options": options,
-            "slide": saved["slide"]["sha256"],
-        }
+        return identity_of(_plain(_read_provenance(path, kind)))
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-        raise OutputError(f"{path.name} exists already and is no result of bleep; --force replaces it") from error
+        raise OutputError(
+            f"{path.name} exists already and is no result of bleep; {option('force')} replaces it"
+        ) from error
 
 
 def _read_provenance(path: Path, kind: str) -> Any:

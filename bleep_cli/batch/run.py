@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.atomic import check_free
-from bleep_cli.batch.resume import PICTURE, Identity, Paths, is_complete, shape
-from bleep_cli.bundle.open import Bundle
-from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
+from bleep_cli.batch.resume import PICTURE, Paths, check_resumable, identity, is_complete, shape
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError, option
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX, write_gene_png
@@ -19,6 +19,7 @@ from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.open import open_slide, slide_id
 from bleep_cli.types import Progress, Slide, Tells, no_progress
 
@@ -28,25 +29,68 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What all slides of one command have in common.
+class Batch:
+    """Slides, what all of them have in common, and where each one's files go."""
 
-    ``gene`` of the picture; ``wanted`` what a result must say of itself for ``--resume`` to keep it (None: do not
-    look); ``force`` replaces results that are there.
-    """
-
+    ref: Path
     bundle: Bundle
     options: PredictOptions
+    targets: Mapping[Path, Paths]
+    """Files by format of every slide, in order; tables before pictures."""
     gene: str | None = None
+    """Symbol of the pictures' gene; None: the one that varies most on each slide."""
     force: bool = False
+    """Replaces results that are there."""
     wanted: Identity | None = None
+    """What a result must say of itself to be kept; None: results are not looked at."""
 
 
-def output_targets(slides: Sequence[Path], out: Path, formats: Sequence[str], run: Run) -> dict[Path, Paths]:
-    """Every output path of every slide, tables before pictures, checked before the work starts.
+def prepare_batch(
+    slides: Sequence[Path],
+    ref: Path,
+    out: Path,
+    *,
+    formats: Sequence[str] = ("h5ad", PICTURE),
+    gene: str | None = None,
+    options: PredictOptions | None = None,
+    force: bool = False,
+    resume: bool = False,
+) -> Batch:
+    """Everything that can be checked before the first slide is read, checked: reference, genes, formats, targets.
 
-    Raises ``UsageError`` or ``OutputError``; with ``run.wanted`` also for a result that does not belong.
+    Raises ``UsageError``, ``ReferenceError`` and ``OutputError``; with ``resume`` also for a result that is
+    there and does not belong.
     """
+    chosen = options or PredictOptions()
+    if chosen.at is not None and len(slides) > 1:
+        raise UsageError(f"{option('at')} holds the positions of one slide; give one slide")
+    bundle = open_bundle(ref)
+    _check_formats(formats, resume=resume)
+    shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
+    wanted = identity(bundle, chosen) if resume else None
+    targets = _output_targets(slides, out, formats, wanted, force=force)
+    return Batch(ref, bundle, chosen, targets, shown, force, wanted)
+
+
+def _check_formats(formats: Sequence[str], *, resume: bool) -> None:
+    known = [*FORMATS, PICTURE]
+    if not formats or set(formats) - set(known):
+        raise UsageError(f"{option('format')} {','.join(formats)}: choose among {', '.join(known)}")
+    if resume:
+        check_resumable(formats)
+
+
+def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:
+    """The symbol of the pictures' gene."""
+    row = int(bundle.gene_rows([gene], "gene")[0])
+    if genes is not None and row not in bundle.gene_rows(genes):
+        raise UsageError(f"{option('gene')} {gene} is not among {option('genes')}")
+    return str(bundle.symbols[row])
+
+
+def _output_targets(
+    slides: Sequence[Path], out: Path, formats: Sequence[str], wanted: Identity | None, *, force: bool
+) -> dict[Path, Paths]:
     ordered = sorted(formats, key=PICTURE.__eq__)
     targets: dict[Path, Paths] = {}
     taken: set[Path] = set()
@@ -59,37 +103,39 @@ def output_targets(slides: Sequence[Path], out: Path, formats: Sequence[str], ru
         taken |= set(paths.values())
         for path in paths.values():
             if path.exists() and slide.exists() and path.samefile(slide):
-                raise UsageError(f"{path.name} would replace the slide itself; choose another folder with -o")
-            check_free(path, run.force or run.wanted is not None)
-        if run.wanted is not None:
-            is_complete(paths, run.wanted, force=run.force)
+                raise UsageError(
+                    f"{path.name} would replace the slide itself; choose another folder with {option('out')}"
+                )
+            check_free(path, force or wanted is not None)
+        if wanted is not None:
+            is_complete(paths, wanted, force=force)
         targets[slide] = paths
     return targets
 
 
-def predict_slides(tells: Tells, targets: Mapping[Path, Paths], run: Run) -> int:
-    """Slides one after the other; a bad one is reported and the others still come out.
+def predict_batch(batch: Batch, tells: Tells) -> int:
+    """Slides one after the other; a bad one is told of and the others still come out.
 
     Returns the exit code: 0, or that of the first error. A single slide's error is raised.
     """
-    predictor = cache(lambda: Predictor(run.bundle, run.options))
+    predictor = cache(lambda: Predictor(batch.bundle, batch.options))
     records: list[Record] = []
     failures: dict[Path, BleepError] = {}
-    for slide, paths in targets.items():
+    for slide, paths in batch.targets.items():
         try:
             with tells.progress(slide.name) as progress:
-                records.append(predict_slide(slide, paths, run, predictor, warn=tells.say, progress=progress))
+                records.append(predict_slide(slide, paths, batch, predictor, warn=tells.say, progress=progress))
         except (SlideError, OutputError) as error:
-            if len(targets) == 1:
+            if len(batch.targets) == 1:
                 raise
-            tells.error(str(error))
+            tells.error(error)
             failures[slide] = error
     return report(tells, records, failures)
 
 
 def report(tells: Tells, records: Sequence[Record], failures: Mapping[Path, BleepError]) -> int:
     """Tells what came out and what did not; returns the exit code, that of the first error if there is one."""
-    failed = [{"slide": slide.name, "error": str(error)} for slide, error in failures.items()]
+    failed = [{"slide": slide.name, "error": tells.worded(error)} for slide, error in failures.items()]
     tells.data({"slides": list(records), "failed": failed}, [_line(record) for record in records])
     return next((error.exit_code for error in failures.values()), 0)
 
@@ -97,7 +143,7 @@ def report(tells: Tells, records: Sequence[Record], failures: Mapping[Path, Blee
 def predict_slide(
     slide: Path,
     paths: Paths,
-    run: Run,
+    batch: Batch,
     predictor: Callable[[], Predictor],
     *,
     warn: Callable[[str], None],
@@ -108,33 +154,33 @@ def predict_slide(
     ``predictor`` is asked for only once the slide has been opened. Raises ``SlideError`` and ``OutputError`` for
     this slide's troubles.
     """
-    done = finished(slide, paths, run)
+    done = finished(slide, paths, batch)
     if done is not None:
         return done
-    some = run.wanted is not None and any(path.exists() for path in paths.values())  # ours, but not all of them
-    ready = plan(slide, run.bundle.info, run.options)
+    some = batch.wanted is not None and any(path.exists() for path in paths.values())  # ours, but not all of them
+    ready = plan(slide, batch.bundle.info, batch.options)
     try:
         for warning in ready.warnings:
             warn(f"bleep: {warning}")
-        prediction = predictor().predict(ready, progress)
+        prediction = predictor().predict_plan(ready, progress)
         for kind, path in paths.items():
             if kind == PICTURE:
-                shown = run.gene or default_gene(prediction)
-                write_gene_png(prediction, shown, path, force=run.force or some)
+                shown = batch.gene or default_gene(prediction)
+                write_gene_png(prediction, shown, path, force=batch.force or some)
             else:
-                FORMATS[kind].write(prediction, path, force=run.force or some, progress=progress)
+                FORMATS[kind].write(prediction, path, force=batch.force or some, progress=progress)
     finally:
         ready.slide.close()
     return _record(ready.slide, paths, (len(prediction.grid), len(prediction.symbols)), WRITTEN)
 
 
-def finished(slide: Path, paths: Paths, run: Run) -> Record | None:
+def finished(slide: Path, paths: Paths, batch: Batch) -> Record | None:
     """What was written earlier, if it is all there and belongs (:func:`bleep_cli.results.is_complete`)."""
-    if run.wanted is None or not any(path.exists() for path in paths.values()):
+    if batch.wanted is None or not any(path.exists() for path in paths.values()):
         return None
-    opened = open_slide(slide, run.options.mpp)
+    opened = open_slide(slide, batch.options.mpp)
     try:
-        if not is_complete(paths, run.wanted | {"slide": opened.sha256}, force=run.force):
+        if not is_complete(paths, replace(batch.wanted, slide=opened.sha256), force=batch.force):
             return None
         size = next(shape(path, kind) for kind, path in paths.items() if kind in FORMATS)
         return _record(opened, paths, size, COMPLETE)
@@ -159,12 +205,12 @@ def _line(record: Record) -> str:
     return f"{record['slide']}: {size} → {', '.join(record['files'])}{note}"
 
 
-def dry_run(tells: Tells, slides: Sequence[Path], bundle: Bundle, options: PredictOptions) -> None:
+def tell_estimates(slides: Sequence[Path], ref: Path, options: PredictOptions, tells: Tells) -> None:
     """Tells what predicting the slides would take; writes nothing."""
-    predictor = Predictor(bundle, options)
+    predictor = Predictor(ref, options)
     records = []
     for slide in slides:
-        ready = plan(slide, bundle.info, options)
+        ready = plan(slide, predictor.bundle.info, options)
         try:
             records.append(estimate(predictor, ready))
         finally:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.stored import ExpressionPrecision
+from bleep_cli.choices import Key
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
 ENCODING_VERSION = "1.1"
-Key = Literal["expression", "image"]
-KEYS: tuple[Key, ...] = ("expression", "image")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.reasons import reason
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.stored import DTYPES
-from bleep_cli.errors import ReferenceError
+from bleep_cli.errors import ReferenceError, option
 from bleep_cli.genes.normalise import TARGET_SUM
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower
 from bleep_cli.types import TileSpec
@@ -66,12 +67,9 @@ def load_encoders(folder: Path) -> Encoders:
             others=_others(folder, dict(manifest.get("precisions", {}))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError) and error.filename:  # without the folders above
-            reason = f"{Path(error.filename).name}: {error.strerror}"
         raise ReferenceError(
-            f"--encoders {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed ({reason}); "
-            "bleep-train export makes them"
+            f"{option('encoders')} {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed "
+            f"({reason(error)}); bleep-train export makes them"
         ) from error
 
 

@@ -6,20 +6,21 @@ of every value in ``bundle_verify.py``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from bleep_cli.base.reasons import first_line
 from bleep_cli.base.rows import Rows, row_blocks
-from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, KEYS, BundleInfo, Key, SectionRecord
+from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.stored import StoredExpression, UnitRows, reading
-from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.choices import Key
+from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.genes.names import did_you_mean
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 
@@ -95,19 +96,18 @@ class Bundle:
         names = [name for name, _ in self.root["genes"].members() if name not in ("symbol", "id", "panel")]
         return {name: np.asarray(self.read(f"genes/{name}"), np.float32) for name in sorted(names)}
 
-    def gene_rows(self, genes: Sequence[str] | None, option: str = "--genes") -> I64:
+    def gene_rows(self, genes: Sequence[str] | None, asked: str = "genes") -> I64:
         """Columns of the asked genes (symbols or ids), in the asked order; all for None.
 
-        Raises ``UsageError`` naming the ones that are not there.
+        Raises ``UsageError`` of the parameter ``asked``, naming the ones that are not there.
         """
         if genes is None:
             return np.arange(len(self.symbols), dtype=np.int64)
         slot = {str(g): i for i, g in enumerate(self.gene_ids)} | {str(s): i for i, s in enumerate(self.symbols)}
         absent = [gene for gene in genes if gene not in slot]
         if absent:
-            near = difflib.get_close_matches(absent[0], list(slot), n=3)
-            hint = f"; close to {absent[0]}: {', '.join(near)}" if near else ""
-            raise UsageError(f"{option}: {', '.join(absent[:10])} not in {self.name}{hint}")
+            hint = did_you_mean(absent[0], slot)
+            raise UsageError(f"{option(asked)}: {', '.join(absent[:10])} not in {self.name}{hint}")
         return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
 
     def expression_rows(self, columns: I64 | None = None) -> StoredExpression:
@@ -175,7 +175,7 @@ def open_bundle(path: Path) -> Bundle:
 def _info(attrs: Mapping[str, Any], stored: Any) -> BundleInfo:
     tile, expression = attrs["tile"], attrs["expression"]
     key = attrs["key"]
-    if key not in KEYS:
+    if key not in get_args(Key):
         raise ValueError(f"key {key!r}")
     spec = TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"]))
     if spec.px < 1 or not spec.um or not min(spec.um) > 0 or int(attrs["k"]) < 1:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
+from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import row_blocks
 from bleep_cli.bundle.content_hash import content_sha256
-from bleep_cli.bundle.contents import KEYS, Key
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, why_exact
 from bleep_cli.bundle.open import Bundle
+from bleep_cli.choices import Key
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import RECALL_K, hnsw_available, recall_at
@@ -53,7 +55,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         except BleepError as error:
             results.append(Check(name, False, str(error)))
         except (ValueError, RuntimeError, OSError) as error:  # damaged chunks
-            results.append(Check(name, False, f"{type(error).__name__}: {error}"))
+            results.append(Check(name, False, reason(error)))
     progress("verify", len(checks), len(checks))
     return results
 
@@ -78,7 +80,7 @@ def _dtypes(bundle: Bundle) -> str:
 
 def _embeddings(bundle: Bundle) -> str:
     worst = 0.0
-    for key in KEYS:
+    for key in get_args(Key):
         for block in row_blocks(bundle.embedding_rows(key), ROW_BLOCK):
             norms = np.linalg.norm(block.astype(np.float64), axis=1)
             worst = max(worst, float(np.abs(norms - 1).max()))

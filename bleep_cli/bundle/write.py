@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli import __version__
 from bleep_cli.base.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
+from bleep_cli.base.version import __version__
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph

@@ -9,12 +9,12 @@ import numpy as np
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, DEMO_TRUTH, asset
 from bleep_cli.bundle.open import open_bundle
+from bleep_cli.choices import Device
 from bleep_cli.outputs.formats import FORMATS, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX, write_gene_png
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
-from bleep_cli.towers.session import Device
 from bleep_cli.types import F64, Prediction, Progress, Str, no_progress
 
 SHOWN_GENE = "CYP3A4"  # pericentral: its picture shows every central vein
@@ -56,7 +56,7 @@ def predict_demo(bundle_path: Path, slide: Path, device: Device, progress: Progr
     bundle = open_bundle(bundle_path)
     ready = plan(slide, bundle.info, options)
     try:
-        return Predictor(bundle, options).predict(ready, progress)
+        return Predictor(bundle, options).predict_plan(ready, progress)
     finally:
         ready.slide.close()
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli import __version__
 from bleep_cli.base.assets import DEMO_BUNDLE, asset
 from bleep_cli.base.machine import free_memory_mb, usable_cores, versions
 from bleep_cli.base.privacy import telemetry_is_off
+from bleep_cli.base.version import __version__
 from bleep_cli.embedding.lanes import lanes_for
-from bleep_cli.errors import BleepError, DeviceError
+from bleep_cli.errors import BleepError, DeviceError, option
 from bleep_cli.towers.encoder import OnnxEncoder, views_of
 from bleep_cli.towers.session import choose_device
 from bleep_cli.types import U8
@@ -95,11 +95,15 @@ def self_test() -> str:
     together = encoder.embed(views)
     alone = encoder.embed(views[:1])
     if not np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-3):
-        raise DeviceError(f"the tower's output on {encoder.device} is no unit vector; use --device cpu")
+        raise DeviceError(f"the tower's output on {encoder.device} is no unit vector; use {option('device')} cpu")
     if not np.allclose(alone[0], together[0], atol=1e-3):
-        raise DeviceError(f"the tower's output on {encoder.device} depends on the batch; use --device cpu")
+        raise DeviceError(
+            f"the tower's output on {encoder.device} depends on the batch; use {option('device')} cpu"
+        )
     if np.allclose(together[0], together[1], atol=1e-5):
-        raise DeviceError(f"the tower's output on {encoder.device} does not depend on the tile; use --device cpu")
+        raise DeviceError(
+            f"the tower's output on {encoder.device} does not depend on the tile; use {option('device')} cpu"
+        )
     found = bundle.index(bundle.info.key).search(alone, bundle.info.k)
     return f"ok on {encoder.device}; nearest of {bundle.n_spots} spots at cosine {found.similarity[0, 0]:.3f}"
 

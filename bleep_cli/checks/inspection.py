@@ -68,7 +68,7 @@ def _graph(attrs: dict[str, Any] | None) -> str:
     if attrs is None:
         return "none, search is exact"
     if "recall" not in attrs:
-        return "HNSW, of a recall it does not state (--verify measures it)"
+        return "HNSW, of a recall it does not state (verifying measures it)"
     return f"HNSW, M {attrs['M']}, ef {attrs['ef']}, recall@{attrs['recall_k']} {attrs['recall']}"
 
 

@@ -9,52 +9,52 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from bleep_cli.base.atomic import remove_leftovers
 from bleep_cli.batch.resume import Paths, check_written, identity
-from bleep_cli.batch.run import Record, Run, report
+from bleep_cli.batch.run import Batch, Record, report
 from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.choices import Device
 from bleep_cli.cluster import worker as cluster_worker
 from bleep_cli.cluster.scheduler import Attempts, Plain, Work, connected
-from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError
+from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError, option
 from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.prediction.provenance import Identity
 from bleep_cli.towers.encoder import ALL_VIEWS
-from bleep_cli.towers.session import Device
 from bleep_cli.types import F32, Progress, Section, Tells
 
 APPEAR_S = 60.0  # network file systems may show a new file to another machine that late
 POLL_S = 0.5
 
 
-def predict_slides(
-    tells: Tells, scheduler: str, bundle_path: Path, targets: Mapping[Path, Paths], run: Run
-) -> int:
+def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
     """Slides on the scheduler's workers, one task each; a bad one is reported and the others still come out.
 
     Every file is read back and compared with what its worker wrote. Returns the exit code as
-    :func:`bleep_cli.batch.predict_slides` does; a record holds also ``worker``, ``attempts`` (the workers that
+    :func:`bleep_cli.batch.run.predict_batch` does; a record holds also ``worker``, ``attempts`` (the workers that
     started on the slide, in order) and ``prints`` (bytes and sha256 by format).
     """
-    slides = list(targets)
+    slides, targets = list(batch.targets), batch.targets
     _check(slides, targets)
-    wanted = identity(run.bundle, run.options)
+    wanted = identity(batch.bundle, batch.options)
     records: dict[int, Record] = {}
     failures: dict[Path, BleepError] = {}
-    with connected(scheduler, run.options.device) as client, tells.progress(f"{len(slides)} slides") as progress:
+    with connected(scheduler, batch.options.device) as client, tells.progress(f"{len(slides)} slides") as progress:
         _make_folders(targets)
-        work = Work(client, cluster_worker.predict_slide, run.options.device)
+        work = Work(client, cluster_worker.predict_slide, batch.options.device)
         jobs = [_job(slide, targets[slide]) for slide in slides]
-        for number, outcome in work.outcomes(jobs, _shared(bundle_path, run, wanted), tells.say):
+        for number, outcome in work.outcomes(jobs, _shared(batch, wanted), tells.say):
             slide = slides[number]
             try:
                 records[number] = _checked(slide, targets[slide], outcome, wanted, tells.say)
             except BleepError as error:
                 if len(slides) == 1 or not _of_slide(error):
                     raise
-                tells.error(str(error))
+                tells.error(error)
                 failures[slide] = error
             progress("slides", len(records) + len(failures), len(slides))
     _sweep(work.attempts, {number: targets[slide] for number, slide in enumerate(slides)}, records)
@@ -70,7 +70,10 @@ def _check(slides: Sequence[Path], targets: Mapping[Path, Paths]) -> None:
         if not slide.is_file():
             raise UsageError(f"{slide.name}: no such file")
         if not set(targets[slide]) & set(FORMATS):
-            raise UsageError("--scheduler needs a table (--format h5ad or zarr): a picture cannot be checked")
+            raise UsageError(
+                f"{option('scheduler')} needs a table ({option('format')} h5ad or zarr): "
+                "a picture cannot be checked"
+            )
 
 
 def _make_folders(targets: Mapping[Path, Paths]) -> None:
@@ -79,34 +82,34 @@ def _make_folders(targets: Mapping[Path, Paths]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"-o {folder.name}: cannot be made ({error.strerror})") from error
+            raise OutputError(f"{option('out')} {folder.name}: cannot be made ({error.strerror})") from error
 
 
 def _job(slide: Path, paths: Paths) -> Plain:
     return {"slide": str(slide.absolute()), "paths": {kind: str(path.absolute()) for kind, path in paths.items()}}
 
 
-def _shared(bundle_path: Path, run: Run, wanted: Plain) -> Plain:
+def _shared(batch: Batch, wanted: Identity) -> Plain:
     # Without --force no result was there at the start, so one that a later attempt finds is an earlier one's.
     return {
-        "bundle": str(bundle_path.absolute()),
-        "content_sha256": run.bundle.content_sha256,
-        "options": cluster_worker.options_to_plain(run.options),
-        "gene": run.gene,
-        "force": run.force,
-        "wanted": wanted if run.wanted is not None or not run.force else None,
+        "bundle": str(batch.ref.absolute()),
+        "content_sha256": batch.bundle.content_sha256,
+        "options": cluster_worker.options_to_plain(batch.options),
+        "gene": batch.gene,
+        "force": batch.force,
+        "wanted": asdict(wanted) if batch.wanted is not None or not batch.force else None,
     }
 
 
 def _checked(
-    slide: Path, paths: Paths, outcome: Plain | BleepError, wanted: Plain, say: Callable[[str], None]
+    slide: Path, paths: Paths, outcome: Plain | BleepError, wanted: Identity, say: Callable[[str], None]
 ) -> Record:
     """The record of a slide whose files are what its worker wrote; raises the slide's error otherwise."""
     if isinstance(outcome, cluster_worker.UnseenError):
         raise outcome if slide.is_file() else SlideError(f"{slide.name}: no such file")  # deleted meanwhile
     if isinstance(outcome, BleepError):
         named = slide.name in str(outcome) or not _of_slide(outcome)
-        raise outcome if named else type(outcome)(f"{slide.name}: {outcome}")
+        raise outcome if named else type(outcome)(f"{slide.name}: {outcome.text}")
     for warning in outcome.pop("warnings"):
         say(warning)
     until = time.monotonic() + APPEAR_S
@@ -167,7 +170,7 @@ def image_embedder(
 
 def _embedded(section: Section, outcome: Plain | BleepError) -> F32:
     if isinstance(outcome, SlideError):  # of Dask: workers died
-        raise ReferenceError(f"section {section.id}: {outcome}")
+        raise ReferenceError(f"section {section.id}: {outcome.text}")
     if isinstance(outcome, BleepError):
         raise outcome
     return np.frombuffer(outcome["embeddings"], np.float32).reshape(len(section.barcodes), -1)

@@ -17,9 +17,10 @@ from secrets import token_hex
 from types import ModuleType
 from typing import Any
 
-from bleep_cli import __version__, errors
+from bleep_cli import errors
+from bleep_cli.base.version import __version__
 from bleep_cli.cluster import worker as cluster_worker
-from bleep_cli.errors import BleepError, DeviceError, OutputError, SlideError, UsageError
+from bleep_cli.errors import BleepError, DeviceError, OutputError, SlideError, UsageError, option
 
 ADDRESS = re.compile(r"((tcp|tls)://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):[0-9]{1,5}")
 WORKER_S = 60.0  # to wait for the first worker
@@ -54,19 +55,21 @@ def connected(address: str, device: str, worker_s: float = WORKER_S) -> Iterator
     try:
         client = distributed.Client(address, set_as_default=False)
     except OSError as error:  # time-outs are among them
-        raise DeviceError(f"--scheduler {address}: no Dask scheduler answers there; is it running?") from error
+        raise DeviceError(
+            f"{option('scheduler')} {address}: no Dask scheduler answers there; is it running?"
+        ) from error
     with _quiet(), client:
         try:
             client.wait_for_workers(1, timeout=worker_s)
         except TimeoutError as error:
             raise DeviceError(
-                f"--scheduler {address}: no worker has joined; start some with dask worker {address}"
+                f"{option('scheduler')} {address}: no worker has joined; start some with dask worker {address}"
             ) from error
         _check_versions(client)
         if device == "cuda" and not _able(client, device):
             raise DeviceError(
                 'no worker has the resource GPU; start them with dask worker --resources "GPU=1", '
-                "or leave --device cuda out"
+                f"or leave {option('device')} cuda out"
             )
         yield client
 
@@ -89,24 +92,27 @@ def _distributed() -> ModuleType:
         return importlib.import_module("distributed")
     except ImportError as error:
         raise DeviceError(
-            '--scheduler needs Dask distributed; install it with "pip install bleep-cli[cluster]"'
+            f'{option("scheduler")} needs Dask distributed; install it with "pip install bleep-cli[cluster]"'
         ) from error
 
 
 def _check_address(address: str) -> None:
     """Before a client is made: one that fails half-way on its configuration never closes."""
     if not ADDRESS.fullmatch(address):
-        raise UsageError(f"--scheduler {address}: not an address such as tcp://host:8786 or tls://host:8786")
+        raise UsageError(
+            f"{option('scheduler')} {address}: not an address such as tcp://host:8786 or tls://host:8786"
+        )
     try:
         settings = _distributed().Security().get_connection_args("client")
     except OSError as error:  # errors of certificates are among them
         raise UsageError(f"the certificates of distributed.comm.tls cannot be used ({error.strerror})") from error
     if address.startswith("tls:") and settings["ssl_context"] is None:
         raise UsageError(
-            f"--scheduler {address}: TLS needs certificates in Dask's configuration, distributed.comm.tls"
+            f"{option('scheduler')} {address}: TLS needs certificates in Dask's configuration, "
+            "distributed.comm.tls"
         )
     if not address.startswith("tls:") and settings["require_encryption"]:
-        raise UsageError(f"--scheduler {address}: Dask's configuration requires encryption; use tls://")
+        raise UsageError(f"{option('scheduler')} {address}: Dask's configuration requires encryption; use tls://")
 
 
 def _check_versions(client: Client) -> None:
@@ -181,7 +187,9 @@ class Work:
 
 def _outcome(future: Future) -> Plain | BleepError:
     """What a task returned, or the error that stands for it."""
-    gone = DeviceError("the scheduler is gone or has dropped the work; once it is back, go on with --resume")
+    gone = DeviceError(
+        f"the scheduler is gone or has dropped the work; once it is back, go on with {option('resume')}"
+    )
     if future.status in ("cancelled", "lost"):
         return gone
     try:
@@ -199,9 +207,9 @@ def _outcome(future: Future) -> Plain | BleepError:
 def _of_dask(problem: BaseException) -> BleepError:
     """The error for a task that did not come to its end."""
     if isinstance(problem, _distributed().KilledWorker):
-        return SlideError("every worker that took it died, perhaps for lack of memory (see --dry-run)")
+        return SlideError(f"every worker that took it died, perhaps for lack of memory (see {option('dry_run')})")
     if isinstance(problem, MemoryError):
-        return SlideError("out of memory on its worker (see --dry-run)")
+        return SlideError(f"out of memory on its worker (see {option('dry_run')})")
     return BleepError(f"this is a bug ({type(problem).__name__}: {problem})")
 
 

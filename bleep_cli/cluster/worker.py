@@ -19,17 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli import __version__
 from bleep_cli.base.hashing import fingerprint
-from bleep_cli.batch.run import Run, finished
+from bleep_cli.base.version import __version__
+from bleep_cli.batch.run import Batch, finished
 from bleep_cli.batch.run import predict_slide as predict_here
 from bleep_cli.bundle.encoders_folder import load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.choices import Device
+from bleep_cli.embedding.embedder import Embedder, embedder_of
 from bleep_cli.embedding.sections import embed_sections
-from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, UsageError
+from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, UsageError, option
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
-from bleep_cli.towers.encoder import OnnxEncoder
+from bleep_cli.prediction.provenance import Identity
 from bleep_cli.types import Section, TileSpec
 
 Plain = dict[str, Any]
@@ -102,7 +104,7 @@ def _told(work: Callable[[], Plain], job: Plain, shared: Plain) -> Plain:
             raise DeviceError(f"bleep-cli {__version__} runs there, {shared['version']} here; install the same")
         return work() | attempt
     except BleepError as error:
-        return {"error": type(error).__name__, "message": str(error)} | attempt
+        return {"error": type(error).__name__, "message": error.text} | attempt
 
 
 def _see(path: Path) -> Path:
@@ -138,12 +140,13 @@ def _predict(job: Plain, shared: Plain) -> Plain:
         _see(path.parent)  # the client has made it
     with _LOADING:
         loaded = _load(bundle, shared["content_sha256"], json.dumps(shared["options"]))
-    run = Run(loaded.bundle, loaded.options, shared["gene"], shared["force"], shared["wanted"])
+    wanted = Identity(**shared["wanted"]) if shared["wanted"] is not None else None
+    batch = Batch(bundle, loaded.bundle, loaded.options, {slide: paths}, shared["gene"], shared["force"], wanted)
     warnings: list[str] = []
     try:
-        record = predict_here(slide, paths, run, loaded.predictor, warn=warnings.append)
+        record = predict_here(slide, paths, batch, loaded.predictor, warn=warnings.append)
     except OutputError:
-        done = finished(slide, paths, run)  # perhaps by a worker that Dask took for dead
+        done = finished(slide, paths, batch)  # perhaps by a worker that Dask took for dead
         if done is None:
             raise
         record = done
@@ -153,18 +156,18 @@ def _predict(job: Plain, shared: Plain) -> Plain:
 def _embed(job: Plain, shared: Plain) -> Plain:
     folder, image = _see(Path(shared["encoders"])), _see(Path(job["image"]))
     with _LOADING:
-        encoder = _load_tower(folder, shared["tower_sha256"], shared["device"])
+        embedder = _load_embedder(folder, shared["tower_sha256"], shared["device"])
     xy_l0 = np.frombuffer(job["xy_l0"], np.float64).reshape(-1, 2)
     barcodes = np.arange(len(xy_l0)).astype(str)
     none = np.empty(0, str)
     section = Section(job["id"], "", "", None, none, none, barcodes, xy_l0, str(image), job["mpp"])
     spec = TileSpec(shared["px"], tuple(shared["um"]))
-    return {"embeddings": embed_sections([section], encoder, spec, shared["views"]).tobytes()}
+    return {"embeddings": embed_sections([section], embedder, spec, shared["views"]).tobytes()}
 
 
 @lru_cache(maxsize=1)
-def _load_tower(folder: Path, sha256: str, device: Any) -> OnnxEncoder:
+def _load_embedder(folder: Path, sha256: str, device: Device) -> Embedder:
     tower = load_encoders(folder).image
     if hashlib.sha256(tower).hexdigest() != sha256:
-        raise ReferenceError(f"--encoders {folder.name}: the image tower is another one there than here")
-    return OnnxEncoder(tower, device)
+        raise ReferenceError(f"{option('encoders')} {folder.name}: the image tower is another one there than here")
+    return embedder_of(tower, device)

@@ -109,7 +109,7 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     try:
         raw = reader(entry, base)
     except UsageError as error:  # positions that cannot be read are the cohort's fault here
-        raise ReferenceError(f"{where}: {error}") from error
+        raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReferenceError(f"{where}: cannot be read ({reason(error)})") from error
     image = base / entry["image"]

@@ -19,7 +19,7 @@ def inspect(
     json_: opt.Json = False,
 ) -> None:
     """Tell what a bundle or a slide holds."""
-    from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
+    from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
     console.as_json = console.as_json or json_
@@ -37,7 +37,7 @@ def inspect(
 
 def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
     """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
-    from bleep_cli.checks.doctor import examine
+    from bleep_cli.api import examine
 
     console: Console = ctx.obj
     console.as_json = console.as_json or json_
@@ -50,12 +50,12 @@ def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
 def demo(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")] = Path("bleep-demo"),
-    device: opt.Device = opt.DeviceChoice.auto,
+    device: opt.Device = "auto",
 ) -> None:
     """Predict on the built-in synthetic liver section and compare with its known truth."""
-    from bleep_cli.checks.demo import run_demo
+    from bleep_cli.api import run_demo
 
     console: Console = ctx.obj
     with console.progress("demo") as progress:
-        record, lines = run_demo(out, device.value, progress)
+        record, lines = run_demo(out, device, progress)
     console.data(record, lines)

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bleep_cli.base.progress import live_bars
+from bleep_cli.errors import BleepError, Origin
+
 if TYPE_CHECKING:
     from bleep_cli.types import Progress  # NumPy with it, which --help can do without
+
+SHORT = {"k": "-k", "out": "-o"}
+
+
+def option_words(parameter: str, origin: Origin) -> str:
+    """A parameter as a person at the command line knows it: an option, or a key of the cohort file."""
+    if origin == "cohort file":
+        return f"{parameter} ="
+    return SHORT.get(parameter, f"--{parameter.replace('_', '-')}")
 
 
 class Console:
     """Renders for one run; ``quiet`` silences messages, ``as_json`` turns data into one JSON document."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
-        self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, program: str = "bleep") -> None:
+        self.quiet, self.as_json, self.program = quiet, as_json, program
 
     def say(self, message: str) -> None:
         """A message for the person: stderr, unless quiet."""
         if not self.quiet:
             print(message, file=sys.stderr)
 
-    def error(self, message: str) -> None:
+    def error(self, error: BleepError) -> None:
         """An error: one line on stderr, quiet or not."""
-        print(f"bleep: {message}", file=sys.stderr)
+        self.problem(self.worded(error))
+
+    def problem(self, message: str) -> None:
+        """What went wrong, in words: one line on stderr, quiet or not."""
+        print(f"{self.program}: {message}", file=sys.stderr)
+
+    def worded(self, error: BleepError) -> str:
+        """An error's message with its parameters as options, or as keys of the cohort file."""
+        return error.worded(option_words)
 
     def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
         """The result: the record as JSON where asked for, the lines otherwise; stdout."""
@@ -41,29 +60,5 @@ class Console:
         if self.quiet or not sys.stderr.isatty():
             yield lambda _stage, _done, _total: None
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        with Bars(*columns, console=RichConsole(stderr=True), transient=True) as bars:
-            tasks: dict[str, tuple[Any, float]] = {}
-
-            def report(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = (
-                        bars.add_task(f"{what} · {stage}", total=total, rate=""),
-                        time.perf_counter(),
-                    )
-                task, start = tasks[stage]
-                elapsed = time.perf_counter() - start
-                rate = f"{done / elapsed:.0f} {stage}/s" if elapsed > 0.5 and done else ""
-                bars.update(task, completed=done, total=total, rate=rate)
-
+        with live_bars(what) as report:
             yield report

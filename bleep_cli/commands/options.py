@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class DeviceChoice(str, Enum):
-    """--device"""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class PrecisionChoice(str, Enum):
-    """--precision"""
-
-    auto = "auto"
-    fp32 = "fp32"
-    int8 = "int8"
-    fp16 = "fp16"
-
-
-class AggregationChoice(str, Enum):
-    """--aggregation"""
-
-    average = "average"
-    simple = "simple"
-    weighted = "weighted"
-    published = "published-weighted"
-
-
-class KeyChoice(str, Enum):
-    """--key"""
-
-    expression = "expression"
-    image = "image"
-
+from bleep_cli import choices
 
 # Of several commands
 Device = Annotated[
-    DeviceChoice, typer.Option("--device", envvar="BLEEP_DEVICE", help="Where the image tower runs.")
+    choices.Device, typer.Option("--device", envvar="BLEEP_DEVICE", help="Where the image tower runs.")
 ]
 Precision = Annotated[
-    PrecisionChoice,
+    choices.Precision,
     typer.Option(
         "--precision",
         envvar="BLEEP_PRECISION",
@@ -78,12 +45,12 @@ Genes = Annotated[
 ]
 Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
 K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]
-Aggregation = Annotated[AggregationChoice, typer.Option("--aggregation", help="How neighbours are combined.")]
+Aggregation = Annotated[choices.Aggregation, typer.Option("--aggregation", help="How neighbours are combined.")]
 Temperature = Annotated[
-    float | None, typer.Option("--temperature", help="Of the weighted aggregation's softmax over cosine.")
+    float, typer.Option("--temperature", help="Of the weighted aggregation's softmax over cosine.")
 ]
 Key = Annotated[
-    KeyChoice | None,
+    choices.Key | None,
     typer.Option("--key", help="Embeddings to compare with; default the bundle's (expression)."),
 ]
 Views = Annotated[
@@ -118,3 +85,8 @@ EncodersFolder = Annotated[
 ]
 Base = Annotated[Path | None, typer.Option("--base", help="Bundle to grow; it stays as it is.")]
 Only = Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")]
+
+
+def names(text: str) -> list[str]:
+    """The names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]

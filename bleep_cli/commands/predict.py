@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
+from bleep_cli import choices
 from bleep_cli.commands import options as opt
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 
 
 def predict(
@@ -19,64 +20,65 @@ def predict(
     genes: opt.Genes = None,
     gene: opt.Gene = None,
     k: opt.K = None,
-    aggregation: opt.Aggregation = opt.AggregationChoice.average,
-    temperature: opt.Temperature = None,
+    aggregation: opt.Aggregation = "average",
+    temperature: opt.Temperature = choices.WEIGHTED_TEMPERATURE,
     key: opt.Key = None,
     views: opt.Views = None,
     mpp: opt.Mpp = None,
     stride_um: opt.StrideUm = None,
-    min_tissue: opt.MinTissue = 0.5,
+    min_tissue: opt.MinTissue = choices.MIN_TISSUE,
     mask: opt.Mask = None,
     at: opt.At = None,
-    device: opt.Device = opt.DeviceChoice.auto,
-    precision: opt.Precision = opt.PrecisionChoice.auto,
+    device: opt.Device = "auto",
+    precision: opt.Precision = "auto",
     dry_run: opt.DryRun = False,
     resume: opt.Resume = False,
     force: opt.Force = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
     """Predict spatial gene expression on one or more slides."""
-    from bleep_cli.batch import arguments
-    from bleep_cli.batch import run as batch
-    from bleep_cli.batch.resume import check_resumable, identity
-    from bleep_cli.bundle.open import open_bundle
-    from bleep_cli.prediction.impute import WEIGHTED_TEMPERATURE
-    from bleep_cli.prediction.options import PredictOptions
+    from bleep_cli import api
 
-    options = PredictOptions(
+    options = api.PredictOptions(
         mpp=mpp,
         stride_um=stride_um,
         min_tissue=min_tissue,
         at=at,
         mask=mask,
-        genes=arguments.gene_list(genes),
+        genes=gene_list(genes),
         k=k,
-        aggregation=aggregation.value,
-        temperature=WEIGHTED_TEMPERATURE if temperature is None else temperature,
-        key=key.value if key else None,
+        aggregation=aggregation,
+        temperature=temperature,
+        key=key,
         views=views,
-        device=device.value,
-        precision=precision.value,
+        device=device,
+        precision=precision,
     )
-    if scheduler is not None and dry_run:
-        raise UsageError("--dry-run tells of this machine; leave --scheduler out")
-    if at is not None and len(slides) > 1:
-        raise UsageError("--at holds the positions of one slide; give one slide")
-    bundle = open_bundle(ref)
     if dry_run:
-        batch.dry_run(ctx.obj, slides, bundle, options)
+        if scheduler is not None:
+            raise UsageError(f"{option('dry_run')} tells of this machine; leave {option('scheduler')} out")
+        api.tell_estimates(slides, ref, options, ctx.obj)
         return
-    chosen = arguments.parse_formats(formats)
-    if resume:
-        check_resumable(chosen)
-    shown = None if gene is None else arguments.shown_gene(bundle, gene, options.genes)
-    run = batch.Run(bundle, options, shown, force, identity(bundle, options) if resume else None)
-    targets = batch.output_targets(slides, out, chosen, run)
+    batch = api.prepare_batch(
+        slides, ref, out, formats=opt.names(formats), gene=gene, options=options, force=force, resume=resume
+    )
     if scheduler is None:
-        code = batch.predict_slides(ctx.obj, targets, run)
+        code = api.predict_batch(batch, ctx.obj)
     else:
-        from bleep_cli.cluster import jobs as cluster_jobs
+        from bleep_cli.cluster import jobs
 
-        code = cluster_jobs.predict_slides(ctx.obj, scheduler, ref, targets, run)
+        code = jobs.predict_batch(batch, scheduler, ctx.obj)
     if code:
         raise typer.Exit(code)
+
+
+def gene_list(genes: str | None) -> tuple[str, ...] | None:
+    """``--genes``: names separated by commas, or a file with one a line; None for all."""
+    if genes is None:
+        return None
+    file = Path(genes)
+    text = file.read_text(encoding="utf-8") if "," not in genes and file.is_file() else genes
+    names = tuple(name for name in text.replace(",", "\n").split() if name)
+    if not names:
+        raise UsageError(f"{option('genes')} names no gene")
+    return names

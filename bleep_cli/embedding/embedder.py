@@ -14,18 +14,19 @@ import numpy as np
 
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.bundle.open import Bundle, stored_costs
+from bleep_cli.choices import Device, Precision
 from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain
 from bleep_cli.embedding.pinned import cuda_runtime, pinned
 from bleep_cli.tiles.read import reading_order
 from bleep_cli.tiles.shared_fields import FieldReader
 from bleep_cli.towers.encoder import OnnxEncoder, embed_views
-from bleep_cli.towers.precision import TOWERS, Chosen, Cost, Precision, choose_precision
-from bleep_cli.towers.session import Device, choose_device, has_tensorrt
+from bleep_cli.towers.precision import TOWERS, Chosen, Cost, choose_precision
+from bleep_cli.towers.session import choose_device, has_tensorrt
 from bleep_cli.types import F32, I64, U8, Progress, Slide, TileGrid, no_progress
 
 
 @dataclass(frozen=True)
-class ImageTower:
+class Embedder:
     """An encoder and what is known of it; ``cost`` is None for float32, the measure of the others."""
 
     encoder: OnnxEncoder
@@ -97,7 +98,17 @@ class _Stages:
         return vectors
 
 
-def open_tower(bundle: Bundle, device: Device, precision: Precision) -> ImageTower:
+def embedder_of(model: bytes, device: Device = "auto") -> Embedder:
+    """An embedder of a float32 image tower that is not in a bundle (yet)."""
+    expected = choose_device(device)
+    lanes = lanes_for(expected, usable_cores())
+    encoder = OnnxEncoder(model, device, threads=lanes.threads_each)
+    if encoder.device != expected:  # a GPU that does not start, where it was not asked for by name
+        return embedder_of(model, encoder.device)
+    return Embedder(encoder, "fp32", None, hashlib.sha256(model).hexdigest(), lanes)
+
+
+def open_embedder(bundle: Bundle, device: Device, precision: Precision) -> Embedder:
     """The tower of a bundle that fits the device and the asked-for precision.
 
     A GPU that does not start, where it was not asked for by name, is a CPU: the precision is then chosen anew.
@@ -105,7 +116,7 @@ def open_tower(bundle: Bundle, device: Device, precision: Precision) -> ImageTow
     return _open(bundle, device, precision, choose_device(device))
 
 
-def _open(bundle: Bundle, device: Device, precision: Precision, expected: Literal["cpu", "cuda"]) -> ImageTower:
+def _open(bundle: Bundle, device: Device, precision: Precision, expected: Literal["cpu", "cuda"]) -> Embedder:
     stored = stored_costs(bundle.root)
     chosen = choose_precision(precision, expected, stored, tensorrt=expected == "cuda" and has_tensorrt())
     held = chosen == "fp32" or chosen in stored
@@ -114,15 +125,15 @@ def _open(bundle: Bundle, device: Device, precision: Precision, expected: Litera
     encoder = OnnxEncoder(model, device, threads=lanes.threads_each, tensorrt_fp16=not held)
     if encoder.device != expected:
         return _open(bundle, encoder.device, precision, encoder.device)
-    return ImageTower(encoder, chosen, stored.get(chosen), hashlib.sha256(model).hexdigest(), lanes)
+    return Embedder(encoder, chosen, stored.get(chosen), hashlib.sha256(model).hexdigest(), lanes)
 
 
 def embed_grid(
-    tower: ImageTower, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
+    embedder: Embedder, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
 ) -> F32:
     """Unit vectors f32[n, d] of the grid's tiles, in its order."""
-    out: Any = np.empty((len(grid), tower.encoder.dim), np.float32)
-    with closing(tower.stream(slide, grid, views, progress)) as stream:
+    out: Any = np.empty((len(grid), embedder.encoder.dim), np.float32)
+    with closing(embedder.stream(slide, grid, views, progress)) as stream:
         for rows, vectors in stream:
             out[rows] = vectors
     return np.asarray(out, np.float32)

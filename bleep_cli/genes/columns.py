@@ -1,18 +1,22 @@
-"""Measured expression of a section on the genes of a reference."""
+"""The columns of a section that serve the genes of a reference, and its measured expression on them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from bleep_cli.genes.names import strip_version, symbol_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, Section, Str
 
 
 def gene_columns(section: Section, symbols: Str, gene_ids: Str) -> I64:
-    """i64[g]: the section's column of each of a reference's genes, by id, else by symbol; -1 where it has none."""
-    by_id = {str(g): i for i, g in enumerate(section.gene_ids)}
-    by_symbol = {str(s): i for i, s in enumerate(section.symbols)}
-    found = [by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(gene_ids, symbols, strict=True)]
+    """i64[g]: the section's column of each of a reference's genes, by id without version, else by symbol; -1 where
+    it has none. Which of several columns of one symbol it is: :func:`bleep_cli.genes.names.symbol_columns`."""
+    ids = np.array([strip_version(str(g)) for g in section.gene_ids], dtype=str)
+    by_id, by_symbol = symbol_columns(ids, section.gene_ids), symbol_columns(section.symbols, section.gene_ids)
+    found = [
+        by_id.get(strip_version(str(g)), by_symbol.get(str(s), -1)) for g, s in zip(gene_ids, symbols, strict=True)
+    ]
     return np.array(found, np.int64)
 
 

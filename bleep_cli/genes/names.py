@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,27 @@ def strip_version(gene_id: str) -> str:
 def is_ensembl(gene_ids: Str) -> bool:
     """Whether most ids are Ensembl gene ids."""
     return bool(len(gene_ids)) and sum(bool(ENSEMBL.match(g)) for g in gene_ids) > len(gene_ids) / 2
+
+
+def did_you_mean(gene: str, known: Iterable[str]) -> str:
+    """What to add to the message about a gene that is not there: up to three of the known names that are most like
+    it, letter case apart; empty where none is."""
+    by_lower: dict[str, str] = {}
+    for name in known:
+        by_lower.setdefault(name.lower(), name)
+    close = [by_lower[lower] for lower in difflib.get_close_matches(gene.lower(), by_lower, n=3, cutoff=0.6)]
+    return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def symbol_columns(symbols: Str, keys: Str) -> dict[str, int]:
+    """The column of each symbol; of several columns of one symbol that of the smallest key, the gene that
+    :func:`unique_symbols` leaves the plain name."""
+    chosen: dict[str, int] = {}
+    for column, symbol in enumerate(map(str, symbols)):
+        other = chosen.setdefault(symbol, column)
+        if str(keys[column]) < str(keys[other]):
+            chosen[symbol] = column
+    return chosen
 
 
 def sum_duplicates(counts: Any, keys: Str) -> tuple[Any, Str, list[int], int]:
@@ -73,12 +95,7 @@ def join_genes(sections: Sequence[Section]) -> GeneTable:
     Raises ``ReferenceError`` when nothing is shared.
     """
     by_id = all(is_ensembl(section.gene_ids) for section in sections)
-    slots = []
-    for section in sections:
-        slot: dict[str, int] = {}
-        for column, key in enumerate(section.gene_ids if by_id else section.symbols):
-            slot.setdefault(str(key), column)
-        slots.append(slot)
+    slots = [symbol_columns(s.gene_ids if by_id else s.symbols, s.gene_ids) for s in sections]
     shared = [key for key in slots[0] if all(key in slot for slot in slots[1:])]
     if not shared:
         raise ReferenceError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 import numpy as np
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
+from bleep_cli.genes.names import did_you_mean
 from bleep_cli.types import F32, Prediction
 
 
@@ -47,16 +47,10 @@ def gene_values(prediction: Prediction, gene: str) -> F32:
     """
     found = np.flatnonzero(prediction.symbols == gene)
     if not len(found):
-        raise UsageError(_unknown(gene, [str(symbol) for symbol in prediction.symbols]))
+        hint = did_you_mean(gene, map(str, prediction.symbols))
+        known = f"{len(prediction.symbols):,} predicted genes"
+        raise UsageError(f"{option('gene')} {gene}: not among the {known}{hint}")
     values = np.empty(len(prediction.grid), np.float32)
     for first, block in prediction.blocks():
         values[first : first + len(block)] = block[:, found[0]]
     return values
-
-
-def _unknown(gene: str, symbols: list[str]) -> str:
-    """The message for a gene that is not there; letter case does not count in the likeness."""
-    by_lower = {symbol.lower(): symbol for symbol in symbols}
-    close = [by_lower[lower] for lower in difflib.get_close_matches(gene.lower(), by_lower, n=3, cutoff=0.6)]
-    hint = f"; did you mean {', '.join(close)}?" if close else ""
-    return f"--gene {gene}: not among the {len(symbols):,} predicted genes{hint}"

@@ -25,12 +25,13 @@ def write_all_but_x(root: Any, prediction: Prediction) -> None:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "zarr v3 autosharding")  # anndata 0.12 announces its successor
-        for name, element in _elements(prediction).items():
+        for name, element in elements(prediction).items():
             write_elem(root, name, element)
     root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
 
 
-def _elements(prediction: Prediction) -> dict[str, Any]:
+def elements(prediction: Prediction) -> dict[str, Any]:
+    """Every element but ``X`` by name, as AnnData knows them (:mod:`bleep_cli.outputs.formats` describes each)."""
     import pandas as pd
 
     slide, symbols = prediction.slide_id, prediction.symbols.astype(object)

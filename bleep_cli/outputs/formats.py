@@ -22,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.h5ad import write_h5ad
 from bleep_cli.outputs.zarr_store import write_zarr
 from bleep_cli.types import Prediction, Progress, no_progress
@@ -51,7 +51,7 @@ def output_path(folder: Path, slide_id: str, format_name: str) -> Path:
     cannot name a file.
     """
     if format_name not in FORMATS:
-        raise UsageError(f"--format {format_name} is not known; there are {', '.join(FORMATS)}")
+        raise UsageError(f"{option('format')} {format_name} is not known; there are {', '.join(FORMATS)}")
     if slide_id in ("", ".", "..") or any(sign in slide_id for sign in "/\\\0"):
         raise OutputError(f"the slide's name {slide_id!r} cannot name a file; rename the slide")
     return folder / f"{slide_id}{FORMATS[format_name].suffix}"

@@ -38,7 +38,7 @@ class Estimate:
 
 def estimate(predictor: Predictor, ready: Plan) -> Estimate:
     """Times the tower on a few noise tiles and scales it to the slide."""
-    info, encoder, tower = predictor.bundle.info, predictor.encoder, predictor.tower
+    info, encoder, tower = predictor.bundle.info, predictor.encoder, predictor.embedder
     per_tile = tower.seconds_per_tile(predictor.views)
     n, genes = len(ready.grid), predictor.n_genes
     per_row = predictor.k * 16

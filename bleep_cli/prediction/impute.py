@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bleep_cli.bundle.stored import StoredExpression
+from bleep_cli.choices import WEIGHTED_TEMPERATURE, Aggregation
 from bleep_cli.types import F32, I64, Neighbours
 
-Aggregation = Literal["average", "simple", "weighted", "published-weighted"]
-AGGREGATIONS: tuple[Aggregation, ...] = ("average", "simple", "weighted", "published-weighted")
-
-WEIGHTED_TEMPERATURE = 0.05
 PUBLISHED_NORM_SQUARED = 256.0  # the published code compares LayerNorm outputs of 256 dimensions, norm 16
 DENSE_BYTES = 1 << 30  # expression larger than this is left on disk, and read a block of genes at a time
 OUT_BYTES = 512 << 20  # predictions of that size are made in one pass over expression on disk

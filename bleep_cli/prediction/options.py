@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.bundle.contents import Key
+from bleep_cli.base.hashing import file_sha256
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.errors import UsageError
-from bleep_cli.prediction.impute import WEIGHTED_TEMPERATURE, Aggregation
-from bleep_cli.towers.precision import Precision
-from bleep_cli.towers.session import Device
+from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Precision
+from bleep_cli.errors import UsageError, option
 
 
 @dataclass(frozen=True)
 class PredictOptions:
     """What a user can choose; None takes the bundle's own value.
 
-    ``mpp`` overrides the slide's µm per level-0 pixel; ``stride_um`` is the distance between tiles (None: the
-    smallest field's edge); ``min_tissue`` a fraction; ``at`` a file of positions in place of the grid;
-    ``mask`` a GeoJSON or PNG file in place of the found tissue.
+    ``UsageError`` for values that cannot be.
     """
 
     mpp: float | None = None
+    """µm per level-0 pixel, in place of what the slide states."""
     stride_um: float | None = None
-    min_tissue: float = 0.5
+    """Distance between tiles; None: the smallest field's edge."""
+    min_tissue: float = MIN_TISSUE
+    """Least fraction of tissue in a tile."""
     at: Path | None = None
+    """A file of positions, in place of the grid."""
     mask: Path | None = None
+    """A GeoJSON or picture file, in place of the tissue that would be found."""
     genes: tuple[str, ...] | None = None
+    """Symbols or ids; None: all."""
     k: int | None = None
+    """Neighbours to combine."""
     aggregation: Aggregation = "average"
     temperature: float = WEIGHTED_TEMPERATURE
     key: Key | None = None
     views: int | None = None
+    """1, or 8 flips and rotations averaged."""
     device: Device = "auto"
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
-            raise UsageError(f"-k {self.k}: at least one neighbour is needed")
+            raise UsageError(f"{option('k')} {self.k}: at least one neighbour is needed")
         if self.stride_um is not None and not 1.0 <= self.stride_um <= 10_000.0:
-            raise UsageError(f"--stride-um {self.stride_um}: give 1 to 10000 µm")
+            raise UsageError(f"{option('stride_um')} {self.stride_um}: give 1 to 10000 µm")
         if not 0.0 <= self.min_tissue <= 1.0:
-            raise UsageError(f"--min-tissue {self.min_tissue}: give a fraction from 0 to 1")
+            raise UsageError(f"{option('min_tissue')} {self.min_tissue}: give a fraction from 0 to 1")
         if not self.temperature > 0:
-            raise UsageError(f"--temperature {self.temperature}: give a positive number")
+            raise UsageError(f"{option('temperature')} {self.temperature}: give a positive number")
 
 
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int]:
@@ -63,11 +66,10 @@ def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     return asdict(options) | {"k": k, "key": key, "views": views, "genes": list(options.genes or [])} | files
 
 
-def _named(option: str, path: Path | None) -> dict[str, str] | None:
+def _named(parameter: str, path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as file:
-            return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {"name": path.name, "sha256": file_sha256(path)}
     except OSError as error:
-        raise UsageError(f"--{option} {path.name}: {error.strerror}") from error
+        raise UsageError(f"{option(parameter)} {path.name}: {error.strerror}") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.prediction.options import PredictOptions
@@ -25,8 +25,12 @@ class Plan:
 
     slide: Slide
     grid: TileGrid
-    in_tissue: Any  # bool[n]
+    """The n tiles."""
+    in_tissue: NDArray[np.bool_]
+    """bool[n]; a given position may say that it lies on glass."""
     warnings: tuple[str, ...]
+    options: PredictOptions
+    """What the tiles were laid by."""
 
 
 def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
@@ -59,4 +63,4 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
             f"{slide.name} has {slide.mpp:.3g} µm/px, the reference's tiles {info.tile.mpp():.3g}: "
             "detail that the encoder was trained on is missing"
         )
-    return Plan(slide, grid, in_tissue, tuple(warnings))
+    return Plan(slide, grid, in_tissue, tuple(warnings), options)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from bleep_cli import __version__
 from bleep_cli.base.machine import versions
-from bleep_cli.bundle.open import Bundle
-from bleep_cli.embedding.embedder import embed_grid, open_tower
+from bleep_cli.base.progress import reporting
+from bleep_cli.base.version import __version__
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.embedding.lanes import regrouped
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
-from bleep_cli.prediction.plan import Plan
+from bleep_cli.prediction.plan import Plan, plan
+from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord
 from bleep_cli.slide.open import read_overview, slide_id
 from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
@@ -24,29 +27,62 @@ HIRES_PX = 2000  # long edge of the overview kept in the output
 
 
 class Predictor:
-    """A bundle made ready once, for any number of slides: tower, index and expression are loaded here."""
+    """A reference made ready once, for any number of slides: tower, index and expression are loaded here.
 
-    def __init__(self, bundle: Bundle, options: PredictOptions) -> None:
-        self.bundle, self.options = bundle, options
-        self.k, self.key, self.views = resolved(bundle, options)
-        self._recorded = recorded_options(bundle, options)
-        self._columns = bundle.gene_rows(options.genes)
-        self.tower = open_tower(bundle, options.device, options.precision)
-        self._index: Index = bundle.index(self.key)
-        self._expression = bundle.expression_to_average(self._columns, DENSE_BYTES)
+    ``ref`` is a bundle's path, or an open bundle; ``options`` hold for every slide, but for what :meth:`predict`
+    is given for one. Raises ``ReferenceError``, ``UsageError`` and ``DeviceError``.
+    """
+
+    def __init__(self, ref: Bundle | Path | str, options: PredictOptions | None = None) -> None:
+        self.bundle = ref if isinstance(ref, Bundle) else open_bundle(Path(ref))
+        self.options = options or PredictOptions()
+        self.k, self.key, self.views = resolved(self.bundle, self.options)
+        self._recorded = recorded_options(self.bundle, self.options)
+        self._columns = self.bundle.gene_rows(self.options.genes)
+        self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
+        self._index: Index = self.bundle.index(self.key)
+        self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
 
     @property
     def encoder(self) -> OnnxEncoder:
         """What embeds the tiles."""
-        return self.tower.encoder
+        return self.embedder.encoder
 
     @property
     def n_genes(self) -> int:
         """Number of genes that will come out."""
         return len(self._columns)
 
-    def predict(self, ready: Plan, progress: Progress = no_progress) -> Prediction:
-        """Predicts one planned slide; expression itself is computed when the blocks are read."""
+    def predict(
+        self,
+        slide: Path | str,
+        *,
+        at: Path | str | None = None,
+        mask: Path | str | None = None,
+        mpp: float | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Prediction:
+        """Predicts one slide: opened, tiled, embedded, compared; expression itself is computed as it is read.
+
+        ``at``, ``mask`` and ``mpp`` (µm per level-0 pixel) are of this slide, and go before the predictor's own.
+        ``progress`` is a callback, or whether to draw bars; by default they are drawn at a prompt and in a
+        notebook. Raises ``SlideError`` and ``UsageError``.
+        """
+        options = replace(
+            self.options,
+            at=self.options.at if at is None else Path(at),
+            mask=self.options.mask if mask is None else Path(mask),
+            mpp=self.options.mpp if mpp is None else mpp,
+        )
+        with reporting(progress, Path(slide).name) as report:
+            ready = plan(Path(slide), self.bundle.info, options)
+            try:
+                return self.predict_plan(ready, report)
+            finally:
+                ready.slide.close()
+
+    def predict_plan(self, ready: Plan, progress: Progress = no_progress) -> Prediction:
+        """The same for a slide that is open and tiled already; it may be closed afterwards."""
         found = self.neighbours(ready.slide, ready.grid, progress)
         weights = weigh(found, self.options.aggregation, self.options.temperature)
         hires, scalef = hires_overview(ready.slide)
@@ -61,12 +97,12 @@ class Predictor:
             blocks=lambda: impute_blocks(found, weights, self._expression),
             hires=hires,
             hires_scalef=scalef,
-            provenance=self._provenance(ready),
+            provenance=self._provenance(ready).plain(),
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
         """Unit vectors f32[n, d] of the grid's tiles."""
-        return embed_grid(self.tower, slide, grid, self.views, progress)
+        return embed_grid(self.embedder, slide, grid, self.views, progress)
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
         """The K nearest reference spots of every tile, searched while further tiles are embedded.
@@ -75,40 +111,35 @@ class Predictor:
         """
         index = np.empty((len(grid), self.k), np.int64)
         similarity = np.empty((len(grid), self.k), np.float32)
-        with closing(self.tower.stream(slide, grid, self.views, progress)) as stream:
+        with closing(self.embedder.stream(slide, grid, self.views, progress)) as stream:
             for rows, vectors in regrouped(stream, SEARCH_TILES):
                 found = self._index.search(vectors, self.k)
                 index[rows], similarity[rows] = found.index, found.similarity
         return Neighbours(index, similarity)
 
-    def _provenance(self, ready: Plan) -> dict[str, Any]:
+    def _provenance(self, ready: Plan) -> Provenance:
         info, slide = self.bundle.info, ready.slide
-        used = {"device": self.encoder.device, "precision": self.tower.precision}
-        return {
-            "bleep_version": __version__,
-            "expression_units": f"log1p of counts per {info.target_sum:,.0f}",
-            "intended_use": info.intended_use,
-            "slide": {
-                "name": slide.name,
-                "sha256": slide.sha256,
-                "mpp": slide.mpp,
-                "width_px": slide.size_l0[0],
-                "height_px": slide.size_l0[1],
-                "bounds_l0": list(slide.bounds_l0),
-            },
-            "tile": {"px": info.tile.px, "um": list(info.tile.um), "pitch_um": ready.grid.pitch_um},
-            "reference": {
-                "name": self.bundle.name,
-                "content_sha256": self.bundle.content_sha256,
-                "image_tower_sha256": self.tower.sha256,
-                "sections": [section.id for section in info.sections],
-                "spots": self.bundle.n_spots,
-            },
-            "options": self._recorded | used,
-            "precision_cost": self.tower.cost.attrs() if self.tower.cost else {},
-            "warnings": list(ready.warnings),
-            "versions": versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
-        }
+        recorded = (
+            self._recorded if ready.options == self.options else recorded_options(self.bundle, ready.options)
+        )
+        return Provenance(
+            bleep_version=__version__,
+            expression_units=f"log1p of counts per {info.target_sum:,.0f}",
+            intended_use=info.intended_use,
+            slide=SlideRecord(slide.name, slide.sha256, slide.mpp, *slide.size_l0, list(slide.bounds_l0)),
+            tile=TileRecord(info.tile.px, list(info.tile.um), ready.grid.pitch_um),
+            reference=ReferenceRecord(
+                name=self.bundle.name,
+                content_sha256=self.bundle.content_sha256,
+                image_tower_sha256=self.embedder.sha256,
+                sections=[section.id for section in info.sections],
+                spots=self.bundle.n_spots,
+            ),
+            options=recorded | {"device": self.encoder.device, "precision": self.embedder.precision},
+            precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},
+            warnings=list(ready.warnings),
+            versions=versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
+        )
 
 
 def hires_overview(slide: Slide) -> tuple[U8, float]:

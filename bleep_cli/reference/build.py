@@ -10,13 +10,13 @@ import numpy as np
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.stored import rounded
+from bleep_cli.choices import Device
+from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.names import join_genes, strip_version
 from bleep_cli.genes.normalise import detected, log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
-from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.towers.session import Device
 from bleep_cli.types import F32, Progress, Section, Str, no_progress
 
 MIN_SPOTS = 3
@@ -58,8 +58,8 @@ def build_reference(
     panel = np.array([slot[key] for key in panel_keys], np.int64)
     given = expression[:, panel] if tower_input is None else tower_input
     if embed_images is None:
-        tower = OnnxEncoder(encoders.image, device)
-        image = embed_sections(sections, tower, encoders.tile, info.views, progress)
+        embedder = embedder_of(encoders.image, device)
+        image = embed_sections(sections, embedder, encoders.tile, info.views, progress)
     else:
         image = embed_images(sections)
     arrays = BundleArrays(

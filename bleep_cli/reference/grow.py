@@ -12,13 +12,13 @@ from bleep_cli.base.rows import StackedRows
 from bleep_cli.bundle.contents import BundleArrays
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.stored import rounded
+from bleep_cli.choices import Device
+from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
-from bleep_cli.errors import ReferenceError
-from bleep_cli.genes.names import strip_version
+from bleep_cli.errors import ReferenceError, option
+from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
-from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.towers.session import Device
 from bleep_cli.types import Progress, Section, no_progress
 
 MAX_ABSENT = 0.05  # of a bundle's genes that a section may lack and still be added to it
@@ -35,8 +35,8 @@ def grow_reference(
     """
     if base.info.tower_input != "log1p":
         raise ReferenceError(
-            f"--base {base.name}: its expression tower saw batch-corrected expression, so spots cannot be added; "
-            "train without harmony, or build from all sections"
+            f"{option('base')} {base.name}: its expression tower saw batch-corrected expression, so spots cannot "
+            "be added; train without harmony, or build from all sections"
         )
     refuse_twice({record.sha256: f"{base.name} (as {record.id})" for record in base.info.sections}, sections)
     names = {record.id for record in base.info.sections} & {s.id for s in sections}
@@ -53,8 +53,8 @@ def grow_reference(
         added.append(aligned)
         notes += [note] if note else []
     new = rounded(sparse.vstack(added, format="csr"), base.info.expression_precision)
-    tower = OnnxEncoder(base.tower("image"), device)
-    image = embed_sections(sections, tower, base.info.tile, base.info.views, progress)
+    embedder = embedder_of(base.tower("image"), device)
+    image = embed_sections(sections, embedder, base.info.tile, base.info.views, progress)
     embedded = embed_expression(base.tower("expression"), new[:, base.panel])
     arrays = BundleArrays(
         image_embeddings=np.concatenate([base.embeddings("image"), image]),
@@ -81,12 +81,7 @@ def align_genes(section: Section, base: Bundle) -> tuple[Any, str]:
     """log1p expression CSR[n, g] of a section on the genes of a bundle, and a note about absent ones."""
     from scipy import sparse
 
-    by_id = {strip_version(str(g)): i for i, g in enumerate(section.gene_ids)}
-    by_symbol = {str(s): i for i, s in reversed(list(enumerate(section.symbols)))}  # the first, as in join_genes
-    found = [
-        by_id.get(str(g), by_symbol.get(str(s), -1)) for g, s in zip(base.gene_ids, base.symbols, strict=True)
-    ]
-    columns = np.array(found, np.int64)
+    columns = gene_columns(section, base.symbols, base.gene_ids)
     absent = columns < 0
     if absent.mean() > MAX_ABSENT:
         raise ReferenceError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from bleep_cli.errors import SlideError, UsageError
+from bleep_cli.errors import SlideError, UsageError, option
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 AGREE_XY = 1.05
@@ -60,7 +60,7 @@ class Ome:
 def check_mpp(mpp: float | None) -> None:
     """UsageError where the user's ``--mpp`` is not within 0.05 to 20 µm per pixel."""
     if mpp is not None and not MIN_MPP <= mpp <= MAX_MPP:
-        raise UsageError(f"--mpp {mpp:g} is not between {MIN_MPP} and {MAX_MPP:g} µm per pixel")
+        raise UsageError(f"{option('mpp')} {mpp:g} is not between {MIN_MPP} and {MAX_MPP:g} µm per pixel")
 
 
 def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = None) -> float:
@@ -73,29 +73,31 @@ def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = Non
     """
     stated = [c for c in claims if c.plausible or not c.print_like]
     if not stated:
-        raise SlideError(f"{name}: the file states no microns per pixel; give it with --mpp 0.5 (or what it is)")
+        raise SlideError(
+            f"{name}: the file states no microns per pixel; give it with {option('mpp')} 0.5 (or what it is)"
+        )
     for claim in stated:
         if not claim.plausible:
             raise SlideError(
                 f"{name}: {claim.source} states {claim.x:g} µm per pixel, outside {MIN_MPP} to {MAX_MPP:g}; "
-                "give the right one with --mpp"
+                f"give the right one with {option('mpp')}"
             )
         if _ratio(claim.x, claim.y) > AGREE_XY:
             raise SlideError(
                 f"{name}: {claim.source} states pixels of {claim.x:g} x {claim.y:g} µm, not square; "
-                "give one size with --mpp"
+                f"give one size with {option('mpp')}"
             )
     first = stated[0]
     for other in stated[1:]:
         if _ratio(_mean(first), _mean(other)) > AGREE_SOURCES:
             raise SlideError(
                 f"{name}: {first.source} states {_mean(first):g} µm per pixel, {other.source} "
-                f"{_mean(other):g}; say with --mpp which is right"
+                f"{_mean(other):g}; say with {option('mpp')} which is right"
             )
     if objective and objective > 0 and _ratio(_mean(first) * objective, 10.0) > AGREE_OBJECTIVE:
         raise SlideError(
             f"{name}: {first.source} states {_mean(first):g} µm per pixel but a {objective:g}x objective; "
-            "say with --mpp what is right"
+            f"say with {option('mpp')} what is right"
         )
     return _mean(first)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bleep_cli.errors import SlideError
+from bleep_cli.errors import SlideError, option
 from bleep_cli.tiles.positions import Positions
 from bleep_cli.tiles.tissue import Mask
 from bleep_cli.types import F64, Slide, Str, TileGrid, TileSpec
@@ -23,7 +23,8 @@ def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float,
     keep = _fractions(mask, centre, stride_l0) >= max(min_tissue, 1e-9)
     if not keep.any():
         raise SlideError(
-            f"{slide.name}: no tile has {min_tissue:.0%} tissue; lower --min-tissue, or outline it with --mask"
+            f"{slide.name}: no tile has {min_tissue:.0%} tissue; lower {option('min_tissue')}, "
+            f"or outline it with {option('mask')}"
         )
     centre, row, col = centre[keep], row[keep], col[keep]
     ids = np.array([f"{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
@@ -41,7 +42,7 @@ def grid_at(slide: Slide, positions: Positions, spec: TileSpec, pitch_um: float)
     if not len(xy) or outside.mean() > 0.5:
         raise SlideError(
             f"{slide.name}: {int(outside.sum())} of {len(xy)} positions lie outside its {width} × {height} px; "
-            "--at takes level-0 pixels of this slide"
+            f"{option('at')} takes level-0 pixels of this slide"
         )
     region = np.full(len(xy), "at")
     return TileGrid(

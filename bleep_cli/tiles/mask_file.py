@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F64
 
 
 def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:
     """A user's mask on the raster of (w, h) ``size``: GeoJSON polygons in level-0 px, or a PNG over the slide."""
     if not path.is_file():
-        raise UsageError(f"--mask: no file {path.name}")
+        raise UsageError(f"{option('mask')}: no file {path.name}")
     if path.suffix.lower() in (".geojson", ".json"):
         return _geojson_mask(path, size, scale)
     from PIL import Image, UnidentifiedImageError
@@ -28,7 +28,7 @@ def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> 
             resized = grey.resize(size, Image.Resampling.BOX)
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         reason = type(error).__name__  # Pillow's own text tells the whole path
-        raise UsageError(f"--mask: {path.name} is neither GeoJSON nor a picture ({reason})") from error
+        raise UsageError(f"{option('mask')}: {path.name} is neither GeoJSON nor a picture ({reason})") from error
     return np.asarray(np.asarray(resized) > brightest / 2, bool)
 
 
@@ -46,9 +46,11 @@ def _geojson_mask(path: Path, size: tuple[int, int], scale: tuple[float, float])
                 draw.polygon([(float(x), float(y)) for x, y in points], fill=int(i == 0))
             tissue |= np.asarray(image, bool)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f"--mask: {path.name} is not valid GeoJSON ({type(error).__name__}: {error})") from error
+        raise UsageError(
+            f"{option('mask')}: {path.name} is not valid GeoJSON ({type(error).__name__}: {error})"
+        ) from error
     if not polygons:
-        raise UsageError(f"--mask: {path.name} holds no polygon")
+        raise UsageError(f"{option('mask')}: {path.name} holds no polygon")
     return tissue
 
 

@@ -19,8 +19,7 @@ def section_slide(section: Section) -> Iterator[Slide]:
     try:
         slide = open_slide(section.image, section.mpp)
     except (SlideError, UsageError) as error:
-        told = str(error).replace("--mpp", "mpp =")  # in a cohort file it is a key, not an option
-        raise ReferenceError(f"section {section.id}: {told}") from error
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
     try:
         _check_inside(section, slide)
         yield slide

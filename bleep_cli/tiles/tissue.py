@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import SlideError
+from bleep_cli.errors import SlideError, option
 from bleep_cli.slide.open import read_overview
 from bleep_cli.tiles.mask_file import read_mask
 from bleep_cli.types import F32, I64, U8, Slide
@@ -175,4 +175,6 @@ def label_pieces(tissue: NDArray[np.bool_]) -> I64:
 def require_tissue(mask: Mask, name: str) -> None:
     """Raises ``SlideError`` when there is nothing to predict on."""
     if not mask.tissue.any():
-        raise SlideError(f"{name}: no tissue found; outline it with --mask, or name the places with --at")
+        raise SlideError(
+            f"{name}: no tissue found; outline it with {option('mask')}, or name the places with {option('at')}"
+        )

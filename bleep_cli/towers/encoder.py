@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import ReferenceError, UsageError
-from bleep_cli.towers.session import Device, make_session, run, run_on_device
+from bleep_cli.choices import Device
+from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.towers.session import make_session, run, run_on_device
 from bleep_cli.types import F32, U8, Encoder
 
 BATCH = {"cpu": 8, "cuda": 128}  # on a CPU larger batches cost memory and win nothing
@@ -97,7 +98,7 @@ def _sizes(session: Any, dtype: str, rank: int, what: str) -> tuple[list[int], i
 def views_of(tiles: NDArray[np.uint8], views: int) -> Iterator[U8]:
     """The tile itself, or its four rotations and their mirror images: ``u8[b, p, p, c]`` each."""
     if views not in VIEW_CHOICES:
-        raise UsageError(f"--views {views}: choose one of {', '.join(map(str, VIEW_CHOICES))}")
+        raise UsageError(f"{option('views')} {views}: choose one of {', '.join(map(str, VIEW_CHOICES))}")
     if views == 1:
         yield tiles
         return

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bleep_cli.errors import DeviceError, UsageError
+from bleep_cli.choices import Precision
+from bleep_cli.errors import DeviceError, UsageError, option
 
-Precision = Literal["auto", "fp32", "int8", "fp16"]
 Chosen = Literal["fp32", "int8", "fp16"]
 TowerName = Literal["image", "image_int8", "image_fp16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "int8", "fp16")
 TOWERS: dict[Chosen, TowerName] = {"fp32": "image", "int8": "image_int8", "fp16": "image_fp16"}
 FAST: dict[str, Chosen] = {"cpu": "int8", "cuda": "fp16"}  # what auto may take on each device
 
@@ -89,10 +88,10 @@ def choose_precision(
     if asked == "fp32":
         return "fp32"
     if asked == "fp16" and device == "cpu":
-        raise DeviceError("--precision fp16 is for --device cuda; on a CPU use int8 or fp32")
+        raise DeviceError(f"{option('precision')} fp16 is for {option('device')} cuda; on a CPU use int8 or fp32")
     if asked in stored or (asked == "fp16" and tensorrt):
         return asked
     raise UsageError(
-        f"--precision {asked}: the bundle holds no such image tower; use auto or fp32, or make a "
+        f"{option('precision')} {asked}: the bundle holds no such image tower; use auto or fp32, or make a "
         "bundle that holds one (bleep-train export)"
     )

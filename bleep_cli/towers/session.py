@@ -6,10 +6,10 @@ import contextlib
 from typing import Any, Literal
 
 from bleep_cli.base.reasons import first_line
-from bleep_cli.errors import DeviceError, ReferenceError
+from bleep_cli.choices import Device
+from bleep_cli.errors import DeviceError, ReferenceError, option
 from bleep_cli.types import U8
 
-Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
@@ -31,8 +31,8 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
     has_cuda = CUDA in _runtime().get_available_providers()
     if device == "cuda" and not has_cuda:
         raise DeviceError(
-            "--device cuda: this ONNX Runtime has no CUDA provider; install bleep-cli[gpu] in place of "
-            "bleep-cli[cpu], or use --device cpu"
+            f"{option('device')} cuda: this ONNX Runtime has no CUDA provider; install bleep-cli[gpu] in place of "
+            f"bleep-cli[cpu], or use {option('device')} cpu"
         )
     return "cuda" if has_cuda and device != "cpu" else "cpu"
 
@@ -66,11 +66,13 @@ def make_session(
     used = session.get_providers()
     if CUDA not in used and device == "cuda":
         raise DeviceError(
-            "--device cuda: the CUDA provider did not start (driver, CUDA 13 and cuDNN 9 are needed; "
-            '"bleep doctor" tells more); use --device cpu'
+            f"{option('device')} cuda: the CUDA provider did not start (driver, CUDA 13 and cuDNN 9 are needed; "
+            f'"bleep doctor" tells more); use {option("device")} cpu'
         )
     if tensorrt_fp16 and CUDA in used and TENSORRT not in used:
-        raise DeviceError("--precision fp16: TensorRT did not start and the bundle holds no fp16 tower; use fp32")
+        raise DeviceError(
+            f"{option('precision')} fp16: TensorRT did not start and the bundle holds no fp16 tower; use fp32"
+        )
     return session, "cuda" if CUDA in used else "cpu"
 
 
@@ -119,5 +121,5 @@ def run_on_device(session: Any, rows: U8, what: str, device: Literal["cpu", "cud
 
 def _run_error(session: Any, error: Exception, what: str) -> Exception:
     if CUDA in session.get_providers():
-        return DeviceError(f"the {what} failed on the GPU ({first_line(error)}); use --device cpu")
+        return DeviceError(f"the {what} failed on the GPU ({first_line(error)}); use {option('device')} cpu")
     return ReferenceError(f"the {what} cannot be run ({first_line(error)})")

@@ -140,7 +140,7 @@ def test_a_table_says_of_itself_what_is_asked_of_it(
     """Whatever the options: the identity foreseen is the one written (but for what is left to the device)."""
     ready = plan(query_slide, bundle.info, options)
     path = tmp_path / f"a.{kind}"
-    FORMATS[kind].write(Predictor(bundle, options).predict(ready), path)
+    FORMATS[kind].write(Predictor(bundle, options).predict_plan(ready), path)
     wanted = identity(bundle, options) | {"slide": ready.slide.sha256}
     ready.slide.close()
     assert is_complete({kind: path}, wanted)
@@ -163,7 +163,7 @@ def test_every_part_of_the_identity_counts(
 ) -> None:
     ready = plan(query_slide, bundle.info, CPU)
     path = tmp_path / "a.h5ad"
-    FORMATS["h5ad"].write(Predictor(bundle, CPU).predict(ready), path)
+    FORMATS["h5ad"].write(Predictor(bundle, CPU).predict_plan(ready), path)
     wanted = identity(bundle, CPU) | {"slide": ready.slide.sha256}
     ready.slide.close()
     assert is_complete({"h5ad": path}, identity(bundle, replace(CPU, device="cuda")))

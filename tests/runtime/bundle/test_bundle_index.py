@@ -15,12 +15,12 @@ from bleep_cli.base.hashing import sha256_of
 from bleep_cli.bundle import index as bundle_index
 from bleep_cli.bundle import verify as bundle_verify
 from bleep_cli.bundle import write as bundle_write
-from bleep_cli.bundle.contents import Key
 from bleep_cli.bundle.index import GRAPH, choose_index, memory_of_index, why_exact
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import graph_folder, write_bundle
 from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError
 from bleep_cli.reference.parts import Built
 from bleep_cli.search import hnsw_build

@@ -137,7 +137,7 @@ def predict(bundle: Bundle, slide: Path, *genes: str) -> Prediction:
     options = PredictOptions(k=7, views=1, genes=genes or None)
     ready = plan(slide, bundle.info, options)
     try:
-        return Predictor(bundle, options).predict(ready)
+        return Predictor(bundle, options).predict_plan(ready)
     finally:
         ready.slide.close()
 

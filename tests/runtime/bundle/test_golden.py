@@ -44,7 +44,7 @@ def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
 def answer(bundle: Bundle, slide: Path) -> F32:
     ready = plan(slide, bundle.info, PredictOptions())
     try:
-        prediction = Predictor(bundle, PredictOptions(k=5, views=1)).predict(ready)
+        prediction = Predictor(bundle, PredictOptions(k=5, views=1)).predict_plan(ready)
     finally:
         ready.slide.close()
     return np.concatenate([block for _, block in prediction.blocks()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ import zarr
 from scipy import sparse
 
 from bleep_cli.bundle.stored import StoredExpression
+from bleep_cli.choices import Aggregation
 from bleep_cli.prediction import impute
-from bleep_cli.prediction.impute import AGGREGATIONS, Aggregation, impute_blocks, memory_of_expression, weigh
+from bleep_cli.prediction.impute import impute_blocks, memory_of_expression, weigh
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, Neighbours
 
@@ -69,7 +70,7 @@ def test_published_weighted_is_nearly_the_nearest_alone_at_usual_distances() -> 
     assert weigh(neighbours([[0.9, 0.87]]), "published-weighted")[0, 0] > 0.999
 
 
-@pytest.mark.parametrize("how", AGGREGATIONS)
+@pytest.mark.parametrize("how", get_args(Aggregation))
 def test_weights_are_f32_and_sum_to_one(how: Aggregation) -> None:
     similarity = np.sort(np.random.default_rng(0).uniform(-1, 1, (20, 50)), axis=1)[:, ::-1]
     weights = weigh(neighbours(similarity), how)
@@ -125,7 +126,7 @@ def on_disk(expression: F32, chunks: tuple[int, int] = (8, 4)) -> StoredExpressi
     return StoredExpression(array, "ref.zarr", np.arange(expression.shape[1]))
 
 
-@pytest.mark.parametrize("how", AGGREGATIONS)
+@pytest.mark.parametrize("how", get_args(Aggregation))
 @pytest.mark.parametrize("chunks", [(8, 4), (30, 9), (1, 1), (7, 9)])
 def test_expression_on_disk_gives_the_same_bits_as_in_memory(how: Aggregation, chunks: tuple[int, int]) -> None:
     found, _, expression = random_case()

@@ -18,6 +18,7 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.commands.build_reference import check_build_options
+from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.genes.normalise import log1p_normalise
@@ -143,7 +144,7 @@ def test_towers_and_their_word_go_into_the_bundle(
     assert (found.tower("image"), found.tower("expression")) == (encoders.image, encoders.expression)
     info = found.info
     assert (info.k, info.views, info.key, info.recommended_views, info.species) == (7, 1, "image", 1, "made up")
-    single = embed_sections(small_sections[:1], OnnxEncoder(encoders.image, "cpu"), SPEC, 1)
+    single = embed_sections(small_sections[:1], embedder_of(encoders.image, "cpu"), SPEC, 1)
     np.testing.assert_allclose(found.embeddings("image"), single, atol=1e-6)
     assert all(check.ok for check in verify(found))
 

@@ -17,14 +17,15 @@ import pytest
 import zarr
 
 from bleep_cli.bundle.open import Bundle, open_bundle, stored_costs
-from bleep_cli.embedding.embedder import open_tower
+from bleep_cli.choices import Precision
+from bleep_cli.embedding.embedder import open_embedder
 from bleep_cli.embedding.pinned import pinned
 from bleep_cli.errors import DeviceError, ReferenceError, UsageError
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.towers.precision import Chosen, Cost, Precision, choose_precision
+from bleep_cli.towers.precision import Chosen, Cost, choose_precision
 from bleep_cli.towers.session import CPU, CUDA, TENSORRT, make_session, run, run_on_device
 
 Towers = tuple[bytes, bytes]
@@ -117,8 +118,8 @@ def opened(path: Path, **options: Any) -> tuple[Bundle, Predictor]:
 def test_a_bundle_without_them_runs_float32(small_bundle: Path) -> None:
     bundle, predictor = opened(small_bundle)
     assert stored_costs(bundle.root) == {}
-    assert (predictor.tower.precision, predictor.tower.cost) == ("fp32", None)
-    assert predictor.tower.sha256 == hashlib.sha256(bundle.tower("image")).hexdigest()
+    assert (predictor.embedder.precision, predictor.embedder.cost) == ("fp32", None)
+    assert predictor.embedder.sha256 == hashlib.sha256(bundle.tower("image")).hexdigest()
 
 
 def test_predictions_run_and_tell_the_chosen_tower(broken: Path, query_slide: Path, other_tower: bytes) -> None:
@@ -126,7 +127,7 @@ def test_predictions_run_and_tell_the_chosen_tower(broken: Path, query_slide: Pa
     bundle, predictor = opened(broken)
     ready = plan(query_slide, bundle.info, predictor.options)
     with closing(ready.slide):
-        told = predictor.predict(ready).provenance
+        told = predictor.predict_plan(ready).provenance
         vectors = predictor.embed(ready.slide, ready.grid)
         plain = opened(broken, precision="fp32")[1].embed(ready.slide, ready.grid)
     assert told["options"]["precision"] == "int8"
@@ -197,11 +198,11 @@ def test_float16_without_a_stored_tower_is_tensorrts(
     gpu: Callable[..., Recorder], small_bundle: Path, broken: Path, other_tower: bytes
 ) -> None:
     recorder = gpu(TENSORRT, CUDA)
-    tower = open_tower(open_bundle(small_bundle), "cuda", "fp16")
+    tower = open_embedder(open_bundle(small_bundle), "cuda", "fp16")
     assert recorder.asked == [[(TENSORRT, {"trt_fp16_enable": "1"}), (CUDA, {"use_tf32": "0"}), CPU]]
     assert (tower.precision, tower.encoder.device, tower.encoder.batch) == ("fp16", "cuda", 128)
     add_tower(broken, "image_fp16", other_tower, GOOD)
-    tower = open_tower(open_bundle(broken), "auto", "auto")
+    tower = open_embedder(open_bundle(broken), "auto", "auto")
     assert recorder.asked[1:] == [[(CUDA, {"use_tf32": "0"}), CPU]]  # the stored one needs no TensorRT
     assert (tower.precision, tower.cost) == ("fp16", GOOD)
 
@@ -209,7 +210,7 @@ def test_float16_without_a_stored_tower_is_tensorrts(
 def test_tensorrt_that_does_not_start_is_an_error(gpu: Callable[..., Recorder], small_bundle: Path) -> None:
     gpu(CUDA)
     with pytest.raises(DeviceError, match="TensorRT did not start and the bundle holds no fp16 tower"):
-        open_tower(open_bundle(small_bundle), "cuda", "fp16")
+        open_embedder(open_bundle(small_bundle), "cuda", "fp16")
 
 
 def test_a_gpu_that_does_not_start_is_a_cpu_with_the_cpus_precision(
@@ -218,7 +219,7 @@ def test_a_gpu_that_does_not_start_is_a_cpu_with_the_cpus_precision(
     add_tower(broken, "image_fp16", other_tower, GOOD)
     add_tower(broken, "image_int8", other_tower, GOOD)
     gpu()
-    tower = open_tower(open_bundle(broken), "auto", "auto")
+    tower = open_embedder(open_bundle(broken), "auto", "auto")
     assert (tower.precision, tower.encoder.device, tower.encoder.batch) == ("int8", "cpu", 8)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import DeviceError, UsageError
 from bleep_cli.types import F32
 
 
@@ -26,5 +26,5 @@ def harmonise(log1p: F32, section_ids: Sequence[str], seed: int) -> F32:
     fit = harmonypy.run_harmony(log1p.T, meta, ["section"], random_state=seed, verbose=False)
     result = np.asarray(fit.Z_corr)
     if result.shape != log1p.shape:  # harmonypy up to 0.0.9 returned dims × cells
-        raise RuntimeError(f"harmonypy returned {result.shape} for {log1p.shape}; version 2 or later is needed")
+        raise DeviceError(f"harmonypy returned {result.shape} for {log1p.shape}; version 2 or later is needed")
     return np.ascontiguousarray(result, np.float32)

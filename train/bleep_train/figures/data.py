@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.errors import UsageError
+from bleep_cli.genes.names import did_you_mean
 from bleep_cli.types import F32, F64, I64, Str
 from bleep_train.metrics.per_gene import pearson
 from bleep_train.study.saved import MEASURED, FoldFolder, StudyRecord, load_study
@@ -117,15 +117,11 @@ def pick_gene(result: Result, gene: str | None) -> int:
     symbols = [str(symbol) for symbol in result.symbols]
     if gene is not None:
         if gene not in symbols:
-            raise UsageError(f"--gene {gene}: not among the study's {len(symbols):,} genes{_like(gene, symbols)}")
+            raise UsageError(
+                f"--gene {gene}: not among the study's {len(symbols):,} genes{did_you_mean(gene, symbols)}"
+            )
         return symbols.index(gene)
     method = "bleep" if "bleep" in result.predicted else next(iter(result.predicted))
     rows = result.sets["hvg50"]
     r = pearson(result.predicted[method], result.measured)[rows]
     return int(rows[int(np.argmax(np.nan_to_num(r, nan=-np.inf)))])
-
-
-def _like(gene: str, symbols: Sequence[str]) -> str:
-    by_lower = {symbol.lower(): symbol for symbol in symbols}
-    close = [by_lower[lower] for lower in difflib.get_close_matches(gene.lower(), by_lower, n=3, cutoff=0.6)]
-    return f"; did you mean {', '.join(close)}?" if close else ""

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bleep_cli.bundle.contents import Key
-from bleep_cli.prediction.impute import Aggregation, impute_blocks, weigh
+from bleep_cli.choices import Aggregation, Key
+from bleep_cli.prediction.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64

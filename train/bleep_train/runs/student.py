@@ -13,11 +13,11 @@ import torch
 
 from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import UsageError
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
-from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.towers.precision import Cost
 from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.config.schema import Config, ValidationConfig
@@ -130,11 +130,11 @@ def teacher_vectors(
     """The teacher's unit vectors f32[n, d] of each section's spots, ``views`` averaged; kept under ``cache``."""
     cache.mkdir(parents=True, exist_ok=True)
     mark = hashlib.sha256(encoders.image).hexdigest()[:12]
-    encoder, out = OnnxEncoder(encoders.image), []
+    embedder, out = embedder_of(encoders.image), []
     for section in sections:
         file = cache / f"teacher-{mark}-{views}-{cache_tag(section, encoders.tile)}.npy"
         if not file.exists():
-            vectors = embed_sections([section], encoder, encoders.tile, views, progress)
+            vectors = embed_sections([section], embedder, encoders.tile, views, progress)
             partial = file.with_suffix(".partial.npy")
             np.save(partial, vectors)
             partial.rename(file)

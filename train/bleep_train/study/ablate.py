@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from bleep_cli.prediction.impute import Aggregation
+from bleep_cli.choices import Aggregation
 from bleep_cli.types import Progress, no_progress
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss

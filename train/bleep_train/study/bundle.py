@@ -119,7 +119,9 @@ def predict_section(section: Section, predictor: Predictor, progress: Progress =
     """f32[n, g]: the section's spots through the runtime."""
     with section_slide(section) as slide:
         grid = section_grid(section, slide.mpp, predictor.bundle.info.tile)
-        prediction = predictor.predict(Plan(slide, grid, np.ones(len(grid), bool), ()), progress)
+        prediction = predictor.predict_plan(
+            Plan(slide, grid, np.ones(len(grid), bool), (), predictor.options), progress
+        )
     return np.concatenate([block for _, block in prediction.blocks()])
 
 

@@ -1,0 +1,197 @@
+"""The public face of the runtime: what :mod:`bleep_cli` hands on, and what its commands call.
+
+What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest of this list serves the
+command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bleep_cli.base.progress import reporting
+from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estimates
+from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.demo import run_demo
+from bleep_cli.checks.doctor import examine
+from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
+from bleep_cli.choices import Device
+from bleep_cli.cohort.read import read_cohort
+from bleep_cli.errors import UsageError, option
+from bleep_cli.outputs.blocks import default_gene
+from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.outputs.memory import to_anndata
+from bleep_cli.outputs.picture import write_gene_png
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.reference import build, grow
+from bleep_cli.reference.parts import Built
+from bleep_cli.slide.open import open_slide
+from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+
+__all__ = [
+    "Batch",
+    "Built",
+    "Bundle",
+    "Encoders",
+    "Neighbours",
+    "PredictOptions",
+    "Prediction",
+    "Predictor",
+    "Progress",
+    "Section",
+    "Slide",
+    "TileGrid",
+    "TileSpec",
+    "build_reference",
+    "examine",
+    "grow_reference",
+    "inspect_bundle",
+    "inspect_slide",
+    "load_encoders",
+    "open_bundle",
+    "open_slide",
+    "predict",
+    "predict_batch",
+    "prepare_batch",
+    "read_cohort",
+    "run_demo",
+    "tell_estimates",
+    "to_anndata",
+    "write",
+]
+
+Asked = Progress | bool | None
+"""What a caller may give as ``progress``: a callback, or whether to draw bars; None draws them at a prompt and
+in a notebook, and not in a script."""
+
+EmbedImages = Callable[[Sequence[Section]], F32]
+"""Sections to the unit vectors f32[n, d] of their spots' tiles, by other means than this process."""
+
+
+def predict(
+    slide: Path | str,
+    ref: Bundle | Path | str,
+    *,
+    genes: Sequence[str] | None = None,
+    at: Path | str | None = None,
+    mask: Path | str | None = None,
+    mpp: float | None = None,
+    k: int | None = None,
+    device: Device = "auto",
+    progress: Asked = None,
+) -> Any:
+    """Spatial gene expression of one slide, as ``bleep predict`` writes it, in memory.
+
+    Parameters
+    ----------
+    slide
+        Any file that ``bleep predict`` takes.
+    ref
+        A bundle's path, or an open bundle.
+    genes
+        Symbols or ids; all by default.
+    at
+        A file of positions (level-0 px) in place of the grid over the tissue.
+    mask
+        A GeoJSON or picture file in place of the tissue that would be found.
+    mpp
+        µm per level-0 pixel, where the slide states none or a wrong one.
+    k
+        Neighbours to average; the bundle's own number by default.
+    device
+        Where the image tower runs.
+    progress
+        A callback ``progress(stage, done, total)``, or whether to draw bars; by default they are drawn at a prompt
+        and in a notebook.
+
+    Returns
+    -------
+    ``anndata.AnnData`` with ``X`` f32[tiles, genes], log1p of normalised counts; the other elements are those of
+    the h5ad (:mod:`bleep_cli.outputs.formats`).
+
+    Raises
+    ------
+    SlideError, ReferenceError, UsageError, DeviceError
+        Each as :mod:`bleep_cli.errors` says.
+    """
+    options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
+    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, progress=progress)
+    return to_anndata(prediction)
+
+
+def build_reference(
+    cohort: Path | str | Sequence[Section],
+    encoders: Path | str | Encoders,
+    *,
+    only: Sequence[str] | None = None,
+    device: Device = "auto",
+    embed_images: EmbedImages | None = None,
+    progress: Asked = None,
+) -> Built:
+    """A reference of the sections of a cohort, by towers that someone trained; :func:`write` makes a bundle of it.
+
+    ``cohort`` is a cohort file, or sections that were read; ``encoders`` a folder that ``bleep-train export``
+    made, or what was read of one; ``only`` names sections. Raises ``ReferenceError`` and ``DeviceError``.
+    """
+    towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
+    with reporting(progress, "reference") as report:
+        sections = _sections(cohort, only, report)
+        return build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
+
+
+def grow_reference(
+    base: Bundle | Path | str,
+    cohort: Path | str | Sequence[Section],
+    *,
+    only: Sequence[str] | None = None,
+    device: Device = "auto",
+    progress: Asked = None,
+) -> Built:
+    """``base`` with the sections of a cohort added, embedded by its own towers; the base stays as it is.
+
+    Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
+    """
+    opened = base if isinstance(base, Bundle) else open_bundle(Path(base))
+    with reporting(progress, opened.name) as report:
+        return grow.grow_reference(opened, _sections(cohort, only, report), device=device, progress=report)
+
+
+def write(
+    result: Prediction | Built,
+    path: Path | str,
+    *,
+    format: str | None = None,
+    gene: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Writes a prediction, or a reference as a bundle; whole or not at all.
+
+    ``format`` of a prediction is ``h5ad``, ``zarr`` or ``png`` (the picture of ``gene``, by default the one that
+    varies most); without it the ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file
+    ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists already, unless ``force``, or cannot be
+    written, ``UsageError`` for another format.
+    """
+    target = Path(path)
+    if isinstance(result, Built):
+        write_bundle(target, result.info, result.arrays, force=force)
+        return target
+    kind = format or target.suffix.lstrip(".")
+    if kind == "png":
+        write_gene_png(result, gene or default_gene(result), target, force=force)
+    elif kind in FORMATS:
+        FORMATS[kind].write(result, target, force=force)
+    else:
+        raise UsageError(f"{option('format')} {kind or target.name}: choose among {', '.join((*FORMATS, 'png'))}")
+    return target
+
+
+def _sections(
+    cohort: Path | str | Sequence[Section], only: Sequence[str] | None, progress: Progress
+) -> Sequence[Section]:
+    if isinstance(cohort, Path | str):
+        return read_cohort(Path(cohort), only=None if only is None else list(only), progress=progress)
+    return cohort if only is None else [section for section in cohort if section.id in only]

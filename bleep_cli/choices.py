@@ -1,0 +1,24 @@
+"""What is chosen by name, each list stated once: options, checks and types are all derived from these.
+
+Light on purpose: the command line reads it before anything else is loaded.
+"""
+
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where the image tower runs; ``auto`` is a GPU where this ONNX Runtime can use one."""
+
+Precision = Literal["auto", "fp32", "int8", "fp16"]
+"""Of the image tower; ``auto`` is the device's fast one where the bundle holds it at no cost."""
+
+Aggregation = Literal["average", "simple", "weighted", "published-weighted"]
+"""How neighbours are combined (:func:`bleep_cli.prediction.impute.weigh`)."""
+
+Key = Literal["expression", "image"]
+"""Which embeddings of the reference a query is compared with."""
+
+WEIGHTED_TEMPERATURE = 0.05
+"""Of the softmax over cosine that the aggregation ``weighted`` takes."""
+
+MIN_TISSUE = 0.5
+"""Least fraction of tissue in a tile."""
