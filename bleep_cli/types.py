@@ -12,12 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from bleep_cli.errors import BleepError
+=======
+if TYPE_CHECKING:
+    from scipy import sparse
+>>>>>>> h-tiff
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -87,14 +92,15 @@ class Slide(Protocol):
 
 @dataclass(frozen=True)
 class TileSpec:
-    """What one tile is: ``px`` pixels on edge, at one or more fields of view around the same centre.
+    """What one tile is: a square of pixels at one or more fields of view around the same centre.
 
-    ``um`` holds the edge of each field in µm, ascending. The image tower takes the fields stacked along
-    the channel axis: ``u8[b, px, px, 3 * len(um)]``.
+    The image tower takes the fields stacked along the channel axis: ``u8[b, px, px, 3 * len(um)]``.
     """
 
     px: int
+    """Edge of a tile in pixels, the same for every field."""
     um: tuple[float, ...]
+    """Edge of each field of view in µm, ascending."""
 
     def mpp(self, field: int = 0) -> float:
         """µm per tile pixel of a field."""
@@ -103,21 +109,24 @@ class TileSpec:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Tile centres on one slide.
-
-    ``centre_l0`` f64[n, 2] (x, y); ``array_row``, ``array_col`` i64[n]; ``tile_id`` str[n], unique;
-    ``region`` str[n], the tissue piece a tile lies on; ``spec`` the tile; ``mpp`` of the slide's level 0;
-    ``pitch_um`` the distance between neighbouring tiles (the spot diameter in a plot).
-    """
+    """The n tiles on one slide."""
 
     centre_l0: F64
+    """f64[n, 2] (x, y) centres of the tiles in level-0 pixels."""
     array_row: I64
+    """i64[n] row of each tile in the grid, or as the given positions name it."""
     array_col: I64
+    """i64[n] its column."""
     tile_id: Str
+    """str[n] names, unique within the grid."""
     region: Str
+    """str[n] the piece of tissue, or the section, that a tile lies on."""
     spec: TileSpec
+    """Pixels and fields of view of every tile."""
     mpp: float
+    """µm per level-0 pixel of the slide."""
     pitch_um: float
+    """µm between the centres of neighbouring tiles; the spot diameter in a plot."""
 
     def __len__(self) -> int:
         return len(self.centre_l0)
@@ -129,61 +138,71 @@ class TileGrid:
 
 @dataclass(frozen=True)
 class Section:
-    """One tissue section with measured expression.
-
-    ``counts`` CSR[n, g] raw counts (f32); ``symbols`` and ``gene_ids`` str[g], symbols unique;
-    ``barcodes`` str[n]; ``xy_l0`` f64[n, 2] spot centres (x, y) in the image's level-0 pixels;
-    ``image`` the open-able path of the H&E image; ``mpp`` the user's override, None = ask the image;
-    ``sha256`` of counts, coordinates and identity; ``notes`` what reading had to drop or repair.
-    """
+    """One tissue section with the expression measured at its n spots, of g genes."""
 
     id: str
+    """Its name, unique within a cohort."""
     donor: str
+    """Whom the tissue is from."""
     sha256: str
-    counts: Any
+    """Hex digest of counts, genes, barcodes and coordinates."""
+    counts: sparse.csr_matrix
+    """CSR f32[n, g] raw counts; None where a section is only taken to a machine that reads its tiles."""
     symbols: Str
+    """str[g] gene symbols; two genes may have the same."""
     gene_ids: Str
+    """str[g] Ensembl ids without their version, unique; the symbols where the section names no ids."""
     barcodes: Str
+    """str[n] names of the spots."""
     xy_l0: F64
+    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
     image: str
+    """Path of the H&E image, as it can be opened."""
     mpp: float | None
+    """µm per level-0 pixel by the user's word; None = ask the image."""
     notes: tuple[str, ...] = ()
+    """What reading had to drop or repair, a sentence each."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """``index`` i64[n, k] rows of the reference, nearest first; ``similarity`` f32[n, k] cosine.
+    """The k nearest reference spots of each of n queries.
 
     Equal similarities are ordered by index, so results do not depend on the device.
     """
 
     index: I64
+    """i64[n, k] rows of the reference, nearest first."""
     similarity: F32
+    """f32[n, k] cosine similarity of each."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What ``bleep predict`` knows about one slide; expression comes in blocks, never whole.
-
-    ``slide_id`` names the slide in the output; ``grid`` the n tiles; ``in_tissue`` bool[n];
-    ``symbols``, ``gene_ids`` str[g]; ``neighbours`` n × k reference rows; ``obs`` further f32[n] columns by
-    name (``similarity`` = mean cosine to the neighbours, reliability); ``blocks()`` yields
-    ``(first_row, f32[b, g])`` in row order, log1p of counts per ``target_sum``, and can be called again;
-    ``hires`` u8[h, w, 3] overview with ``hires_scalef`` = hires px per level-0 px;
-    ``provenance`` JSON-able: hashes, versions, options, units.
-    """
+    """What ``bleep predict`` knows about one slide: n tiles, g genes; expression comes in blocks, never whole."""
 
     slide_id: str
+    """The slide's name in the output."""
     grid: TileGrid
+    """The n tiles."""
     in_tissue: NDArray[np.bool_]
+    """bool[n] whether each lies on tissue; false only at given positions that say so."""
     symbols: Str
+    """str[g] symbols of the predicted genes, unique."""
     gene_ids: Str
+    """str[g] their ids, Ensembl or whatever the reference is joined by."""
     neighbours: Neighbours
+    """The k reference rows behind each tile's expression."""
     obs: Mapping[str, F32]
+    """Further f32[n] columns by name: ``similarity``, the mean cosine to the neighbours, and reliability."""
     blocks: Callable[[], Iterator[tuple[int, F32]]]
+    """Yields ``(first_row, f32[b, g])`` in row order, log1p of counts per ``target_sum``; can be called again."""
     hires: U8
+    """u8[h, w, 3] overview of the slide."""
     hires_scalef: float
+    """Pixels of ``hires`` per level-0 pixel."""
     provenance: Mapping[str, Any]
+    """JSON-able: hashes, versions, options, units."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

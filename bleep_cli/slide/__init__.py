@@ -1,5 +1,9 @@
-"""A slide of any format as RGB u8 at any scale, or a refusal that says what is wrong with the file:
-``open_slide``.
+"""A slide of any format as RGB u8 at any scale, or a refusal that says what is wrong with the file.
 
-Rooms that read pixels call it: tiles, prediction, checks.
+``open.open_slide`` is the door; it returns a :class:`bleep_cli.types.Slide`. Behind it a format only brings
+levels of whole pixels (``vendor`` by OpenSlide, ``tiff`` by a reader of its own, ``flat`` for pictures decoded
+whole); ``raster`` resamples all of them alike, ``mpp`` settles how large a pixel is, ``pixels`` makes RGB on
+white of the samples a file stores, ``limits`` and ``jpeg_header`` stand before the decoders.
+
+Rooms that read pixels call it: tiles, prediction, batch and checks, and training's figures.
 """

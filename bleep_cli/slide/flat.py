@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.errors import SlideError
-from bleep_cli.slide.codec import CODEC_ERRORS, MAX_DECODED_BYTES, JpegHeader, check_ratio, jpeg_header
+from bleep_cli.slide.jpeg_header import JpegHeader, jpeg_header
+from bleep_cli.slide.limits import CODEC_ERRORS, MAX_DECODED_BYTES, check_ratio
 from bleep_cli.slide.mpp import Claim, resolution_claim
 from bleep_cli.slide.pixels import PixelFormat, to_rgb
 from bleep_cli.slide.raster import CONVERT, Level

@@ -1,6 +1,6 @@
 """TIFF directories, read strictly: every tag's type, size and place is checked before its value is.
 
-Only the structure is here (classic and BigTIFF, both byte orders); what the tags mean is `_slide_tiff`'s.
+Only the structure is here (classic and BigTIFF, both byte orders); what the tags mean is ``page``'s.
 A general TIFF library guesses its way through broken tags; a slide that needs guessing is refused instead.
 """
 

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bleep_cli.slide.codec import BYTE_CODECS, IMAGE_CODECS, MAX_DECODED_BYTES, Shape
+from bleep_cli.slide.limits import MAX_DECODED_BYTES
 from bleep_cli.slide.pixels import COLOURS, PixelFormat
 from bleep_cli.slide.raster import CONVERT
+from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, Shape
 from bleep_cli.slide.tiff.ifd import Ifd
 from bleep_cli.types import I64, U8
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from bleep_cli.base.array_cache import TileCache
 from bleep_cli.errors import SlideError
-from bleep_cli.slide.codec import CODEC_ERRORS, IMAGE_CODECS, check_ratio, decode_bytes, decode_image
+from bleep_cli.slide.limits import CODEC_ERRORS, check_ratio
 from bleep_cli.slide.mpp import Claim, aperio_claim, imagej_unit, read_ome, resolution_claim
 from bleep_cli.slide.pixels import to_rgb
 from bleep_cli.slide.raster import CONVERT, Level, level_scale
+from bleep_cli.slide.tiff.codec import IMAGE_CODECS, decode_bytes, decode_image
 from bleep_cli.slide.tiff.ifd import Ifd, TiffBytes, chain, read_ifd
 from bleep_cli.slide.tiff.page import Page, read_page
 from bleep_cli.types import U8

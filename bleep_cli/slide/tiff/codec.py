@@ -1,4 +1,4 @@
-"""From the bytes of one tile, strip or flat file to samples, through imagecodecs.
+"""From the bytes of one tile or strip to samples, through imagecodecs.
 
 C decoders believe what a header says, so every header is checked here first: the size it claims against the
 size it should have, and against what so few bytes can hold at all.
@@ -13,17 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.slide.jpeg_header import jpeg_header
 from bleep_cli.types import U8
 
-CODEC_ERRORS = (RuntimeError, ValueError, TypeError, OSError, MemoryError, ImportError, struct.error)
-"""What imagecodecs, numpy and the checks here raise about bad bytes."""
-
-MAX_DECODED_BYTES = 1_600_000_000
-MAX_RATIO = 4000  # decoded : stored; LZW can reach 2600, JPEG 1400, deflate 1032
-RATIO_FREE_BYTES = 16 << 20  # constant tiles of modern codecs may be smaller still
-MAX_JPEG_SCANS = 100
-SOF_USUAL = {0xC0, 0xC1, 0xC2}
-SOF_OTHER = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 LZW = 5
 BYTE_CODECS = {
     LZW: "tiff",
@@ -56,69 +48,6 @@ class Shape:
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self.cols * self.samples * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class JpegHeader:
-    """What a JPEG stream says before its pixels.
-
-    ``marked`` whether a JFIF or Adobe marker tells the colour space; ``density`` (unit 1 = inch, 2 = cm; x; y)
-    of JFIF; ``exif`` the body of its EXIF segment.
-    """
-
-    width: int
-    height: int
-    components: int
-    marked: bool
-    density: tuple[int, int, int]
-    exif: bytes
-
-
-def check_ratio(decoded: int, stored: int) -> None:
-    """ValueError where so few bytes cannot hold so many: a bomb, or a broken size."""
-    if decoded > MAX_DECODED_BYTES or decoded > max(RATIO_FREE_BYTES, MAX_RATIO * stored):
-        raise ValueError(f"{stored} bytes claim to hold {decoded}")
-
-
-def jpeg_header(data: bytes) -> JpegHeader:
-    """Walks the markers up to the first scan. ValueError where broken, rare, or cut off."""
-    if data[:2] != b"\xff\xd8":
-        raise ValueError("no JPEG data")
-    at, frame, density, marked, exif = 2, None, (0, 0, 0), False, b""
-    while True:
-        kind, body, at = _jpeg_segment(data, at)
-        if kind in SOF_OTHER:
-            raise ValueError("lossless or arithmetic JPEG")
-        if kind in SOF_USUAL:
-            frame = struct.unpack_from(">BHHB", body)
-        elif kind == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
-            marked, density = True, struct.unpack_from(">BHH", body, 7)
-        elif kind == 0xEE and body[:5] == b"Adobe":
-            marked = True
-        elif kind == 0xE1 and body[:6] == b"Exif\0\0":
-            exif = body
-        elif kind == 0xDA:
-            break
-    # libjpeg pads a cut file with grey and says nothing: the end marker is the only witness
-    if data.rfind(b"\xff\xd9", at) < 0:
-        raise ValueError("truncated JPEG data")
-    if data.count(b"\xff\xda", at) > MAX_JPEG_SCANS:
-        raise ValueError("too many JPEG scans")
-    if frame is None or frame[0] != 8 or not (frame[1] and frame[2] and frame[3]):
-        raise ValueError("not an 8-bit JPEG with a size")
-    return JpegHeader(frame[2], frame[1], frame[3], marked, density, exif)
-
-
-def _jpeg_segment(data: bytes, at: int) -> tuple[int, bytes, int]:
-    """(marker, body, offset behind it) of the marker segment at an offset."""
-    while data[at : at + 2] == b"\xff\xff":
-        at += 1
-    if len(data) < at + 4 or data[at] != 0xFF:
-        raise ValueError("broken JPEG header")
-    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    if end > len(data) or end < at + 4:
-        raise ValueError("broken JPEG header")
-    return data[at + 1], data[at + 4 : end], end
 
 
 def decode_bytes(data: bytes, compression: int, shape: Shape, predictor: int) -> Any:
