@@ -35,7 +35,7 @@ def predict_slides(
     """Slides on the scheduler's workers, one task each; a bad one is reported and the others still come out.
 
     Every file is read back and compared with what its worker wrote. Returns the exit code as
-    :func:`bleep_cli.batch.predict_slides` does; a record holds also ``worker``, ``attempts`` (the workers that
+    :func:`bleep_cli.batch.run.predict_slides` does; a record holds also ``worker``, ``attempts`` (the workers that
     started on the slide, in order) and ``prints`` (bytes and sha256 by format).
     """
     slides = list(targets)
