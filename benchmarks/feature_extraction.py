@@ -51,8 +51,10 @@ OURS = """
 import json, sys, time
 from contextlib import closing
 from pathlib import Path
-from bleep_cli.bundle import open_bundle
-from bleep_cli.predict import PredictOptions, Predictor, plan
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.prediction.plan import plan
+from bleep_cli.prediction.predictor import Predictor
 bundle = open_bundle(Path(sys.argv[2]))
 predictor = Predictor(bundle, PredictOptions(device="cpu", views=1))
 start = time.perf_counter()

@@ -21,8 +21,10 @@ FIRST_TILE = """
 import sys, time
 from contextlib import closing
 from pathlib import Path
-from bleep_cli.bundle import open_bundle
-from bleep_cli.predict import PredictOptions, Predictor, plan
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.prediction.plan import plan
+from bleep_cli.prediction.predictor import Predictor
 bundle, options = open_bundle(Path(sys.argv[1])), PredictOptions(device="cpu", views=1)
 ready = plan(Path(sys.argv[2]), bundle.info, options)
 start = time.perf_counter()
@@ -35,8 +37,8 @@ print(loaded)
 SESSION = """
 import sys, time
 from pathlib import Path
-from bleep_cli.bundle import open_bundle
-from bleep_cli.session import make_session
+from bleep_cli.bundle.open import open_bundle
+from bleep_cli.towers.session import make_session
 model = open_bundle(Path(sys.argv[1])).tower("image")
 start = time.perf_counter()
 make_session(model, "cpu", "image tower", threads=1)

@@ -175,7 +175,7 @@ def predict_slide(
 
 
 def finished(slide: Path, paths: Paths, batch: Batch) -> Record | None:
-    """What was written earlier, if it is all there and belongs (:func:`bleep_cli.results.is_complete`)."""
+    """What was written earlier, if it is all there and belongs (:func:`bleep_cli.batch.resume.is_complete`)."""
     if batch.wanted is None or not any(path.exists() for path in paths.values()):
         return None
     opened = open_slide(slide, batch.options.mpp)

@@ -1,7 +1,7 @@
 """The reference bundle: its contents and how it is read. The format in prose is ``docs/bundle-format.md``.
 
-``open_bundle`` is the door: what passes it is trusted inside. Writing is in ``bundle_write.py``, the full check
-of every value in ``bundle_verify.py``.
+``open_bundle`` is the door: what passes it is trusted inside. Writing is in ``write.py``, the full check
+of every value in ``verify.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one slide reader: RGB u8 at any scale, from any slide or picture, in bounded memory.
 
 ``open_slide`` looks at the content, not at the extension: vendor formats go to OpenSlide, plain and OME TIFF
-to the reader of ``tiff``, flat pictures to ``flat``. What cannot be read for certain is refused.
+to the reader in ``slide/tiff/``, flat pictures to ``flat.py``. What cannot be read for certain is refused.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 | ``resnet18`` ``resnet50`` ``resnet101`` | torchvision, 512 or 2048 features |
 | ``densenet121`` ``vit_b_16`` | torchvision, 1024 and 768 features; ``vit_b_16`` takes 224 px only |
 | ``timm:NAME`` | a model of timm (optional extra ``timm``), or ``timm:local-dir:FOLDER`` |
-| ``file:PATH.py`` | the user's own code (``backbone_local.py``) |
+| ``file:PATH.py`` | the user's own code (``local.py``) |
 
 ``weights`` is "imagenet" (for ``timm:`` whatever timm has for the name), "random" (for ``file:`` as the file makes
 it) or the path of a state dict, ``.safetensors`` or ``.pth``.

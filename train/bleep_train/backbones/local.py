@@ -2,7 +2,7 @@
 
 The file is **run**, as any Python program is: name only one you would start yourself. Only the training package
 does so; what it exports is ONNX, and the runtime never sees the file. It defines ``backbone()``, which returns a
-``torch.nn.Module`` that keeps to :class:`~bleep_train.backbone_protocol.Backbone`::
+``torch.nn.Module`` that keeps to :class:`~bleep_train.backbones.protocol.Backbone`::
 
     import timm
     from torch import nn

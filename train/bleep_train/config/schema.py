@@ -60,7 +60,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The contrastive objective (``loss.py``); ``temperature`` divides the logits and is learned where
+    """The contrastive objective (``model/loss.py``); ``temperature`` divides the logits and is learned where
     ``learn_temperature``; ``target_temperature`` divides the similarities that make soft targets;
     ``target_pcs`` principal components of expression behind the targets of "pre" and "mixed";
     ``identity`` share of the one-hot targets in "mixed"."""
@@ -77,7 +77,7 @@ class LossConfig:
 class OptimConfig:
     """AdamW; ``schedule`` "one-cycle" warms up over ``warmup`` of the steps and anneals, "constant" does not.
     ``clip_norm`` 0 = no clipping. ``micro_batch`` tiles that pass the backbone at a time, 0 = the whole batch; the
-    loss is that of the whole batch either way (``gradcache.py``). ``compile`` runs the towers through
+    loss is that of the whole batch either way (``training/gradcache.py``). ``compile`` runs the towers through
     torch.compile."""
 
     epochs: int = 60
@@ -95,7 +95,7 @@ class OptimConfig:
 @dataclass(frozen=True)
 class AugmentConfig:
     """Beside flips and right angles, which are always on: ``stain_jitter`` σ perturbs each tile's stains, density
-    times U(1 ± σ) plus U(± σ) (``augment.py``); only where the backbone learns."""
+    times U(1 ± σ) plus U(± σ) (``training/augment.py``); only where the backbone learns."""
 
     stain_jitter: float = 0.0
 
@@ -117,8 +117,8 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """A student's lesson (``distill.py``): a tile every ``stride_um`` of the training sections' tissue beside
-    those of the spots; ``neighbours`` the weight of agreeing on which spots are near, softened by
+    """A student's lesson (``training/distil.py``): a tile every ``stride_um`` of the training sections' tissue
+    beside those of the spots; ``neighbours`` the weight of agreeing on which spots are near, softened by
     ``temperature``."""
 
     stride_um: float = 80.0
@@ -141,7 +141,7 @@ class ReferenceConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run; the recommended values are those of the preset ``default`` (configs/default.toml)."""
+    """A whole run; the recommended values are those of the preset ``default`` (train/configs/default.toml)."""
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,6 +1,6 @@
 """BLEEP inside a fold: towers trained in this process, queried through the runtime's own search and averaging.
 
-The exported ONNX towers differ from these by less than 1e-4 (``export.check_parity``).
+The exported ONNX towers differ from these by less than 1e-4 (``check_parity`` in ``export/towers.py``).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 | name | what |
 | --- | --- |
 | ``bleep`` | the configuration's own recipe |
-| ``bleep:LOSS`` | the same with another objective (``loss.py``); ``bleep:paper`` is the published one |
+| ``bleep:LOSS`` | the same with another objective (``model/loss.py``); ``bleep:paper`` is the published one |
 | ``st-net`` | ST-Net as published (``stnet.py``); ``st-net:WEIGHTS`` with other weights than ImageNet's |
 | ``st-net-cpu`` | the same made small enough for a CPU |
 | ``histogene`` | HisToGene as published (``histogene.py``) |

@@ -1,6 +1,6 @@
 """A cohort made ready for held-out studies: its folds, and what a method may see of each.
 
-Two protocols, by name (SCIENCE.md, section 2, tells what the published one hides):
+Two protocols, by name (docs/reproduce.md, section 3, tells them apart):
 
 - ``leak-free``: nothing of a held-out section is used before it is predicted. Truth is log1p as measured; gene
   sets are picked on the training spots.

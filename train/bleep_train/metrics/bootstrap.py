@@ -33,7 +33,7 @@ def resampled_pearson(predicted: F32, measured: F32, fold: str, resamples: int =
         weights = draws[start : start + _BLOCK] / spots
         p1, m1, pp, mm, pm = (weights @ side for side in products)
         p_var, m_var = pp - p1 * p1, mm - m1 * m1
-        varies = (p_var > 1e-12) & (m_var > 1e-12)  # as ``metrics.pearson``; false for NaN
+        varies = (p_var > 1e-12) & (m_var > 1e-12)  # as ``pearson`` in ``per_gene.py``; false for NaN
         norm = np.sqrt(np.where(varies, p_var * m_var, 1.0))
         out[start : start + _BLOCK] = np.where(varies, (pm - p1 * m1) / norm, np.nan)
     return out

@@ -1,8 +1,8 @@
 """Ablation grid on a cohort (paper Table 3): objective × K × aggregation × key, held-out section by section.
 
-All cells of one objective and seed share its training (``retrieval.py``), and frozen features are cached once for
-the whole cohort, so a cell costs seconds. ``data.protocol`` says what a fold may see (``study.py``). Every
-finished training is a line of ``results.jsonl``: a grid that was stopped goes on where it was.
+All cells of one objective and seed share its training (``methods/bleep.py``), and frozen features are cached once
+for the whole cohort, so a cell costs seconds. ``data.protocol`` says what a fold may see (``methods/folds.py``).
+Every finished training is a line of ``results.jsonl``: a grid that was stopped goes on where it was.
 """
 
 from __future__ import annotations

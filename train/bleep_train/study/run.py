@@ -4,9 +4,9 @@
 | --- | --- | --- |
 | ``leave-one-section-out`` | a section at a time | nothing of it (``leak-free``) |
 | ``leave-one-donor-out`` | all sections of a donor at a time | nothing of them (``leak-free``) |
-| ``paper`` | a section at a time | as published: it leaks (``study.py``) |
+| ``paper`` | a section at a time | as published: it leaks (``methods/folds.py``) |
 
-Every finished job is a line of ``results.jsonl``, its prediction lies under ``predictions/`` (``predictions.py``):
+Every finished job is a line of ``results.jsonl``, its prediction lies under ``predictions/`` (``saved.py``):
 a study that was stopped goes on where it was, and one that is done can be asked for more methods, seeds or folds.
 """
 

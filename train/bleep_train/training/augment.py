@@ -18,7 +18,7 @@ DARKEST = 1 / 255  # what a black pixel counts as: log10(0) is not a density
 
 
 def turned(tiles: Tensor, views: I64) -> Tensor:
-    """Each tile of f32[b, c, p, p] in its own view, in the order of ``bleep_cli.encoder.views_of``."""
+    """Each tile of f32[b, c, p, p] in its own view, in the order of ``bleep_cli.towers.encoder.views_of``."""
     out = torch.empty_like(tiles)
     for view in range(ALL_VIEWS):
         rows = torch.from_numpy(np.flatnonzero(views == view))
