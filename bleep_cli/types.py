@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
 from bleep_cli.errors import BleepError
-=======
+
 if TYPE_CHECKING:
     from scipy import sparse
->>>>>>> h-tiff
+
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
