@@ -155,7 +155,7 @@ def grow_reference(
 
     Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
     """
-    opened = base if isinstance(base, Bundle) else open_bundle(Path(base))
+    opened = base if isinstance(base, Bundle) else open_bundle(base)
     with reporting(progress, opened.name) as report:
         return grow.grow_reference(opened, _sections(cohort, only, report), device=device, progress=report)
 
@@ -193,5 +193,5 @@ def _sections(
     cohort: Path | str | Sequence[Section], only: Sequence[str] | None, progress: Progress
 ) -> Sequence[Section]:
     if isinstance(cohort, Path | str):
-        return read_cohort(Path(cohort), only=None if only is None else list(only), progress=progress)
+        return read_cohort(cohort, only=only, progress=progress)
     return cohort if only is None else [section for section in cohort if section.id in only]

@@ -136,13 +136,14 @@ class Bundle:
         return stored[:n] if n * width * 4 <= dense_bytes else stored
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: Path | str) -> Bundle:
     """Opens a bundle, directory or ``.zarr.zip``, and checks its attributes and the shapes of its arrays.
 
     Raises ``ReferenceError`` for anything that is not a bundle of a version this program reads.
     """
     import zarr
 
+    path = Path(path)
     if not path.exists():
         raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
     try:

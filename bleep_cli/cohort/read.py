@@ -36,12 +36,13 @@ KEYS = {"id", "donor", "image", "mpp", "spaceranger", "h5ad", "layer", "counts",
 
 
 def read_cohort(
-    path: Path, *, only: Sequence[str] | None = None, progress: Progress = no_progress
+    path: Path | str, *, only: Sequence[str] | None = None, progress: Progress = no_progress
 ) -> list[Section]:
     """The sections of a cohort file, in its order; ``only`` keeps those ids.
 
     Raises ``ReferenceError`` for a broken file or section, ``UsageError`` for a file or id that is not there.
     """
+    path = Path(path)
     entries = cohort_entries(path)
     ids = [entry["id"] for entry in entries]
     unknown = [i for i in only or () if i not in ids]

@@ -34,7 +34,7 @@ class Predictor:
     """
 
     def __init__(self, ref: Bundle | Path | str, options: PredictOptions | None = None) -> None:
-        self.bundle = ref if isinstance(ref, Bundle) else open_bundle(Path(ref))
+        self.bundle = ref if isinstance(ref, Bundle) else open_bundle(ref)
         self.options = options or PredictOptions()
         self.k, self.key, self.views = resolved(self.bundle, self.options)
         self._recorded = recorded_options(self.bundle, self.options)

@@ -70,7 +70,7 @@ def test_nothing_stays_when_the_body_raises(tmp_path: Path, error: BaseException
 def test_an_existing_result_needs_force(tmp_path: Path, write_one) -> None:
     final = tmp_path / "a.zarr"
     write_one(final, "old")
-    with pytest.raises(OutputError, match=r"^a\.zarr exists already; --force replaces it$"):
+    with pytest.raises(OutputError, match=r"^a\.zarr exists already; force replaces it$"):
         write_one(final, "new")
     write_one(final, "new", force=True)
     assert (final / "c" / "0" if final.is_dir() else final).read_text() == "new"
@@ -132,7 +132,7 @@ def test_force_replaces_a_link_not_what_it_points_to(tmp_path: Path) -> None:
 
 def test_a_dangling_link_is_a_result_that_exists(tmp_path: Path) -> None:
     (tmp_path / "a.txt").symlink_to("nowhere")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force"):
         check_free(tmp_path / "a.txt")
 
 
@@ -145,7 +145,7 @@ def test_a_result_that_appears_meanwhile_is_kept(
         monkeypatch.delattr(os, "link")
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()), raising=False)
     final = tmp_path / "a"
-    with pytest.raises(OutputError, match="a exists already; --force"), atomic_path(final) as temp:
+    with pytest.raises(OutputError, match="a exists already; force"), atomic_path(final) as temp:
         temp.write_text("late") if write_one is write else temp.mkdir()
         final.write_text("early")
     assert final.read_text() == "early"

@@ -73,16 +73,16 @@ def test_nothing_is_done_where_one_result_does_not_belong(bleep: Bleep, tmp_path
     (out / "s2.h5ad").unlink()
     (out / "s2.bleep.png").unlink()
     before = stamps(out)
-    with pytest.raises(OutputError, match=r"^s0\.h5ad exists already; --force replaces it$"):
+    with pytest.raises(OutputError, match=r"^s0\.h5ad exists already; force replaces it$"):
         bleep()
-    with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, from other options \(genes, k\); --force"):
+    with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, from other options \(genes, k\); force"):
         bleep("--resume", "-k", "7", "--genes", "GENE1")
     assert stamps(out) == before
     shutil.copy(out / "s0.h5ad", tmp_path / "kept.h5ad")
     assert set(bleep("--resume", "--force", "-k", "7").values()) == {"written"}
     assert (out / "s0.h5ad").read_bytes() != (tmp_path / "kept.h5ad").read_bytes()
     (out / "s1.h5ad").unlink()
-    with pytest.raises(OutputError, match=r"^s1\.bleep\.png exists without its table; --force replaces it$"):
+    with pytest.raises(OutputError, match=r"^s1\.bleep\.png exists without its table; force replaces it$"):
         bleep("--resume", "-k", "7")
 
 
@@ -101,14 +101,14 @@ def test_another_slide_of_the_same_name_is_refused(
 
 
 def test_pictures_alone_cannot_be_resumed(bleep: Bleep) -> None:
-    with pytest.raises(UsageError, match=r"^--resume needs a table"):
+    with pytest.raises(UsageError, match=r"^resume needs a table"):
         bleep("--resume", "--format", "png")
 
 
 def test_an_outline_counts_by_its_content(bleep: Bleep, tmp_path: Path) -> None:
     """The same mask under the same name is the same option; another one is not; nor is none at all."""
     mask = tmp_path / "outline.png"
-    with pytest.raises(UsageError, match=r"^--mask outline\.png: No such file"):
+    with pytest.raises(UsageError, match=r"^mask outline\.png: No such file"):
         bleep("--resume", "--mask", str(mask))
     Image.fromarray(np.full((40, 40), 255, np.uint8)).save(mask)
     bleep("--mask", str(mask))
@@ -119,7 +119,7 @@ def test_an_outline_counts_by_its_content(bleep: Bleep, tmp_path: Path) -> None:
     half[:20] = 255
     Image.fromarray(half).save(mask)
     for changed in (["--mask", str(mask)], []):
-        with pytest.raises(OutputError, match=r"from other options \(mask\); --force replaces it"):
+        with pytest.raises(OutputError, match=r"from other options \(mask\); force replaces it"):
             bleep("--resume", *changed)
     assert stamps(tmp_path / "out") == before
 
@@ -181,7 +181,7 @@ def test_a_file_of_somebody_else_is_refused(bundle: Bundle, tmp_path: Path, kind
     path = tmp_path / f"a.{kind}"
     path.write_bytes(b"somebody's thesis")
     with pytest.raises(
-        OutputError, match=rf"^a\.{kind} exists already and is no result of bleep; --force replaces it$"
+        OutputError, match=rf"^a\.{kind} exists already and is no result of bleep; force replaces it$"
     ):
         is_complete({kind: path}, identity(bundle, CPU))
 

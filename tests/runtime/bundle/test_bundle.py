@@ -98,7 +98,7 @@ def test_genes_by_symbol_or_id_in_the_asked_order(small_bundle: Path) -> None:
     found = open_bundle(small_bundle)
     assert found.gene_rows(None).tolist() == list(range(12))
     assert found.gene_rows(["GENE7", "GENE2", "GENE7"]).tolist() == [7, 2]
-    with pytest.raises(UsageError, match=r"--genes: GENE99, X not in small\.zarr; close to GENE99: GENE9"):
+    with pytest.raises(UsageError, match=r"genes: GENE99, X not in small\.zarr; did you mean GENE9"):
         found.gene_rows(["GENE1", "GENE99", "X"])
 
 
@@ -240,7 +240,7 @@ def test_a_failure_half_way_leaves_nothing(
 def test_nothing_is_overwritten_without_force(small_built: Built, tmp_path: Path, name: str) -> None:
     path, info = tmp_path / name, small_built.info
     first = write_bundle(path, info, small_built.arrays)
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="exists already; force replaces it"):
         write_bundle(path, replace(info, k=3), small_built.arrays)
     assert open_bundle(path).content_sha256 == first
     second = write_bundle(path, replace(info, k=3), small_built.arrays, force=True)

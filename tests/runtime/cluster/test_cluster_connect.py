@@ -55,7 +55,7 @@ def test_a_scheduler_that_does_not_answer() -> None:
         address = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
         with (
             dask.config.set({"distributed.comm.timeouts.connect": "500ms"}),
-            pytest.raises(DeviceError, match=rf"^--scheduler {address}: no Dask scheduler answers there"),
+            pytest.raises(DeviceError, match=rf"^scheduler {address}: no Dask scheduler answers there"),
             connected(address, "cpu"),
         ):
             pass

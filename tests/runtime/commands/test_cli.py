@@ -253,3 +253,9 @@ def test_doctor_runs_its_self_test() -> None:
     assert result.returncode == 0
     assert record["self_test"].startswith("ok")
     assert record["versions"]["zarr"]
+
+
+@pytest.mark.parametrize("towers", [[], ["--encoders", "a", "--base", "b.zarr"]])
+def test_towers_come_from_exactly_one_place(towers: list[str]) -> None:
+    result = bleep("build-reference", "cohort.toml", "-o", "new.zarr", *towers)
+    refused(result, 2, "exactly one of --encoders DIR and --base BUNDLE")

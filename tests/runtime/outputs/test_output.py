@@ -240,7 +240,7 @@ def test_needs_force_to_replace(tmp_path: Path, write) -> None:
     path = tmp_path / "a"
     prediction, expression = make_prediction()
     write(prediction, path)
-    with pytest.raises(OutputError, match="a exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="a exists already; force replaces it"):
         write(prediction, path)
     write(replace(prediction, blocks=lambda: blocks_of(expression * 2, 60)), path, force=True)
     np.testing.assert_array_equal(read(path).X, expression * 2)
@@ -315,7 +315,7 @@ def test_storable_refuses_what_json_does_not_know() -> None:
 def test_paths_and_formats(tmp_path: Path) -> None:
     assert list(FORMATS) == ["h5ad", "zarr"]
     assert output_path(tmp_path, "a.b", "zarr") == tmp_path / "a.b.zarr"
-    with pytest.raises(UsageError, match="--format loom is not known; there are h5ad, zarr"):
+    with pytest.raises(UsageError, match="format loom is not known; there are h5ad, zarr"):
         output_path(tmp_path, "a", "loom")
     for bad in ("", "..", "../a", "a\\b"):
         with pytest.raises(OutputError, match="cannot name a file"):

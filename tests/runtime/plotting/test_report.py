@@ -239,7 +239,7 @@ def test_needs_force_to_replace(tmp_path: Path) -> None:
     prediction = make_prediction(np.eye(2, dtype=np.float32), square(2, 1))
     path = tmp_path / "a.png"
     path.write_text("mine")
-    with pytest.raises(OutputError, match=r"a\.png exists already; --force replaces it"):
+    with pytest.raises(OutputError, match=r"a\.png exists already; force replaces it"):
         write_gene_png(prediction, "ERBB2", path)
     write_gene_png(prediction, "ERBB2", path, force=True)
     assert path.read_bytes().startswith(b"\x89PNG")

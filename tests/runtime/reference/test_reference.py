@@ -17,10 +17,9 @@ from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
-from bleep_cli.commands.build_reference import check_build_options
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
-from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
@@ -243,7 +242,7 @@ def test_a_broken_manifest_is_refused(
     make_encoders().save(tmp_path)
     manifest = json.loads((tmp_path / "encoders.json").read_text())
     (tmp_path / "encoders.json").write_text(json.dumps(manifest | change))
-    with pytest.raises(ReferenceError, match=f"^--encoders {tmp_path.name}: .*{reason}.*bleep-train export"):
+    with pytest.raises(ReferenceError, match=f"^encoders {tmp_path.name}: .*{reason}.*bleep-train export"):
         load_encoders(tmp_path)
 
 
@@ -251,14 +250,6 @@ def test_a_broken_manifest_is_refused(
 def test_an_incomplete_encoders_folder_is_refused(make_encoders: MakeEncoders, tmp_path: Path, gone: str) -> None:
     make_encoders().save(tmp_path / "enc")
     (tmp_path / "enc" / gone).unlink()
-    with pytest.raises(ReferenceError, match=rf"^--encoders enc: image\.onnx, .* are needed \({gone}") as caught:
+    with pytest.raises(ReferenceError, match=rf"^encoders enc: image\.onnx, .* are needed \({gone}") as caught:
         load_encoders(tmp_path / "enc")
     assert str(tmp_path) not in str(caught.value)
-
-
-def test_towers_come_from_exactly_one_place() -> None:
-    check_build_options(Path("a"), None)
-    check_build_options(None, Path("b"))
-    for both in ((None, None), (Path("a"), Path("b"))):
-        with pytest.raises(UsageError, match="exactly one of --encoders DIR and --base BUNDLE"):
-            check_build_options(*both)

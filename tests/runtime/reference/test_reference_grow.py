@@ -209,5 +209,5 @@ def test_a_base_of_batch_corrected_towers_is_refused(
     given = np.ones((len(sections[0].barcodes), 12), np.float32)
     built = build_reference(sections[:1], make_encoders(), device="cpu", tower_input=given)
     write_bundle(tmp_path / "h.zarr", built.info, built.arrays)
-    with pytest.raises(ReferenceError, match=r"^--base h\.zarr: .* batch-corrected .* train without harmony"):
+    with pytest.raises(ReferenceError, match=r"^base h\.zarr: .* batch-corrected .* train without harmony"):
         grow(open_bundle(tmp_path / "h.zarr"), sections[2])

@@ -103,7 +103,7 @@ def test_strides_need_not_be_the_tile() -> None:
 def test_a_slide_without_a_tile_of_tissue_is_an_error() -> None:
     tissue = np.zeros((16, 32), bool)
     tissue[0, 0] = True
-    with pytest.raises(SlideError, match=r"^s\.svs: no tile has 50% tissue; lower --min-tissue, or .* --mask"):
+    with pytest.raises(SlideError, match=r"^s\.svs: no tile has 50% tissue; lower min_tissue, or .* mask"):
         grid_over_tissue(stub(32, 16), mask_of(tissue), SPEC, 16.0, 0.5)
 
 
@@ -128,7 +128,7 @@ def test_positions_are_taken_as_they_are() -> None:
     ],
 )
 def test_positions_of_another_slide_are_an_error(xy: Any, outside: str) -> None:
-    with pytest.raises(SlideError, match=rf"^s\.svs: {outside} positions lie outside its 100 × 10 px; --at takes"):
+    with pytest.raises(SlideError, match=rf"^s\.svs: {outside} positions lie outside its 100 × 10 px; at takes"):
         grid_at(stub(100, 10), positions(xy), SPEC, 100.0)
 
 

@@ -85,7 +85,7 @@ def test_a_field_of_nothing_but_tissue_is_all_tissue(tmp_path: Path) -> None:
 def test_glass_alone_is_no_tissue(tmp_path: Path, glass: tuple[int, int, int]) -> None:
     mask = find(tmp_path, stain(np.zeros((H, W), bool), glass))
     assert not mask.tissue.any() and mask.pieces.max() == 0
-    with pytest.raises(SlideError, match=r"^s\.png: no tissue found; outline it with --mask, or name .* --at"):
+    with pytest.raises(SlideError, match=r"^s\.png: no tissue found; outline it with mask, or name .* at"):
         require_tissue(mask, "s.png")
 
 
@@ -203,7 +203,7 @@ def test_a_polygon_in_the_hole_of_another_is_tissue(tmp_path: Path, order: int) 
     ],
 )
 def test_geojson_that_is_none(tmp_path: Path, value: Any, reason: str) -> None:
-    with pytest.raises(UsageError, match=rf"^--mask: mask\.geojson {reason}"):
+    with pytest.raises(UsageError, match=rf"^mask: mask\.geojson {reason}"):
         find(tmp_path, np.zeros((H, W, 3), np.uint8), mask=geojson(tmp_path, value))
 
 
@@ -227,11 +227,11 @@ def test_one_bit_and_empty_png_masks(tmp_path: Path) -> None:
 
 def test_mask_files_that_are_not_there_or_no_pictures(tmp_path: Path) -> None:
     rgb = stain(disc(70, 70, 50))
-    with pytest.raises(UsageError, match=r"^--mask: no file gone\.png$"):
+    with pytest.raises(UsageError, match=r"^mask: no file gone\.png$"):
         find(tmp_path, rgb, mask=tmp_path / "gone.png")
     for name in ("text.png", "text.geojson"):
         (tmp_path / name).write_text("neither")
-        with pytest.raises(UsageError, match=rf"^--mask: {name} is (neither|not valid)") as caught:
+        with pytest.raises(UsageError, match=rf"^mask: {name} is (neither|not valid)") as caught:
             find(tmp_path, rgb, mask=tmp_path / name)
         assert str(tmp_path) not in str(caught.value)
 

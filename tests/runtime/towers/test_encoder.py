@@ -59,7 +59,7 @@ def test_one_view_is_the_tile_itself() -> None:
 
 @pytest.mark.parametrize("views", [0, 2, 4, 16])
 def test_other_numbers_of_views_are_refused(views: int) -> None:
-    with pytest.raises(UsageError, match=f"--views {views}: choose one of 1, 8"):
+    with pytest.raises(UsageError, match=f"views {views}: choose one of 1, 8"):
         list(views_of(noise(1), views))
 
 
@@ -204,7 +204,7 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_cuda")
 def test_cuda_without_its_provider_is_a_device_error(tower_bytes: Towers) -> None:
-    with pytest.raises(DeviceError, match="--device cuda: this ONNX Runtime has no CUDA provider") as caught:
+    with pytest.raises(DeviceError, match="device cuda: this ONNX Runtime has no CUDA provider") as caught:
         OnnxEncoder(tower_bytes[0], "cuda")
     assert caught.value.exit_code == 5
     assert choose_device("auto") == choose_device("cpu") == "cpu"

@@ -90,14 +90,14 @@ def test_the_limits_of_auto_are_inclusive() -> None:
 def test_tensorrt_makes_float16_of_float32() -> None:
     assert choose_precision("fp16", "cuda", {}, tensorrt=True) == "fp16"
     assert choose_precision("auto", "cuda", {}, tensorrt=True) == "fp32"
-    with pytest.raises(UsageError, match="--precision fp16: the bundle holds no such image tower"):
+    with pytest.raises(UsageError, match="precision fp16: the bundle holds no such image tower"):
         choose_precision("fp16", "cuda", {"int8": GOOD})
 
 
 def test_precisions_that_cannot_be_had_are_refused() -> None:
-    with pytest.raises(UsageError, match="--precision int8: the bundle holds no such image tower"):
+    with pytest.raises(UsageError, match="precision int8: the bundle holds no such image tower"):
         choose_precision("int8", "cpu", {})
-    with pytest.raises(DeviceError, match="fp16 is for --device cuda; on a CPU use int8 or fp32"):
+    with pytest.raises(DeviceError, match="fp16 is for device cuda; on a CPU use int8 or fp32"):
         choose_precision("fp16", "cpu", {"fp16": GOOD})
 
 
