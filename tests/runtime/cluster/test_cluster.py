@@ -357,9 +357,7 @@ def test_another_tower_under_the_same_name_is_refused(
         "bleep_cli.bundle.encoders_folder.load_encoders", lambda folder: replace(loaded, image=loaded.image[:-1])
     )
     command = ("build-reference", small_cohort, "--encoders", tmp_path / "encoders", "-o", tmp_path / "a.zarr")
-    with pytest.raises(
-        ReferenceError, match=r"encoders encoders: the image tower is another one there than here"
-    ):
+    with pytest.raises(ReferenceError, match=r"encoders encoders: the image tower is another one there than here"):
         bleep(*command, "--scheduler", two.address)
 
 
