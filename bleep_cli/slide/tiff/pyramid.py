@@ -17,11 +17,12 @@ from bleep_cli.slide.raster import CONVERT, Level, level_scale
 from bleep_cli.slide.tiff.codec import IMAGE_CODECS, decode_bytes, decode_image
 from bleep_cli.slide.tiff.ifd import Ifd, TiffBytes, chain, read_ifd
 from bleep_cli.slide.tiff.page import Page, read_page
+from bleep_cli.slide.tiff.tags import ResolutionUnit, SubfileType, Tag
 from bleep_cli.types import U8
 
-REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MAX_SUBIFDS = 64
 WHITE = 255
+UM_PER_UNIT: dict[int, float] = {ResolutionUnit.INCH: 25400.0, ResolutionUnit.CENTIMETRE: 10000.0}
 
 
 class TiffRaster:
@@ -105,16 +106,16 @@ def read_pyramid(file: TiffBytes) -> tuple[Ifd, list[Page]]:
     SubIFDs and the directories marked as reductions, where their proportions fit; labels and macros are not.
     """
     ifds = list(chain(file))
-    full = [ifd for ifd in ifds if not ifd.one(254, 0) & (REDUCED | MASK)] or ifds[:1]
+    full = [ifd for ifd in ifds if not _kind(ifd) & (SubfileType.REDUCED | SubfileType.MASK)] or ifds[:1]
     base = full[0]
     page = read_page(base)
     for other in full[1:]:
-        if other.one(256) >= page.width and other.one(257) >= page.height:
+        if other.one(Tag.IMAGE_WIDTH) >= page.width and other.one(Tag.IMAGE_LENGTH) >= page.height:
             raise file.bad(
                 f"holds several full-size pages (channels, focus planes or slides); take one, {CONVERT}"
             )
-    subs = [read_ifd(file, offset) for offset in base.ints(330, ())[:MAX_SUBIFDS]]
-    marked = [ifd for ifd in ifds if ifd.one(254, 0) & (REDUCED | MASK) == REDUCED]
+    subs = [read_ifd(file, offset) for offset in base.ints(Tag.SUB_IFDS, ())[:MAX_SUBIFDS]]
+    marked = [ifd for ifd in ifds if SubfileType.REDUCED in _kind(ifd)]
     pages = {page.width: page}
     for small in _readable([*subs, *marked]):
         if _is_reduction(page, small):
@@ -122,11 +123,15 @@ def read_pyramid(file: TiffBytes) -> tuple[Ifd, list[Page]]:
     return base, sorted(pages.values(), key=lambda p: -p.width)
 
 
+def _kind(ifd: Ifd) -> SubfileType:
+    return SubfileType(ifd.one(Tag.NEW_SUBFILE_TYPE, 0))
+
+
 def _readable(ifds: list[Ifd]) -> Iterator[Page]:
     """Their pages; reductions that cannot be read are left out, the finer levels serve instead."""
     for ifd in ifds:
         try:
-            if not ifd.one(254, 0) & MASK:
+            if SubfileType.MASK not in _kind(ifd):
                 yield read_page(ifd)
         except SlideError:
             continue
@@ -158,8 +163,8 @@ def _text(raw: bytes) -> str:
 
 def _claims(base: Ifd) -> Iterator[Claim]:
     """What the main directory says about the pixel size. SlideError where it holds one plane of several."""
-    description = _text(base.raw(270))
-    ome = read_ome(description, (base.one(256), base.one(257)))
+    description = _text(base.raw(Tag.IMAGE_DESCRIPTION))
+    ome = read_ome(description, (base.one(Tag.IMAGE_WIDTH), base.one(Tag.IMAGE_LENGTH)))
     if ome is not None and ome.planes > 1:
         raise base.file.bad(
             f"its OME-XML names {ome.planes} planes (channels, depths or times); keep one RGB plane"
@@ -167,9 +172,9 @@ def _claims(base: Ifd) -> Iterator[Claim]:
     if ome is not None and ome.claim is not None:
         yield ome.claim
     yield from aperio_claim(description)
-    unit = base.one(296, 2)
-    um = {2: 25400.0, 3: 10000.0}.get(unit)
+    um = UM_PER_UNIT.get(base.one(Tag.RESOLUTION_UNIT, ResolutionUnit.INCH))
     source = "the TIFF resolution"
-    if description.startswith("ImageJ=") and unit not in (2, 3):
+    if description.startswith("ImageJ=") and um is None:
         um, source = imagej_unit(description), "ImageJ's unit"
-    yield from resolution_claim((base.rational(282), base.rational(283)), um, source)
+    per_unit = base.rational(Tag.X_RESOLUTION), base.rational(Tag.Y_RESOLUTION)
+    yield from resolution_claim(per_unit, um, source)
