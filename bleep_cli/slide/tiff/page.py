@@ -226,7 +226,8 @@ def _with_segments(page: Page, ifd: Ifd) -> Page:
         )
     if ((offsets > ifd.file.size) | (counts > ifd.file.size - offsets)).any():
         raise ifd.file.bad("is truncated: tiles or strips lie beyond the end of the file")
-    if not counts.any() or not (page.tiled or counts.all()):
+    written = counts.reshape(page.planes, -1) > 0
+    if not written.any() or not (page.tiled or written.all()) or (written != written[0]).any():
         raise ifd.file.bad("tiles or strips are empty")
     page = _chopped(replace(page, offsets=offsets, counts=counts))
     size = page.tile_h * row_bytes
