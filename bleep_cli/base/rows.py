@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVarTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.types import F32
 
 ROW_BLOCK = 16_384
+Arrays = TypeVarTuple("Arrays")
 
 
 class Rows(Protocol):
@@ -29,6 +31,30 @@ def row_blocks(rows: Rows, step: int) -> Iterator[Any]:
     """Slices of ``step`` whole rows, in order; the last may be shorter."""
     for start in range(0, rows.shape[0], step):
         yield rows[start : start + step]
+
+
+def regrouped(blocks: Iterable[tuple[*Arrays]], rows: int) -> Iterator[tuple[*Arrays]]:
+    """The same rows in blocks of exactly ``rows``, the last one fewer, whatever their sizes were.
+
+    A block is one or several arrays of as many rows each; type and width of each array are those of the first
+    block's. What is yielded is a buffer, filled anew for every block: use it before asking for the next.
+    """
+    buffers: tuple[NDArray[Any], ...] = ()
+    filled = 0
+    for block in blocks:
+        arrays = cast("tuple[NDArray[Any], ...]", block)
+        buffers = buffers or tuple(np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays)
+        taken, length = 0, len(arrays[0])
+        while taken < length:
+            count = min(rows - filled, length - taken)
+            for buffer, array in zip(buffers, arrays, strict=True):
+                buffer[filled : filled + count] = array[taken : taken + count]
+            filled, taken = filled + count, taken + count
+            if filled == rows:
+                yield cast("tuple[*Arrays]", buffers)
+                filled = 0
+    if filled:
+        yield cast("tuple[*Arrays]", tuple(buffer[:filled] for buffer in buffers))
 
 
 class StackedRows:

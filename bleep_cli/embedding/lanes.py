@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from bleep_cli.types import F32, I64, U8
+from bleep_cli.types import F32, U8
 
 Batch = TypeVar("Batch")
 Tiles = TypeVar("Tiles")
@@ -105,25 +105,3 @@ def overlapped(
         embedders.shutdown(wait=False, cancel_futures=True)
         readers.shutdown(wait=True, cancel_futures=True)
         embedders.shutdown(wait=True)
-
-
-def regrouped(stream: Iterable[tuple[I64, F32]], rows: int) -> Iterator[tuple[I64, F32]]:
-    """The same tiles and vectors in groups of exactly ``rows``, the last one fewer, whatever the batches were.
-
-    A group is only valid until the next one is asked for.
-    """
-    tiles, group, filled = np.empty(rows, np.int64), np.empty((rows, 0), np.float32), 0
-    for index, vectors in stream:
-        if group.shape[1] != vectors.shape[1]:
-            group = np.empty((rows, vectors.shape[1]), np.float32)
-        taken = 0
-        while taken < len(index):
-            count = min(rows - filled, len(index) - taken)
-            part, into = slice(taken, taken + count), slice(filled, filled + count)
-            tiles[into], group[into] = index[part], vectors[part]
-            filled, taken = filled + count, taken + count
-            if filled == rows:
-                yield tiles, group
-                filled = 0
-    if filled:
-        yield tiles[:filled], group[:filled]

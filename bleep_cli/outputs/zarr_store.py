@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.rows import regrouped
 from bleep_cli.outputs.blocks import checked_blocks
 from bleep_cli.outputs.elements import X_ATTRS, write_all_but_x
-from bleep_cli.types import F32, Prediction, Progress, no_progress
+from bleep_cli.types import Prediction, Progress, no_progress
 
 CHUNK_ROWS = 1024
 """Rows of ``X`` in a chunk of the Zarr store; a chunk holds every gene."""
@@ -39,26 +37,8 @@ def write_zarr(
             compressors=[ZstdCodec(level=1, checksum=True)],
             attributes=X_ATTRS,
         )
-        for first, block in _aligned(checked_blocks(prediction), CHUNK_ROWS, genes):
-            array[first : first + len(block)] = block
-            progress("write", first + len(block), rows)
-
-
-def _aligned(blocks: Iterator[tuple[int, F32]], rows: int, genes: int) -> Iterator[tuple[int, F32]]:
-    """The same rows in blocks of exactly ``rows`` (the last may be shorter), so no chunk is written twice.
-
-    Every block is the same buffer: use it before asking for the next.
-    """
-    buffer = np.empty((rows, genes), np.float32)
-    start = filled = 0
-    for _, block in blocks:
-        taken = 0
-        while taken < len(block):
-            part = block[taken : taken + rows - filled]
-            buffer[filled : filled + len(part)] = part
-            filled, taken = filled + len(part), taken + len(part)
-            if filled == rows:
-                yield start, buffer
-                start, filled = start + rows, 0
-    if filled:
-        yield start, buffer[:filled]
+        done = 0  # whole chunks, so that none is written twice
+        for (block,) in regrouped(((block,) for _, block in checked_blocks(prediction)), CHUNK_ROWS):
+            array[done : done + len(block)] = block
+            done += len(block)
+            progress("write", done, rows)

@@ -10,10 +10,10 @@ import numpy as np
 
 from bleep_cli.base.machine import versions
 from bleep_cli.base.progress import reporting
+from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
-from bleep_cli.embedding.lanes import regrouped
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan

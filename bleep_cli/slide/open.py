@@ -15,7 +15,7 @@ from bleep_cli.errors import SlideError, UsageError
 from bleep_cli.slide.flat import FlatRaster
 from bleep_cli.slide.mpp import Claim, check_mpp, settle_mpp
 from bleep_cli.slide.raster import Raster, RasterSlide
-from bleep_cli.slide.tiff.pyramid import TiffRaster
+from bleep_cli.slide.tiff.raster import TiffRaster
 from bleep_cli.slide.vendor import OpenSlideRaster, vendor
 from bleep_cli.types import U8, Slide
 

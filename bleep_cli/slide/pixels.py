@@ -13,22 +13,24 @@ from bleep_cli.types import U8
 Samples = NDArray[Any]
 """``u8`` or ``u16`` ``[h, w, samples]``."""
 
-COLOURS = {"grey": 1, "inverted": 1, "palette": 1, "rgb": 3, "cmyk": 4}
+ColourModel = Literal["grey", "inverted", "palette", "rgb", "cmyk"]
+"""What the colour samples are; "inverted" is grey whose 0 is white."""
+COLOURS: dict[ColourModel, int] = {"grey": 1, "inverted": 1, "palette": 1, "rgb": 3, "cmyk": 4}
 """Colour samples per pixel of each colour model; further samples are alpha or of no meaning."""
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """What the samples mean.
+    """What the samples of a pixel mean."""
 
-    ``model`` a key of ``COLOURS``; ``alpha`` the index of the alpha sample or None; ``premultiplied``
-    whether the colours are already multiplied by it; ``palette`` ``u8[256, 3]`` of the model "palette".
-    """
-
-    model: Literal["grey", "inverted", "palette", "rgb", "cmyk"]
+    model: ColourModel
+    """What the colour samples, which come first, are."""
     alpha: int | None = None
+    """Index of the alpha sample; None where there is none."""
     premultiplied: bool = False
+    """Whether the colours are already multiplied by alpha."""
     palette: U8 | None = None
+    """u8[256, 3] RGB of each value, of the model "palette"."""
 
 
 def to_rgb(samples: Samples, fmt: PixelFormat) -> U8:

@@ -1,6 +1,6 @@
 """Plain and OME TIFF, read strictly: directories, pages, the pyramid and its tiles, decoded once.
 
-What it may be asked for: ``pyramid.TiffRaster(path, cache_bytes)``, the levels and claims of one file, from
+What it may be asked for: ``raster.TiffRaster(path, cache_bytes)``, the levels and claims of one file, from
 ``slide.open`` alone. A contract in pyproject.toml keeps all but the room ``slide`` from importing it.
 
 Why a reader of its own:

@@ -14,35 +14,45 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.slide.jpeg_header import jpeg_header
+from bleep_cli.slide.tiff.tags import Compression, FieldType, Photometric, Predictor, Tag, Version
 from bleep_cli.types import U8
 
-LZW = 5
 BYTE_CODECS = {
-    LZW: "tiff",
-    8: "zlib",
-    32946: "zlib",
-    32773: "packbits",
-    34925: "lzma",
-    34926: "zstd",
-    50000: "zstd",
+    Compression.LZW: "tiff",
+    Compression.DEFLATE: "zlib",
+    Compression.DEFLATE_OLD: "zlib",
+    Compression.PACKBITS: "packbits",
+    Compression.LZMA: "lzma",
+    Compression.ZSTD_OLD: "zstd",
+    Compression.ZSTD: "zstd",
 }
-IMAGE_CODECS = {7: "jpeg", 33005: "jpeg2000", 34712: "jpeg2000", 34927: "webp", 50001: "webp"}
-"""TIFF compression numbers that are read; 1 is none."""
+"""Compressions of bytes that know no pixels, by the name of their decoder in imagecodecs."""
+IMAGE_CODECS = {
+    Compression.JPEG: "jpeg",
+    Compression.APERIO_JPEG2000_RGB: "jpeg2000",
+    Compression.JPEG2000: "jpeg2000",
+    Compression.WEBP_OLD: "webp",
+    Compression.WEBP: "webp",
+}
+"""Compressions whose segments are pictures with headers of their own."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a segment should decode to: ``rows`` × ``cols`` × ``samples`` of ``dtype``.
-
-    The last strip and some writers' edge tiles are smaller, down to ``min_rows`` × ``min_cols``.
-    """
+    """What a segment should decode to; the last strip and some writers' edge tiles are smaller."""
 
     rows: int
+    """Pixels down."""
     cols: int
+    """Pixels across."""
     samples: int
+    """Samples per pixel in this segment."""
     dtype: np.dtype[Any]
+    """u1 or u2 of a sample, in the file's byte order."""
     min_rows: int
+    """The fewest rows that will do."""
     min_cols: int
+    """The fewest columns that will do."""
 
     @property
     def row_bytes(self) -> int:
@@ -50,10 +60,10 @@ class Shape:
         return self.cols * self.samples * self.dtype.itemsize
 
 
-def decode_bytes(data: bytes, compression: int, shape: Shape, predictor: int) -> Any:
+def decode_bytes(data: bytes, compression: Compression, shape: Shape, predictor: Predictor) -> Any:
     """A stored or byte-compressed segment → ``[rows, cols, samples]`` in native order (rows may be fewer)."""
     raw: Any = data
-    if compression == LZW:
+    if compression == Compression.LZW:
         raw = _decode_lzw(data, shape)
     elif compression in BYTE_CODECS:
         import imagecodecs
@@ -67,7 +77,7 @@ def decode_bytes(data: bytes, compression: int, shape: Shape, predictor: int) ->
     pixels = pixels.reshape(rows, shape.cols, shape.samples)
     if not pixels.dtype.isnative:
         pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-    if predictor == 2:
+    if predictor == Predictor.HORIZONTAL:
         import imagecodecs
 
         pixels = imagecodecs.delta_decode(pixels, axis=1)
@@ -81,17 +91,26 @@ def _decode_lzw(data: bytes, shape: Shape) -> U8:
     """
     import imagecodecs
 
-    tags = [(256, shape.row_bytes), (257, shape.min_rows), (258, 8), (259, LZW), (262, 1), (277, 1)]
-    tags += [(273, 8 + 2 + 9 * 12 + 4), (278, shape.min_rows), (279, len(data))]
-    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
-    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags))
+    tags = {
+        Tag.IMAGE_WIDTH: shape.row_bytes,
+        Tag.IMAGE_LENGTH: shape.min_rows,
+        Tag.BITS_PER_SAMPLE: 8,
+        Tag.COMPRESSION: Compression.LZW,
+        Tag.PHOTOMETRIC: Photometric.BLACK_IS_ZERO,
+        Tag.STRIP_OFFSETS: 8 + 2 + 9 * 12 + 4,  # behind the header, and this directory of nine
+        Tag.SAMPLES_PER_PIXEL: 1,
+        Tag.ROWS_PER_STRIP: shape.min_rows,
+        Tag.STRIP_BYTE_COUNTS: len(data),
+    }
+    head = struct.pack("<2sHIH", b"II", Version.CLASSIC, 8, len(tags))
+    body = b"".join(struct.pack("<HHII", tag, FieldType.LONG, 1, value) for tag, value in tags.items())
     return np.asarray(imagecodecs.tiff_decode(head + body + bytes(4) + data)).reshape(-1)
 
 
-def decode_image(data: bytes, compression: int, shape: Shape, colour: int, tables: bytes) -> Any:
+def decode_image(data: bytes, compression: Compression, shape: Shape, colour: Photometric, tables: bytes) -> Any:
     """A segment that is an image file of its own → ``[h, w, samples]``.
 
-    ``colour`` is TIFF's photometric tag; ``tables`` the shared JPEG tables. ValueError where the image
+    ``colour`` is what TIFF says of its samples; ``tables`` the shared JPEG tables. ValueError where the image
     does not have the expected size.
     """
     import imagecodecs
@@ -112,13 +131,13 @@ def decode_image(data: bytes, compression: int, shape: Shape, colour: int, table
     return pixels
 
 
-def _decode_jpeg(data: bytes, shape: Shape, colour: int, tables: bytes) -> U8:
+def _decode_jpeg(data: bytes, shape: Shape, colour: Photometric, tables: bytes) -> U8:
     import imagecodecs
 
     header = jpeg_header(data)
     _check_image(shape, header.width, header.height, header.components)
     # the stream's own marker is what its encoder did; without one TIFF's RGB is stored as it is (Aperio)
-    stored = "RGB" if colour == 2 and header.components == 3 and not header.marked else None
+    stored = "RGB" if colour == Photometric.RGB and header.components == 3 and not header.marked else None
     wanted = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}.get(header.components)
     if wanted is None:
         raise ValueError(f"JPEG of {header.components} components")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.errors import SlideError
+from bleep_cli.slide.tiff.tags import FieldType, Tag, Version
 from bleep_cli.types import I64
 
 MAX_PAGES = 512
@@ -22,24 +23,31 @@ MAX_ENTRIES = 4096
 MAX_SHORT_LIST = 4096  # values of tags that describe samples or name SubIFDs
 MAX_TAG_BYTES = 256 << 20  # 16 M tiles of 16 bytes; also bounds descriptions
 TYPE_BYTES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
+    FieldType.BYTE: 1,
+    FieldType.ASCII: 1,
+    FieldType.SHORT: 2,
+    FieldType.LONG: 4,
+    FieldType.RATIONAL: 8,
+    FieldType.SBYTE: 1,
+    FieldType.UNDEFINED: 1,
+    FieldType.SSHORT: 2,
+    FieldType.SLONG: 4,
+    FieldType.SRATIONAL: 8,
+    FieldType.FLOAT: 4,
+    FieldType.DOUBLE: 8,
+    FieldType.IFD: 4,
+    FieldType.LONG8: 8,
+    FieldType.SLONG8: 8,
+    FieldType.IFD8: 8,
 }
-UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+UNSIGNED = {
+    FieldType.BYTE: "u1",
+    FieldType.SHORT: "u2",
+    FieldType.LONG: "u4",
+    FieldType.IFD: "u4",
+    FieldType.LONG8: "u8",
+    FieldType.IFD8: "u8",
+}
 
 
 class TiffBytes:
@@ -66,8 +74,9 @@ class TiffBytes:
             raise self.bad("not a TIFF file")
         self.order = orders[head[:2]]
         version = self.integer(head[2:4])
-        self.big = version == 43
-        if version not in (42, 43) or (self.big and (self.integer(head[4:6]), self.integer(head[6:8])) != (8, 0)):
+        self.big = version == Version.BIG
+        widths = self.integer(head[4:6]), self.integer(head[6:8])  # of offsets, and 0: only BigTIFF says so
+        if version not in tuple(Version) or (self.big and widths != (8, 0)):
             raise self.bad("not a TIFF file")
         self.first = self.integer(head[8:16] if self.big else head[4:8])
 
@@ -100,11 +109,14 @@ class TiffBytes:
 
 @dataclass(frozen=True)
 class Entry:
-    """One tag: its type, number of values and where they stand."""
+    """Where the values of one tag stand."""
 
-    kind: int
+    kind: FieldType
+    """How each value is stored."""
     count: int
+    """How many there are."""
     offset: int
+    """Where the first begins, bytes from the start of the file."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +124,13 @@ class Ifd:
     """One directory. Values are read when asked for."""
 
     file: TiffBytes
+    """The file it stands in."""
     entries: Mapping[int, Entry]
+    """The entry of each tag, known or not; the first where a tag occurs twice."""
     next: int
+    """Offset of the next main directory in bytes; 0 after the last."""
 
-    def ints(self, tag: int, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    def ints(self, tag: Tag, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Unsigned integers of a tag; SlideError where missing (without default) or no integers."""
         if tag not in self.entries and default is not None:
             return default
@@ -123,32 +138,32 @@ class Ifd:
             raise self.file.bad(f"TIFF tag {tag} claims {self.entries[tag].count} values")
         return tuple(self.array(tag).tolist())
 
-    def one(self, tag: int, default: int | None = None) -> int:
+    def one(self, tag: Tag, default: int | None = None) -> int:
         """The only integer of a tag."""
         values = self.ints(tag, None if default is None else (default,))
         if len(values) != 1:
             raise self.file.bad(f"TIFF tag {tag} holds {len(values)} values where one belongs")
         return values[0]
 
-    def array(self, tag: int) -> I64:
+    def array(self, tag: Tag) -> I64:
         """``i64[n]``, n ≥ 1, of an unsigned tag."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in UNSIGNED or entry.count == 0:
             raise self.file.bad(f"TIFF tag {tag} is missing or is not an integer")
         values = np.frombuffer(self.raw(tag), self.file.order + UNSIGNED[entry.kind])
-        if entry.kind >= 16 and (values >= 1 << 62).any():
+        if values.dtype.itemsize == 8 and (values >= 1 << 62).any():
             raise self.file.bad(f"TIFF tag {tag} holds absurd numbers")
         return values.astype(np.int64)
 
-    def rational(self, tag: int) -> float | None:
+    def rational(self, tag: Tag) -> float | None:
         """First value of an unsigned rational; None where it is missing or not a positive number."""
         entry = self.entries.get(tag)
-        if entry is None or entry.kind != 5 or entry.count != 1:
+        if entry is None or entry.kind != FieldType.RATIONAL or entry.count != 1:
             return None
         over, under = np.frombuffer(self.raw(tag), self.file.order + "u4").tolist()
         return over / under if over and under else None
 
-    def raw(self, tag: int) -> bytes:
+    def raw(self, tag: Tag) -> bytes:
         """The bytes of a tag's values; empty where it is missing."""
         entry = self.entries.get(tag)
         if entry is None:
@@ -170,12 +185,12 @@ def read_ifd(file: TiffBytes, offset: int) -> Ifd:
     for at in range(0, count * step, step):
         tag, kind = file.integer(table[at : at + 2]), file.integer(table[at + 2 : at + 4])
         values = file.integer(table[at + 4 : at + 4 + field])
-        inside = values * TYPE_BYTES.get(kind, 0) <= field
+        if kind not in TYPE_BYTES or tag in entries:
+            continue
         place = offset + head + at + 4 + field
-        if not inside:
+        if values * TYPE_BYTES[FieldType(kind)] > field:
             place = file.integer(table[at + 4 + field : at + step])
-        if kind in TYPE_BYTES and tag not in entries:
-            entries[tag] = Entry(kind, values, place)
+        entries[tag] = Entry(FieldType(kind), values, place)
     return Ifd(file, entries, file.integer(table[-field:]))
 
 

@@ -7,53 +7,78 @@ A segment is a tile or a strip. Everything that is not clearly an RGB, grey, pal
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bleep_cli.slide.limits import MAX_DECODED_BYTES
-from bleep_cli.slide.pixels import COLOURS, PixelFormat
+from bleep_cli.slide.pixels import COLOURS, ColourModel, PixelFormat
 from bleep_cli.slide.raster import CONVERT
 from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, Shape
 from bleep_cli.slide.tiff.ifd import Ifd
+from bleep_cli.slide.tiff.tags import (
+    Compression,
+    ExtraSample,
+    FillOrder,
+    InkSet,
+    Orientation,
+    Photometric,
+    Planar,
+    Predictor,
+    SampleFormat,
+    Tag,
+)
 from bleep_cli.types import I64, U8
 
 MAX_SIDE = 1 << 24
 MIN_TILE, MAX_TILE_BYTES = 16, 256 << 20
 CHOP_BYTES = 1 << 20  # uncompressed strips are read in pieces of about this size
-JPEG, YCBCR = 7, 6
-MODELS: dict[int, Literal["grey", "inverted", "palette", "rgb", "cmyk"]] = {
-    0: "inverted",
-    1: "grey",
-    2: "rgb",
-    3: "palette",
-    5: "cmyk",
-    YCBCR: "rgb",  # JPEG only: the decoder converts
+UPRIGHT = (Orientation.UNSTATED, Orientation.TOP_LEFT)
+ALPHA = (ExtraSample.ASSOCIATED_ALPHA, ExtraSample.UNASSOCIATED_ALPHA)
+MODELS: dict[Photometric, ColourModel] = {
+    Photometric.WHITE_IS_ZERO: "inverted",
+    Photometric.BLACK_IS_ZERO: "grey",
+    Photometric.RGB: "rgb",
+    Photometric.PALETTE: "palette",
+    Photometric.SEPARATED: "cmyk",
+    Photometric.YCBCR: "rgb",  # JPEG only: the decoder converts
 }
 
 
 @dataclass(frozen=True)
 class Page:
-    """One picture. ``planes`` is 1, or ``samples`` where each sample has its own segments.
-
-    ``offsets``, ``counts`` i64[planes × rows × cols]: plane by plane, row by row; count 0 = never written.
-    """
+    """One picture and where its segments stand."""
 
     width: int
+    """Pixels across."""
     height: int
+    """Pixels down."""
     tile_w: int
+    """Pixels across a segment; a strip is as wide as the picture."""
     tile_h: int
+    """Pixels down a segment."""
     tiled: bool
+    """Whether its segments are tiles, or strips."""
     samples: int
+    """Samples per pixel, extra ones included."""
     planes: int
+    """1, or ``samples`` where each sample has segments of its own."""
     dtype: np.dtype[Any]
-    photometric: int
-    compression: int
-    predictor: int
+    """u1 or u2 of a sample, in the file's byte order."""
+    photometric: Photometric
+    """What the file says of the colours; the decoder of JPEG asks."""
+    compression: Compression
+    """How the segments are stored."""
+    predictor: Predictor
+    """What is to be added up after decompression."""
     tables: bytes
+    """JPEG tables that all segments share; empty where there are none."""
     fmt: PixelFormat
+    """How RGB is made of the samples."""
     offsets: I64
+    """i64[planes × rows × cols] bytes from the start of the file, plane by plane, row by row of segments."""
     counts: I64
+    """i64[planes × rows × cols] bytes of each segment; 0 = never written."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -72,10 +97,8 @@ class Page:
 
 def read_page(ifd: Ifd) -> Page:
     """The picture of a directory. SlideError where it is broken, or of a kind that is not read."""
-    compression = ifd.one(259, 1)
-    if compression != 1 and compression not in BYTE_CODECS and compression not in IMAGE_CODECS:
-        raise ifd.file.bad(f"TIFF compression {compression} is not read; {CONVERT}")
-    if ifd.one(266, 1) != 1 or ifd.one(274, 1) not in (0, 1):
+    compression = _compression(ifd)
+    if ifd.one(Tag.FILL_ORDER, 1) != FillOrder.HIGH_BIT_FIRST or ifd.one(Tag.ORIENTATION, 1) not in UPRIGHT:
         raise ifd.file.bad(f"the TIFF is stored turned or mirrored; {CONVERT}")
     width, height, tile_w, tile_h = _geometry(ifd)
     photometric, samples, planes, dtype = _samples(ifd, compression)
@@ -84,14 +107,14 @@ def read_page(ifd: Ifd) -> Page:
         height=height,
         tile_w=tile_w,
         tile_h=tile_h,
-        tiled=322 in ifd.entries,
+        tiled=Tag.TILE_WIDTH in ifd.entries,
         samples=samples,
         planes=planes,
         dtype=dtype,
         photometric=photometric,
         compression=compression,
         predictor=_predictor(ifd, compression),
-        tables=ifd.raw(347) if compression == JPEG else b"",
+        tables=ifd.raw(Tag.JPEG_TABLES) if compression == Compression.JPEG else b"",
         fmt=_format(ifd, photometric, samples),
         offsets=np.empty(0, np.int64),
         counts=np.empty(0, np.int64),
@@ -99,66 +122,83 @@ def read_page(ifd: Ifd) -> Page:
     return _with_segments(page, ifd)
 
 
+def _compression(ifd: Ifd) -> Compression:
+    """The compression, of those that are read."""
+    stated = ifd.one(Tag.COMPRESSION, Compression.NONE)
+    if stated not in tuple(Compression):
+        raise ifd.file.bad(f"TIFF compression {stated} is not read; {CONVERT}")
+    return Compression(stated)
+
+
 def _geometry(ifd: Ifd) -> tuple[int, int, int, int]:
     """(width, height, tile width, tile height); a strip is a tile as wide as the picture."""
-    width, height = ifd.one(256), ifd.one(257)
-    tile_w, tile_h = width, min(ifd.one(278, height), height)
+    width, height = ifd.one(Tag.IMAGE_WIDTH), ifd.one(Tag.IMAGE_LENGTH)
+    tile_w, tile_h = width, min(ifd.one(Tag.ROWS_PER_STRIP, height), height)
     least = 1
-    if 322 in ifd.entries:
-        tile_w, tile_h, least = ifd.one(322), ifd.one(323), MIN_TILE
+    if Tag.TILE_WIDTH in ifd.entries:
+        tile_w, tile_h, least = ifd.one(Tag.TILE_WIDTH), ifd.one(Tag.TILE_LENGTH), MIN_TILE
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and min(tile_w, tile_h) >= least):
         raise ifd.file.bad(f"a picture of {width} x {height} px in tiles of {tile_w} x {tile_h} cannot be")
     return width, height, tile_w, tile_h
 
 
-def _samples(ifd: Ifd, compression: int) -> tuple[int, int, int, np.dtype[Any]]:
+def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int, np.dtype[Any]]:
     """(photometric, samples, planes, dtype)."""
-    photometric, samples, planar = ifd.one(262), ifd.one(277, 1), ifd.one(284, 1)
-    bits, kinds = set(ifd.ints(258, (1,))), set(ifd.ints(339, (1,)))
-    if not (1 <= samples <= 16 and planar in (1, 2) and len(ifd.ints(258, (1,))) in (1, samples)):
+    stated, samples = ifd.one(Tag.PHOTOMETRIC), ifd.one(Tag.SAMPLES_PER_PIXEL, 1)
+    planar = ifd.one(Tag.PLANAR_CONFIGURATION, Planar.CONTIGUOUS)
+    sizes = ifd.ints(Tag.BITS_PER_SAMPLE, (1,))
+    if not (1 <= samples <= 16 and planar in tuple(Planar) and len(sizes) in (1, samples)):
         raise ifd.file.bad(f"its TIFF tags contradict each other ({samples} samples per pixel)")
-    if photometric not in MODELS:
-        raise ifd.file.bad(f"TIFF colour model {photometric} is not read; {CONVERT}")
-    model = MODELS[photometric]
+    if stated not in tuple(Photometric):
+        raise ifd.file.bad(f"TIFF colour model {stated} is not read; {CONVERT}")
+    photometric = Photometric(stated)
+    dtype = _sample_type(ifd, MODELS[photometric], compression, set(sizes))
+    jpeg, together = compression == Compression.JPEG, planar == Planar.CONTIGUOUS
+    if photometric == Photometric.YCBCR and not (jpeg and together and samples == 3):
+        raise ifd.file.bad("YCbCr other than JPEG is not read; convert it to RGB")
+    if jpeg and together and samples != COLOURS[MODELS[photometric]]:
+        raise ifd.file.bad("JPEG with more than the colour samples is not read; convert it to RGB")
+    return photometric, samples, 1 if together else samples, dtype
+
+
+def _sample_type(ifd: Ifd, model: ColourModel, compression: Compression, bits: set[int]) -> np.dtype[Any]:
+    """u1, or u2 of RGB, in the file's byte order."""
     deep = bits == {16} and model == "rgb" and compression not in IMAGE_CODECS
-    if not (bits == {8} or deep) or not kinds <= {1, 4}:
-        kind = "" if kinds <= {1, 4} else "signed or float "
+    unsigned = set(ifd.ints(Tag.SAMPLE_FORMAT, (SampleFormat.UNSIGNED,))) <= set(SampleFormat)
+    if not (bits == {8} or deep) or not unsigned:
+        kind = "" if unsigned else "signed or float "
         sizes = "/".join(map(str, sorted(bits)))
         raise ifd.file.bad(f"{kind}{model} of {sizes} bits is not read; convert it to RGB of 8 bits")
-    if photometric == YCBCR and (compression != JPEG or planar == 2 or samples != 3):
-        raise ifd.file.bad("YCbCr other than JPEG is not read; convert it to RGB")
-    if compression == JPEG and planar == 1 and samples != COLOURS[model]:
-        raise ifd.file.bad("JPEG with more than the colour samples is not read; convert it to RGB")
-    planes = samples if planar == 2 else 1
-    return photometric, samples, planes, np.dtype(f"{ifd.file.order}u{2 if deep else 1}")
+    return np.dtype(f"{ifd.file.order}u{2 if deep else 1}")
 
 
-def _predictor(ifd: Ifd, compression: int) -> int:
-    """1 none or 2 horizontal; only byte compressions have one."""
-    predictor = ifd.one(317, 1) if compression not in IMAGE_CODECS else 1
-    if predictor not in (1, 2) or (predictor == 2 and compression in (1, 32773)):
-        raise ifd.file.bad(f"TIFF predictor {predictor} is not read here; {CONVERT}")
-    return predictor
+def _predictor(ifd: Ifd, compression: Compression) -> Predictor:
+    """Only byte compressions have one."""
+    stated = ifd.one(Tag.PREDICTOR, Predictor.NONE) if compression not in IMAGE_CODECS else Predictor.NONE
+    undone = compression in BYTE_CODECS and compression != Compression.PACKBITS
+    if stated not in tuple(Predictor) or (stated != Predictor.NONE and not undone):
+        raise ifd.file.bad(f"TIFF predictor {stated} is not read here; {CONVERT}")
+    return Predictor(stated)
 
 
-def _format(ifd: Ifd, photometric: int, samples: int) -> PixelFormat:
+def _format(ifd: Ifd, photometric: Photometric, samples: int) -> PixelFormat:
     model = MODELS[photometric]
-    extras = ifd.ints(338, ())
+    extras = ifd.ints(Tag.EXTRA_SAMPLES, ())
     if samples != COLOURS[model] + len(extras):
         raise ifd.file.bad(f"{samples} samples per pixel and {len(extras)} extra ones do not make {model}")
-    if model == "cmyk" and ifd.one(332, 1) != 1:
+    if model == "cmyk" and ifd.one(Tag.INK_SET, InkSet.CMYK) != InkSet.CMYK:
         raise ifd.file.bad("inks other than CMYK are not read; convert it to RGB")
-    alpha = next((i for i, kind in enumerate(extras) if kind in (1, 2)), None)
+    alpha = next((i for i, kind in enumerate(extras) if kind in ALPHA), None)
     return PixelFormat(
         model,
         alpha=None if alpha is None else COLOURS[model] + alpha,
-        premultiplied=alpha is not None and extras[alpha] == 1,
+        premultiplied=alpha is not None and extras[alpha] == ExtraSample.ASSOCIATED_ALPHA,
         palette=_palette(ifd) if model == "palette" else None,
     )
 
 
 def _palette(ifd: Ifd) -> U8:
-    values = ifd.array(320)
+    values = ifd.array(Tag.COLOR_MAP)
     if len(values) != 768 or values.max() > 65535:
         raise ifd.file.bad("its colour palette is broken")
     if values.max() > 255:  # some writers fill it with 8-bit values
@@ -170,11 +210,12 @@ def _with_segments(page: Page, ifd: Ifd) -> Page:
     """The page with its offsets and byte counts, all inside the file."""
     cols, rows = page.grid
     needed = cols * rows * page.planes
-    offsets = ifd.array(324 if 324 in ifd.entries else 273)[:needed]
+    offsets = ifd.array(_present(ifd, Tag.TILE_OFFSETS, Tag.STRIP_OFFSETS))[:needed]
     row_bytes = page.shape(0).row_bytes
-    if 325 in ifd.entries or 279 in ifd.entries:
-        counts = ifd.array(325 if 325 in ifd.entries else 279)[:needed]
-    elif page.compression == 1 and not page.tiled:
+    listed = _present(ifd, Tag.TILE_BYTE_COUNTS, Tag.STRIP_BYTE_COUNTS)
+    if listed in ifd.entries:
+        counts = ifd.array(listed)[:needed]
+    elif page.compression == Compression.NONE and not page.tiled:
         heights = np.minimum(page.tile_h, page.height - np.arange(rows) * page.tile_h)
         counts = np.tile(heights * row_bytes, page.planes)[:needed]
     else:
@@ -185,7 +226,8 @@ def _with_segments(page: Page, ifd: Ifd) -> Page:
         )
     if ((offsets > ifd.file.size) | (counts > ifd.file.size - offsets)).any():
         raise ifd.file.bad("is truncated: tiles or strips lie beyond the end of the file")
-    if not counts.any() or not (page.tiled or counts.all()):
+    written = counts.reshape(page.planes, -1) > 0
+    if not written.any() or not (page.tiled or written.all()) or (written != written[0]).any():
         raise ifd.file.bad("tiles or strips are empty")
     page = _chopped(replace(page, offsets=offsets, counts=counts))
     size = page.tile_h * row_bytes
@@ -194,12 +236,17 @@ def _with_segments(page: Page, ifd: Ifd) -> Page:
     return page
 
 
+def _present(ifd: Ifd, tiles: Tag, strips: Tag) -> Tag:
+    """The tag of tiles where it is there; some writers put tiles under the strips' tags."""
+    return tiles if tiles in ifd.entries else strips
+
+
 def _chopped(page: Page) -> Page:
     """Long uncompressed strips as several short ones: any of their rows can be read alone."""
     row_bytes = page.shape(0).row_bytes
     rows = max(1, CHOP_BYTES // row_bytes)
     one_strip = page.tile_h >= page.height and not page.tiled
-    if page.compression != 1 or not one_strip or rows >= page.height:
+    if page.compression != Compression.NONE or not one_strip or rows >= page.height:
         return page
     if (page.counts < page.height * row_bytes).any():
         return page  # decoding will say what is missing

@@ -1,101 +1,16 @@
-"""Plain and OME TIFF: which directories are the pyramid, and their tiles, decoded once and kept a while."""
+"""Which directories of a TIFF file are its picture and the same made smaller."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from bleep_cli.base.array_cache import TileCache
 from bleep_cli.errors import SlideError
-from bleep_cli.slide.limits import CODEC_ERRORS, check_ratio
-from bleep_cli.slide.mpp import Claim, aperio_claim, imagej_unit, read_ome, resolution_claim
-from bleep_cli.slide.pixels import to_rgb
-from bleep_cli.slide.raster import CONVERT, Level, level_scale
-from bleep_cli.slide.tiff.codec import IMAGE_CODECS, decode_bytes, decode_image
+from bleep_cli.slide.raster import CONVERT, level_scale
 from bleep_cli.slide.tiff.ifd import Ifd, TiffBytes, chain, read_ifd
 from bleep_cli.slide.tiff.page import Page, read_page
-from bleep_cli.types import U8
+from bleep_cli.slide.tiff.tags import SubfileType, Tag
 
-REDUCED, MASK = 1, 4  # bits of NewSubfileType
 MAX_SUBIFDS = 64
-WHITE = 255
-
-
-class TiffRaster:
-    """The pyramid of one TIFF file. SlideError where it is broken or of a kind that is not read."""
-
-    levels: tuple[Level, ...]
-    bounds_l0: tuple[int, int, int, int]
-
-    def __init__(self, path: Path, cache_bytes: int) -> None:
-        self._file = TiffBytes(path)
-        self._cache = TileCache(cache_bytes)
-        try:
-            base, self._pages = read_pyramid(self._file)
-            self.claims = tuple(_claims(base))
-            size = self._pages[0].width, self._pages[0].height
-            self.levels = tuple(_level(size, page, cache_bytes) for page in self._pages)
-            self.bounds_l0 = (0, 0, *size)
-            for index in np.flatnonzero(self._pages[0].counts[: self._per_plane(0)])[[0, -1]].tolist():
-                self._tile(0, index)  # a file that cannot be decoded is refused now
-        except BaseException:
-            self.close()
-            raise
-
-    def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
-        """Pixels of a level, ``u8[h, w, 3]``, white where never written; decodes the touched tiles only."""
-        page, out = self._pages[level], np.empty((h, w, 3), np.uint8)
-        for row in range(y // page.tile_h, -(-(y + h) // page.tile_h)):
-            for col in range(x // page.tile_w, -(-(x + w) // page.tile_w)):
-                tile = self._tile(level, row * page.grid[0] + col)
-                left, top = col * page.tile_w, row * page.tile_h
-                a, b = max(x, left), min(x + w, left + page.tile_w)
-                c, d = max(y, top), min(y + h, top + page.tile_h)
-                part = WHITE if tile is None else tile[c - top : d - top, a - left : b - left]
-                out[c - y : d - y, a - x : b - x] = part
-        return out
-
-    def close(self) -> None:
-        """Releases the file."""
-        self._file.close()
-
-    def _per_plane(self, level: int) -> int:
-        cols, rows = self._pages[level].grid
-        return cols * rows
-
-    def _tile(self, level: int, index: int) -> U8 | None:
-        """RGB of one tile, cut to the picture; None where it was never written (white)."""
-        counts = self._pages[level].counts[index :: self._per_plane(level)]
-        if not counts.any():
-            return None
-        return self._cache.get((level, index), lambda: self._decode(level, index))
-
-    def _decode(self, level: int, index: int) -> U8:
-        page = self._pages[level]
-        shape = page.shape(index)
-        try:
-            planes = [self._segment(page, i) for i in range(index, len(page.offsets), self._per_plane(level))]
-            samples = planes[0] if page.planes == 1 else np.concatenate(planes, axis=2)
-            cols, _ = page.grid
-            w = min(shape.cols, page.width - index % cols * page.tile_w)
-            h = min(shape.rows, page.height - index // cols * page.tile_h)
-            return to_rgb(samples[:h, :w], page.fmt)
-        except CODEC_ERRORS as error:
-            place = f"{'tile' if page.tiled else 'strip'} {index} of level {level}"
-            raise self._file.bad(f"{place} cannot be decoded: {error}") from None
-
-    def _segment(self, page: Page, segment: int) -> Any:
-        """``[h, w, samples of the plane]`` of one stored segment."""
-        offset, count = int(page.offsets[segment]), int(page.counts[segment])
-        shape = page.shape(segment % (len(page.offsets) // page.planes))
-        check_ratio(shape.rows * shape.row_bytes, count)
-        data = self._file.read(offset, count)
-        if page.compression in IMAGE_CODECS:
-            return decode_image(data, page.compression, shape, page.photometric, page.tables)
-        return decode_bytes(data, page.compression, shape, page.predictor)
 
 
 def read_pyramid(file: TiffBytes) -> tuple[Ifd, list[Page]]:
@@ -105,16 +20,16 @@ def read_pyramid(file: TiffBytes) -> tuple[Ifd, list[Page]]:
     SubIFDs and the directories marked as reductions, where their proportions fit; labels and macros are not.
     """
     ifds = list(chain(file))
-    full = [ifd for ifd in ifds if not ifd.one(254, 0) & (REDUCED | MASK)] or ifds[:1]
+    full = [ifd for ifd in ifds if not _kind(ifd) & (SubfileType.REDUCED | SubfileType.MASK)] or ifds[:1]
     base = full[0]
     page = read_page(base)
     for other in full[1:]:
-        if other.one(256) >= page.width and other.one(257) >= page.height:
+        if other.one(Tag.IMAGE_WIDTH) >= page.width and other.one(Tag.IMAGE_LENGTH) >= page.height:
             raise file.bad(
                 f"holds several full-size pages (channels, focus planes or slides); take one, {CONVERT}"
             )
-    subs = [read_ifd(file, offset) for offset in base.ints(330, ())[:MAX_SUBIFDS]]
-    marked = [ifd for ifd in ifds if ifd.one(254, 0) & (REDUCED | MASK) == REDUCED]
+    subs = [read_ifd(file, offset) for offset in base.ints(Tag.SUB_IFDS, ())[:MAX_SUBIFDS]]
+    marked = [ifd for ifd in ifds if SubfileType.REDUCED in _kind(ifd)]
     pages = {page.width: page}
     for small in _readable([*subs, *marked]):
         if _is_reduction(page, small):
@@ -122,11 +37,15 @@ def read_pyramid(file: TiffBytes) -> tuple[Ifd, list[Page]]:
     return base, sorted(pages.values(), key=lambda p: -p.width)
 
 
+def _kind(ifd: Ifd) -> SubfileType:
+    return SubfileType(ifd.one(Tag.NEW_SUBFILE_TYPE, 0))
+
+
 def _readable(ifds: list[Ifd]) -> Iterator[Page]:
     """Their pages; reductions that cannot be read are left out, the finer levels serve instead."""
     for ifd in ifds:
         try:
-            if not ifd.one(254, 0) & MASK:
+            if SubfileType.MASK not in _kind(ifd):
                 yield read_page(ifd)
         except SlideError:
             continue
@@ -138,38 +57,3 @@ def _is_reduction(base: Page, small: Page) -> bool:
         return False
     x, y = level_scale((base.width, base.height), (small.width, small.height))
     return abs(base.height / x - small.height) <= 1.5 or abs(base.width / y - small.width) <= 1.5
-
-
-def _level(size_l0: tuple[int, int], page: Page, cache_bytes: int) -> Level:
-    scale = level_scale(size_l0, (page.width, page.height))
-    rows_cached = cache_bytes // 2 // (3 * page.width)
-    band = 0 if page.tiled else max(page.tile_h, rows_cached)
-    return Level(page.width, page.height, scale, band)
-
-
-def _text(raw: bytes) -> str:
-    """A description: UTF-8 today, Latin-1 from older writers."""
-    raw = raw.rstrip(b"\0")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _claims(base: Ifd) -> Iterator[Claim]:
-    """What the main directory says about the pixel size. SlideError where it holds one plane of several."""
-    description = _text(base.raw(270))
-    ome = read_ome(description, (base.one(256), base.one(257)))
-    if ome is not None and ome.planes > 1:
-        raise base.file.bad(
-            f"its OME-XML names {ome.planes} planes (channels, depths or times); keep one RGB plane"
-        )
-    if ome is not None and ome.claim is not None:
-        yield ome.claim
-    yield from aperio_claim(description)
-    unit = base.one(296, 2)
-    um = {2: 25400.0, 3: 10000.0}.get(unit)
-    source = "the TIFF resolution"
-    if description.startswith("ImageJ=") and unit not in (2, 3):
-        um, source = imagej_unit(description), "ImageJ's unit"
-    yield from resolution_claim((base.rational(282), base.rational(283)), um, source)

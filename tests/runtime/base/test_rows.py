@@ -1,4 +1,4 @@
-"""Tables read some rows at a time: stacked, and put into a temporary file."""
+"""Tables read some rows at a time: in blocks of one size, stacked, and put into a temporary file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,40 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from bleep_cli.base.rows import SpooledRows, StackedRows, row_blocks
+from bleep_cli.base.rows import SpooledRows, StackedRows, regrouped, row_blocks
 
 TABLE = np.arange(60, dtype=np.float32).reshape(20, 3)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10, 11, 29, 30, 31])
+@pytest.mark.parametrize("n", [10, 29, 30])
+@pytest.mark.parametrize("rows", [1, 10, 100])
+def test_blocks_of_any_size_become_blocks_of_one(size: int, n: int, rows: int) -> None:
+    table = np.arange(n * 2, dtype=np.float32).reshape(n, 2)
+    blocks = [block.copy() for (block,) in regrouped(((block,) for block in row_blocks(table, size)), rows)]
+    assert [len(block) for block in blocks] == [rows] * (n // rows) + [n % rows] * (n % rows > 0)
+    np.testing.assert_array_equal(np.concatenate(blocks), table)
+    assert blocks[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 100])
+def test_arrays_are_regrouped_together_into_one_buffer(rows: int) -> None:
+    order = np.random.default_rng(0).permutation(23)
+    vectors = np.stack([order, order**2], axis=1).astype(np.float32)
+    cuts = ((0, 4), (4, 4), (4, 5), (5, 19), (19, 23))  # one of them empty
+    held, groups = set(), []
+    for tiles, group in regrouped(((order[i:j], vectors[i:j]) for i, j in cuts), rows):
+        held.add((tiles.__array_interface__["data"], group.__array_interface__["data"]))
+        groups.append((tiles.copy(), group.copy()))
+    assert len(held) == 1
+    assert [len(tiles) for tiles, _ in groups] == [rows] * (23 // rows) + [23 % rows] * (23 % rows > 0)
+    np.testing.assert_array_equal(np.concatenate([tiles for tiles, _ in groups]), order)
+    np.testing.assert_array_equal(np.concatenate([group for _, group in groups]), vectors)
+
+
+def test_no_blocks_are_no_blocks() -> None:
+    assert list(regrouped(iter([(TABLE[:0],)]), 5)) == []
+    assert list(regrouped(iter([]), 5)) == []
 
 
 @pytest.mark.parametrize("step", [1, 6, 7, 13, 20, 50])

@@ -17,7 +17,7 @@ import pytest
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.embedding import embedder as tower
-from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain, regrouped
+from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain
 from bleep_cli.errors import SlideError
 from bleep_cli.prediction import predictor as predict
 from bleep_cli.prediction.options import PredictOptions
@@ -121,17 +121,6 @@ def test_an_interrupt_of_the_caller_stops_the_threads() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("bleep-")]
-
-
-@pytest.mark.parametrize("rows", [1, 3, 7, 100])
-def test_groups_are_of_one_size_whatever_the_batches(rows: int) -> None:
-    order: I64 = np.random.default_rng(0).permutation(23).astype(np.int64)
-    vectors = np.stack([order, order**2], axis=1).astype(np.float32)
-    stream = ((order[i:j], vectors[i:j]) for i, j in ((0, 4), (4, 5), (5, 19), (19, 23)))
-    groups = [(tiles.copy(), group.copy()) for tiles, group in regrouped(stream, rows)]
-    assert [len(tiles) for tiles, _ in groups] == [rows] * (23 // rows) + [23 % rows] * (23 % rows > 0)
-    np.testing.assert_array_equal(np.concatenate([tiles for tiles, _ in groups]), order)
-    np.testing.assert_array_equal(np.concatenate([group for _, group in groups]), vectors)
 
 
 def test_buffers_are_used_again() -> None:

@@ -18,7 +18,7 @@ from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.outputs.elements import storable
 from bleep_cli.outputs.formats import FORMATS, output_path
 from bleep_cli.outputs.h5ad import write_h5ad
-from bleep_cli.outputs.zarr_store import CHUNK_ROWS, _aligned, write_zarr
+from bleep_cli.outputs.zarr_store import CHUNK_ROWS, write_zarr
 from bleep_cli.types import F32, Neighbours, Prediction, TileGrid, TileSpec
 
 WRITERS = [write_h5ad, write_zarr]
@@ -179,16 +179,6 @@ def test_zarr_is_version_3_in_chunks_of_rows(tmp_path: Path) -> None:
     assert array.metadata.zarr_format == 3
     assert array.chunks == (CHUNK_ROWS, 3)
     np.testing.assert_array_equal(array[:], expression)
-
-
-@pytest.mark.parametrize("block_rows", [1, 7, 10, 11, 29, 30, 31])
-@pytest.mark.parametrize("rows", [10, 29, 30])
-def test_blocks_of_any_size_become_chunks(block_rows: int, rows: int) -> None:
-    expression = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
-    chunks = [(first, block.copy()) for first, block in _aligned(blocks_of(expression, block_rows), 10, 2)]
-    assert [first for first, _ in chunks] == list(range(0, rows, 10))
-    assert all(len(block) == 10 for _, block in chunks[:-1])
-    np.testing.assert_array_equal(np.concatenate([block for _, block in chunks]), expression)
 
 
 @pytest.mark.parametrize(("write", "done"), [(write_h5ad, [1000, 2000, 3000]), (write_zarr, [1024, 2048, 3000])])

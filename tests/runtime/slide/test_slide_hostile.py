@@ -100,6 +100,21 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
     assert 20 < answers.count("ok") < 380
 
 
+@pytest.mark.parametrize("planes", [[0], [0, 1], [2], [0, 1, 2]])
+def test_planes_that_were_never_written(tmp_path: Path, planes: list[int]) -> None:
+    planar = noise(64, 48).transpose(2, 0, 1)
+    path = write_tiff(tmp_path / "a.tif", planar, planarconfig="separate", tile=(16, 16))
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["TileByteCounts"]
+    raw, size = bytearray(path.read_bytes()), {3: 2, 4: 4}[int(tag.dtype)]
+    for plane in planes:
+        at = tag.valueoffset + plane * 12 * size
+        raw[at : at + 12 * size] = bytes(12 * size)
+    path.write_bytes(raw)
+    with pytest.raises(SlideError, match=r"a\.tif: tiles or strips are empty"):
+        open_slide(path, mpp=0.5)
+
+
 def test_damaged_lzw(tmp_path: Path) -> None:
     """Codes beyond the table: imagecodecs' LZW decoder dies of these bytes, and the process with it."""
     stream = bytes.fromhex(

@@ -16,7 +16,7 @@ from slide_samples import data_path, noise, write_tiff
 
 from bleep_cli.embedding.lanes import Lanes, overlapped
 from bleep_cli.slide.open import open_slide
-from bleep_cli.slide.tiff.pyramid import TiffRaster
+from bleep_cli.slide.tiff.raster import TiffRaster
 from bleep_cli.tiles.grid import grid_over_tissue
 from bleep_cli.tiles.read import read_rows, reading_order
 from bleep_cli.tiles.shared_fields import FieldReader
