@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tracing import traced  # noqa: F401 - a fixture
 
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.write import write_bundle

@@ -55,6 +55,7 @@ def leave_nothing() -> None:
         _elsewhere("MPLCONFIGDIR")
         os.environ.setdefault("FONTCONFIG_FILE", str(Path(__file__).with_name("fonts.conf")))
     _elsewhere("NUMBA_CACHE_DIR")
+    _elsewhere("TORCHINDUCTOR_CACHE_DIR")
 
 
 def _elsewhere(variable: str) -> None:
