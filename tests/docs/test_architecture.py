@@ -19,6 +19,7 @@ OWN_SENSE = {  # words that mean something of their own here
     *("panel", "tower", "encoder", "reference", "bundle", "key", "receipt", "donor", "cohort", "run"),
     *("student", "teacher", "study", "fold", "method", "protocol"),
 }
+CALLED = r"\b(calls?|asked|opens?|reads?|writes?|builds?|prepare|registers|chooses|searches)\b.*\.$"
 MOST_FILES, MOST_LINES, MOST_RECIPE_LINES = 15, 300, 5
 
 
@@ -34,10 +35,9 @@ def paragraphs(room: Path) -> list[str]:
 
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: room.relative_to(ROOT).as_posix())
 def test_a_room_says_what_it_is_and_who_calls_it_when(room: Path) -> None:
-    what, who = paragraphs(room)
+    what, *who = paragraphs(room)
     assert what.endswith(".")
-    assert who.endswith(".")
-    assert len(who.split()) > 4
+    assert any(re.search(CALLED, part) for part in who), who
 
 
 def test_the_rooms_are_listed_with_their_first_sentence_from_the_top_floor_down() -> None:
@@ -121,11 +121,8 @@ def test_a_drawn_call_is_one_that_the_code_makes_and_points_down(
     assert named <= defined
     if caller is None:
         return
-    calling = files_of(*caller)
-    if caller == ("bleep_cli", "commands"):
-        calling += files_of("bleep_cli", "api")  # the public face, where commands go through it
-    assert imports(calling, *called)
-    assert named <= words_of(calling)
+    assert imports(files_of(*caller), *called)
+    assert named <= words_of(files_of(*caller))
     if caller[0] == called[0]:
         assert floor_of(*caller) < floor_of(*called)
     else:
