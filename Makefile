@@ -8,7 +8,7 @@ DEMO = .venv/demo
 TEST = .venv/test
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint artifacts clean
+.PHONY: demo test lint artifacts licences clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
@@ -42,6 +42,10 @@ lint: $(TEST)/.installed
 artifacts: $(TEST)/.installed
 	@echo "== making the demo's bundle and slide again"
 	@$(TEST)/bin/python -m bleep_train demo-artifacts -o artifacts
+
+licences: $(TEST)/.installed
+	@echo "== writing the tables of docs/third-party.md"
+	@$(TEST)/bin/python tools/licences.py
 
 clean:
 	rm -rf .venv bleep-demo
