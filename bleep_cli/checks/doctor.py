@@ -20,7 +20,7 @@ from bleep_cli.towers.session import choose_device
 from bleep_cli.types import U8
 
 PACKAGES = (
-    "numpy", "scipy", "onnxruntime", "onnxruntime-gpu", "hnswlib", "zarr", "anndata", "tifffile",
+    "numpy", "scipy", "onnxruntime", "onnxruntime-gpu", "hnswlib", "zarr", "anndata",
     "imagecodecs", "openslide-python", "openslide-bin", "pillow", "matplotlib", "typer",
 )  # fmt: skip
 

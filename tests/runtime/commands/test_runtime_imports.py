@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 
-FORBIDDEN = {"torch", "torchvision", "scanpy", "harmonypy", "bleep_train", "sklearn"}
+FORBIDDEN = {"torch", "torchvision", "scanpy", "harmonypy", "bleep_train", "sklearn", "tifffile"}
 HEAVY = {"zarr", "anndata", "scipy", "pandas", "matplotlib", "onnxruntime", "PIL", "openslide", "rich"}
 
 
