@@ -1,4 +1,4 @@
-"""The public face of the runtime: what :mod:`bleep_cli` hands on, and what its commands call.
+"""The public face of the runtime: what ``bleep_cli`` hands on, and what its commands call.
 
 What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest of this list serves the
 command line.

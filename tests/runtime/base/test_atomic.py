@@ -162,7 +162,7 @@ def test_file_systems_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for final in (tmp_path / "file" / "a.h5ad", tmp_path / "file" / "deeper" / "a.h5ad"):
-        with pytest.raises(OutputError, match=r"^a\.h5ad cannot be written: file is not a folder; .* -o$"):
+        with pytest.raises(OutputError, match=r"^a\.h5ad cannot be written: file is not a folder; .* out$"):
             check_free(final)
         with pytest.raises(OutputError):
             write(final, "x")
@@ -170,13 +170,13 @@ def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
 
 def test_a_write_protected_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # the superuser of a test machine may write anywhere
-    with pytest.raises(OutputError, match=r"^a\.h5ad cannot be written: .* is write-protected; .* -o$"):
+    with pytest.raises(OutputError, match=r"^a\.h5ad cannot be written: .* is write-protected; .* out$"):
         check_free(tmp_path / "a.h5ad")
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
 def test_a_folder_that_cannot_be_made() -> None:
-    with pytest.raises(OutputError, match=r"^a\.h5ad cannot be written: .*; choose another place with -o$"):
+    with pytest.raises(OutputError, match=r"^a\.h5ad cannot be written: .*; choose another place with out$"):
         write(Path("/proc/bleep-test/a.h5ad"), "x")
 
 
@@ -192,7 +192,7 @@ def test_a_full_disk(tmp_path: Path, code: int) -> None:
 def test_messages_hold_no_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught, atomic_path(tmp_path / "a.h5ad"):
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "patient"))
-    assert str(caught.value) == "a.h5ad cannot be written: Permission denied; choose another place with -o"
+    assert str(caught.value) == "a.h5ad cannot be written: Permission denied; choose another place with out"
 
 
 def test_a_long_name_still_has_a_temporary_one(tmp_path: Path) -> None:

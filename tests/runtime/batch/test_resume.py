@@ -23,6 +23,7 @@ from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.prediction.provenance import Identity
 
 Bleep = Callable[..., dict[str, str]]
 CPU = PredictOptions(device="cpu")
@@ -141,17 +142,18 @@ def test_a_table_says_of_itself_what_is_asked_of_it(
     ready = plan(query_slide, bundle.info, options)
     path = tmp_path / f"a.{kind}"
     FORMATS[kind].write(Predictor(bundle, options).predict_plan(ready), path)
-    wanted = identity(bundle, options) | {"slide": ready.slide.sha256}
+    wanted = replace(identity(bundle, options), slide=ready.slide.sha256)
     ready.slide.close()
     assert is_complete({kind: path}, wanted)
     found = read_identity(path, kind)
     if options.precision == "auto":
-        assert found["options"].pop("precision") == "fp32"
-        assert wanted["options"].pop("precision") == "auto"
+        assert found.options["precision"] == "fp32"
+        assert wanted.options["precision"] == "auto"
+        wanted = replace(wanted, options=wanted.options | {"precision": found.options["precision"]})
     assert found == wanted
 
 
-def refusal(path: Path, wanted: dict[str, Any]) -> str:
+def refusal(path: Path, wanted: Identity) -> str:
     with pytest.raises(OutputError) as caught:
         is_complete({"h5ad": path}, wanted)
     assert not is_complete({"h5ad": path}, wanted, force=True)
@@ -164,11 +166,11 @@ def test_every_part_of_the_identity_counts(
     ready = plan(query_slide, bundle.info, CPU)
     path = tmp_path / "a.h5ad"
     FORMATS["h5ad"].write(Predictor(bundle, CPU).predict_plan(ready), path)
-    wanted = identity(bundle, CPU) | {"slide": ready.slide.sha256}
+    wanted = replace(identity(bundle, CPU), slide=ready.slide.sha256)
     ready.slide.close()
     assert is_complete({"h5ad": path}, identity(bundle, replace(CPU, device="cuda")))
-    assert "from another reference;" in refusal(path, wanted | {"reference": "0"})
-    assert "from another slide;" in refusal(path, wanted | {"slide": "0"})
+    assert "from another reference;" in refusal(path, replace(wanted, reference="0"))
+    assert "from another slide;" in refusal(path, replace(wanted, slide="0"))
     assert "from other options (precision);" in refusal(path, identity(bundle, replace(CPU, precision="int8")))
     monkeypatch.setattr(results, "__version__", "99.0")
     assert "from another bleep-cli and other options (views);" in refusal(

@@ -294,8 +294,8 @@ def test_another_version_is_refused_at_the_start_and_in_a_worker_that_comes_late
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--format", "png"), "--scheduler needs a table"),
-        (("--dry-run",), "--dry-run tells of this machine; leave --scheduler out"),
+        (("--format", "png"), "scheduler needs a table"),
+        (("--dry-run",), "dry_run tells of this machine; leave scheduler out"),
         (("absent.tif",), "absent.tif: no such file"),
     ],
 )
@@ -353,9 +353,7 @@ def test_another_tower_under_the_same_name_is_refused(
     encoders = make_encoders()
     encoders.save(tmp_path / "encoders")
     loaded = replace(encoders, image=encoders.image + b"")
-    monkeypatch.setattr(
-        "bleep_cli.bundle.encoders_folder.load_encoders", lambda folder: replace(loaded, image=loaded.image[:-1])
-    )
+    monkeypatch.setattr("bleep_cli.api.load_encoders", lambda folder: replace(loaded, image=loaded.image[:-1]))
     command = ("build-reference", small_cohort, "--encoders", tmp_path / "encoders", "-o", tmp_path / "a.zarr")
     with pytest.raises(ReferenceError, match=r"encoders encoders: the image tower is another one there than here"):
         bleep(*command, "--scheduler", two.address)

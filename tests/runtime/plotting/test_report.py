@@ -223,9 +223,9 @@ def test_gene_values_come_from_every_block() -> None:
 @pytest.mark.parametrize(
     ("gene", "message"),
     [
-        ("ERBB3", "--gene ERBB3: not among the 2 predicted genes; did you mean ERBB2?"),
-        ("esr1", "--gene esr1: not among the 2 predicted genes; did you mean ESR1?"),
-        ("XYZ", "--gene XYZ: not among the 2 predicted genes"),
+        ("ERBB3", "gene ERBB3: not among the 2 predicted genes; did you mean ERBB2?"),
+        ("esr1", "gene esr1: not among the 2 predicted genes; did you mean ESR1?"),
+        ("XYZ", "gene XYZ: not among the 2 predicted genes"),
     ],
 )
 def test_an_unknown_gene(tmp_path: Path, gene: str, message: str) -> None:

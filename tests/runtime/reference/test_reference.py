@@ -198,7 +198,7 @@ def test_positions_of_another_image_are_refused(
 def test_an_image_without_a_pixel_size_names_the_key_of_the_cohort_file(
     small_sections: list[Section], make_encoders: MakeEncoders
 ) -> None:
-    with pytest.raises(ReferenceError, match=r"^section S0: S0\.png: .* mpp = 0\.5"):
+    with pytest.raises(ReferenceError, match=r"^section S0: S0\.png: .* mpp 0\.5"):
         build([replace(small_sections[0], mpp=None)], make_encoders())
 
 

@@ -138,8 +138,8 @@ def test_predictions_run_and_tell_the_chosen_tower(broken: Path, query_slide: Pa
 
 def test_a_poor_one_runs_only_when_asked_for(broken: Path, other_tower: bytes) -> None:
     add_tower(broken, "image_int8", other_tower, POOR)
-    assert opened(broken)[1].tower.precision == "fp32"
-    assert opened(broken, precision="int8")[1].tower.precision == "int8"
+    assert opened(broken)[1].embedder.precision == "fp32"
+    assert opened(broken, precision="int8")[1].embedder.precision == "int8"
     assert "neighbours shared 0.39" in POOR.line() and "section S0" in POOR.line()
 
 
@@ -147,7 +147,7 @@ def test_a_tower_that_is_not_its_hash_is_refused(broken: Path, other_tower: byte
     add_tower(broken, "image_int8", other_tower, GOOD, sha256="0" * 64)
     with pytest.raises(ReferenceError, match="the image_int8 tower does not match its hash"):
         opened(broken)
-    assert opened(broken, precision="fp32")[1].tower.precision == "fp32"
+    assert opened(broken, precision="fp32")[1].embedder.precision == "fp32"
 
 
 # --- sessions
