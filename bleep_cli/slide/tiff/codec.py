@@ -122,7 +122,9 @@ def decode_image(data: bytes, compression: Compression, shape: Shape, colour: Ph
         _check_image(shape, *_jpeg2000_size(data))
         pixels = imagecodecs.jpeg2k_decode(data)
     else:
-        out = np.empty((shape.rows, shape.cols, shape.samples), np.uint8)
+        width, height = _webp_size(data)
+        _check_image(shape, width, height, shape.samples)
+        out = np.empty((height, width, shape.samples), np.uint8)
         pixels = imagecodecs.webp_decode(data, hasalpha=shape.samples == 4, out=out)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     _check_image(shape, pixels.shape[1], pixels.shape[0], pixels.shape[2])
@@ -157,6 +159,22 @@ def _jpeg2000_size(data: bytes) -> tuple[int, int, int]:
     if not (tile_w and tile_h) or -(-x1 // tile_w) * -(-y1 // tile_h) > 4096:
         raise ValueError("JPEG 2000 of too many tiles")
     return x1 - x0, y1 - y0, parts
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of a WebP stream: lossy, lossless or extended."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        raise ValueError("no WebP data")
+    match data[12:16]:
+        case b"VP8 ":
+            size = int.from_bytes(data[26:30], "little")
+            return size & 0x3FFF, size >> 16 & 0x3FFF
+        case b"VP8L":
+            size = int.from_bytes(data[21:25], "little")
+            return (size & 0x3FFF) + 1, (size >> 14 & 0x3FFF) + 1
+        case b"VP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    raise ValueError("no WebP data")
 
 
 def _check_image(shape: Shape, width: int, height: int, samples: int) -> None:
