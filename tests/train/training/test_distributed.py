@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,10 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     one, two = (tmp_path_factory.mktemp("ranks") / name for name in ("one", "two"))
     ddp_worker.work(Group(), one)
     command = [*TORCHRUN, str(Path(ddp_worker.__file__)), str(two)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}  # the worker imports what the tests do
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | path
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     return one, two
 

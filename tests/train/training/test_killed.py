@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def unbroken(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(Path(killed_worker.__file__)), str(folder), *options]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}  # the worker imports what the tests do
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | path)
 
 
 def run(folder: Path, *options: str) -> None:
