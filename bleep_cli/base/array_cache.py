@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable
 
 from bleep_cli.types import U8
 
-STRIPES = 16
+STRIPES = 16  # arrays made at once, by as many threads
 
 
-class TileCache:
+class ArrayCache:
     """Least recently used arrays up to ``max_bytes`` (always the last one). Reads from several threads."""
 
     def __init__(self, max_bytes: int) -> None:

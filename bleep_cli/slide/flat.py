@@ -7,7 +7,6 @@ import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from bleep_cli.errors import SlideError
 from bleep_cli.slide.jpeg_header import JpegHeader, jpeg_header
 from bleep_cli.slide.limits import CODEC_ERRORS, MAX_DECODED_BYTES, check_ratio
 from bleep_cli.slide.mpp import Claim, resolution_claim
-from bleep_cli.slide.pixels import PixelFormat, to_rgb
+from bleep_cli.slide.pixels import PixelFormat, Samples, to_rgb
 from bleep_cli.slide.raster import CONVERT, Level
 from bleep_cli.types import U8
 
@@ -59,7 +58,7 @@ class FlatRaster:
     def close(self) -> None:
         """The file is closed already."""
 
-    def _decode(self, data: bytes) -> tuple[Any, tuple[Claim, ...]]:
+    def _decode(self, data: bytes) -> tuple[Samples, tuple[Claim, ...]]:
         if data.startswith(PNG_MAGIC):
             return self._png(data)
         if data.startswith(JPEG_MAGIC):
@@ -68,7 +67,7 @@ class FlatRaster:
                 return self._jpeg(data, header)
         return self._pillow(data), ()
 
-    def _png(self, data: bytes) -> tuple[Any, tuple[Claim, ...]]:
+    def _png(self, data: bytes) -> tuple[Samples, tuple[Claim, ...]]:
         import imagecodecs
 
         bare, density = _bare_png(data)
@@ -83,7 +82,7 @@ class FlatRaster:
         x, y, unit = struct.unpack(">IIB", density)
         return pixels, tuple(resolution_claim((x, y), 1e6 if unit == 1 else None, "the PNG density"))
 
-    def _jpeg(self, data: bytes, header: JpegHeader) -> tuple[Any, tuple[Claim, ...]]:
+    def _jpeg(self, data: bytes, header: JpegHeader) -> tuple[Samples, tuple[Claim, ...]]:
         import imagecodecs
 
         self._check_size(header.width, header.height, header.components, len(data))
@@ -95,7 +94,7 @@ class FlatRaster:
         um = {1: 25400.0, 2: 10000.0}.get(unit)
         return pixels, tuple(resolution_claim((x, y), um, "the JPEG density"))
 
-    def _pillow(self, data: bytes) -> Any:
+    def _pillow(self, data: bytes) -> U8:
         """Rarer formats: whole pictures of one frame, in modes whose colours are certain."""
         from PIL import Image, UnidentifiedImageError
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 MAX_JPEG_SCANS = 100
 SOF_USUAL = {0xC0, 0xC1, 0xC2}
+APP_JFIF, APP_EXIF, APP_ADOBE, START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xDA
 SOF_OTHER = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 
 
@@ -39,13 +40,13 @@ def jpeg_header(data: bytes) -> JpegHeader:
             raise ValueError("lossless or arithmetic JPEG")
         if kind in SOF_USUAL:
             frame = struct.unpack_from(">BHHB", body)
-        elif kind == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
+        elif kind == APP_JFIF and body[:5] == b"JFIF\0" and len(body) >= 12:
             marked, density = True, struct.unpack_from(">BHH", body, 7)
-        elif kind == 0xEE and body[:5] == b"Adobe":
+        elif kind == APP_ADOBE and body[:5] == b"Adobe":
             marked = True
-        elif kind == 0xE1 and body[:6] == b"Exif\0\0":
+        elif kind == APP_EXIF and body[:6] == b"Exif\0\0":
             exif = body
-        elif kind == 0xDA:
+        elif kind == START_OF_SCAN:
             break
     # libjpeg pads a cut file with grey and says nothing: the end marker is the only witness
     if data.rfind(b"\xff\xd9", at) < 0:

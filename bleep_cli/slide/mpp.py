@@ -34,13 +34,16 @@ UM_PER_UNIT = {
 
 @dataclass(frozen=True)
 class Claim:
-    """One place in the metadata that states a pixel size, µm per level-0 pixel. ``print_like``: a resolution
-    field that most writers fill with a printer's dpi, so an absurd value there means nothing."""
+    """One place in the metadata that states a pixel size."""
 
     source: str
+    """The place, as an error names it."""
     x: float
+    """µm per level-0 pixel across."""
     y: float
+    """µm per level-0 pixel down."""
     print_like: bool = False
+    """A field that most writers fill with a printer's dpi, so an absurd value there means nothing."""
 
     @property
     def plausible(self) -> bool:
@@ -50,11 +53,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Ome:
-    """One image of an OME-XML: its claim (or None), (width, height) and number of planes."""
+    """One image of an OME-XML."""
 
     claim: Claim | None
+    """The pixel size it states, where it does."""
     size: tuple[int, int]
+    """(width, height) in pixels."""
     planes: int
+    """Planes of channels, depths and times; 1 for one RGB picture."""
 
 
 def check_mpp(mpp: float | None) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.types import U8
 
-Samples = NDArray[Any]
-"""``u8`` or ``u16`` ``[h, w, samples]``."""
+Samples = NDArray[np.uint8 | np.uint16]
+"""``[h, w, samples]`` as a file stores them."""
 
 ColourModel = Literal["grey", "inverted", "palette", "rgb", "cmyk"]
 """What the colour samples are; "inverted" is grey whose 0 is white."""
@@ -44,8 +44,8 @@ def to_rgb(samples: Samples, fmt: PixelFormat) -> U8:
 
 def to_8_bit(samples: Samples) -> U8:
     """16-bit samples use their whole range (TIFF and PNG say so): 65535 → 255, to the nearest."""
-    if samples.dtype.itemsize == 1:
-        return samples
+    if samples.dtype == np.uint8:
+        return samples.astype(np.uint8, copy=False)
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

@@ -9,7 +9,6 @@ Pixel (0, 0) of every plane covers the box from (0, 0) to (1, 1): corners agree 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from bleep_cli.base.hashing import file_sha256
 from bleep_cli.errors import SlideError
 from bleep_cli.types import F64, U8
 
@@ -32,23 +32,25 @@ LEVEL_SLACK = 1.01  # a level may be this much coarser than asked (its size is r
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a pyramid.
-
-    ``width``, ``height`` in level pixels; ``scale`` (x, y) level-0 pixels per level pixel; ``band`` how many
-    of its rows are cheap to decode together (strips are as wide as the slide), 0 = any number.
-    """
+    """One level of a pyramid."""
 
     width: int
+    """Level pixels across."""
     height: int
+    """Level pixels down."""
     scale: tuple[float, float]
+    """(x, y) level-0 pixels per level pixel."""
     band: int = 0
+    """How many rows are cheap to decode together, as strips are as wide as the slide; 0 = any number."""
 
 
 class Raster(Protocol):
-    """The pixels of one file. ``levels[0]`` is the finest; scales ascend."""
+    """The pixels of one file, as a format brings them."""
 
     levels: tuple[Level, ...]
+    """From the finest, the slide as it was scanned, to the coarsest."""
     bounds_l0: tuple[int, int, int, int]
+    """(x, y, width, height) of the scanned part in level-0 pixels; all of it where the format states none."""
 
     def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
         """Pixels ``[y, y + h) × [x, x + w)``, all inside the level, as ``u8[h, w, 3]``. SlideError."""
@@ -77,12 +79,16 @@ def level_scale(size_l0: tuple[int, int], size_lv: tuple[int, int]) -> tuple[flo
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of a request in a reduced level: start and step in rd pixels, output pixels, the factor."""
+    """One axis of a request, in a level reduced by a whole factor."""
 
     start: float
+    """Where it begins, rd pixels."""
     step: float
+    """rd pixels per output pixel."""
     out: int
+    """Output pixels."""
     factor: int
+    """lv pixels per rd pixel, a power of two."""
 
     @classmethod
     def of(cls, start_lv: float, size_lv: float, out: int) -> _Axis:
@@ -141,8 +147,7 @@ class RasterSlide:
         """Hex digest of the main file, read once, when first asked for."""
         if self._sha256 is None:
             try:
-                with self._path.open("rb") as file:
-                    self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                self._sha256 = file_sha256(self._path)
             except OSError as error:
                 raise SlideError(f"{self.name}: cannot be read: {error.strerror}") from None
         return self._sha256

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.errors import SlideError
 from bleep_cli.slide.mpp import Claim
+from bleep_cli.slide.pixels import PixelFormat, to_rgb
 from bleep_cli.slide.raster import Level, level_scale
 from bleep_cli.types import U8
 
+if TYPE_CHECKING:
+    from openslide import OpenSlide
+
 GENERIC = "generic-tiff"
+RGBA = PixelFormat("rgb", alpha=3)
 BOUNDS = tuple(f"openslide.bounds-{key}" for key in ("x", "y", "width", "height"))
 NUMBERS = ("openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power", *BOUNDS)
 
@@ -41,7 +46,7 @@ class OpenSlideRaster:
         self._path = path
         self._errors = (openslide.OpenSlideError, OSError, ValueError, MemoryError)
         try:
-            self._slide: Any = openslide.OpenSlide(path)
+            self._slide: OpenSlide = openslide.OpenSlide(path)
             self._slide.set_cache(openslide.OpenSlideCache(cache_bytes))
             self._stated = {key: self._slide.properties.get(key, "") for key in NUMBERS}
             self._downsamples = [float(d) for d in self._slide.level_downsamples]
@@ -73,13 +78,7 @@ class OpenSlideRaster:
             region = self._slide.read_region((round(x * scale), round(y * scale)), level, (w, h))
         except self._errors as error:
             raise self._bad(error) from None
-        rgba = np.asarray(region)
-        alpha = rgba[..., 3:]
-        if (alpha == 255).all():
-            return np.ascontiguousarray(rgba[..., :3])
-        cover = alpha.astype(np.uint16)
-        on_white: U8 = ((rgba[..., :3] * cover + 127) // 255 + (255 - cover)).astype(np.uint8)
-        return on_white
+        return to_rgb(np.asarray(region), RGBA)
 
     def close(self) -> None:
         """Releases the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F64
+
+Polygon = Sequence[Sequence[Sequence[float]]]
+"""Rings of (x, y, ...) points, the outline first, then its holes; as JSON has it, so nothing of it is certain."""
 
 
 def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:
@@ -54,8 +58,8 @@ def _geojson_mask(path: Path, size: tuple[int, int], scale: tuple[float, float])
     return tissue
 
 
-def _polygons(node: Any) -> Any:
-    """Every polygon (list of rings) in a GeoJSON object, or in QuPath's bare list of features."""
+def _polygons(node: Any) -> Iterator[Polygon]:
+    """Every polygon in a GeoJSON object, or in QuPath's bare list of features."""
     if isinstance(node, list):
         for item in node:
             yield from _polygons(item)

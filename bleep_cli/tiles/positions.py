@@ -32,14 +32,18 @@ ID_COLUMNS = ("id", "barcode", "tile_id", "spot", "name")
 
 @dataclass(frozen=True)
 class Positions:
-    """``barcode`` str[n], unique; ``xy_l0`` f64[n, 2] (x, y); ``array_row``, ``array_col`` i64[n];
-    ``in_tissue`` bool[n]."""
+    """The n spots, or other places, of a table."""
 
     barcode: Str
+    """str[n] their ids, unique."""
     xy_l0: F64
+    """f64[n, 2] (x, y) centres in level-0 pixels."""
     array_row: I64
+    """i64[n] row in the array of spots; where the table has none, the row of the table."""
     array_col: I64
+    """i64[n] column in the array of spots; where the table has none, 0."""
     in_tissue: NDArray[np.bool_]
+    """bool[n] whether the table counts each as tissue."""
 
     def subset(self, keep: NDArray[np.bool_]) -> Positions:
         """The rows where ``keep`` is true."""

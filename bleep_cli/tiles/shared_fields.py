@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.array_cache import TileCache
+from bleep_cli.base.array_cache import ArrayCache
 from bleep_cli.tiles.read import PIXEL, read_field
 from bleep_cli.types import I64, U8, Slide, TileGrid
 
@@ -23,14 +23,14 @@ WORTH = 0.75  # blocks per tile up to which sharing them costs less than reading
 
 @dataclass(frozen=True)
 class Lattice:
-    """A plane of ``step_l0`` level-0 pixels per pixel with its origin at the slide's; blocks of ``px`` pixels.
-
-    ``corner`` i64[n, 2] (x, y) is where each tile begins on it.
-    """
+    """The plane of one field of view, with its origin at the slide's, cut into square blocks."""
 
     step_l0: float
+    """Level-0 pixels per pixel of the plane."""
     px: int
+    """Edge of a block, as of a tile, in pixels of the plane."""
     corner: I64
+    """i64[n, 2] (x, y) where each tile begins, in pixels of the plane."""
 
     @classmethod
     def of(cls, grid: TileGrid, field: int) -> Lattice | None:
@@ -59,7 +59,7 @@ class FieldReader:
     def __init__(self, slide: Slide, grid: TileGrid, cache_bytes: int = SHARED_BYTES) -> None:
         self._slide, self._grid = slide, grid
         self._planes = [Lattice.of(grid, field) for field in range(len(grid.spec.um))]
-        self._cache = TileCache(cache_bytes)
+        self._cache = ArrayCache(cache_bytes)
 
     def read(self, rows: I64, out: U8) -> None:
         """The tiles ``rows`` i64[b] into ``out`` u8[b, px, px, 3 * fields]. SlideError."""

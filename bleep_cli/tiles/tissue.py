@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +32,16 @@ BLACK = 25.0  # scanners and annotators paint missing regions black
 
 @dataclass(frozen=True)
 class Mask:
-    """``tissue`` bool[h, w]; ``pieces`` i64[h, w], 0 outside and 1, 2, ... by falling area;
-    ``scale`` (x, y) mask pixels per level-0 pixel; ``overview`` u8[h, w, 3] of the same raster."""
+    """Where on a slide tissue is, on a raster over the whole of it."""
 
     tissue: NDArray[np.bool_]
+    """bool[h, w]"""
     pieces: I64
+    """i64[h, w] number of the connected piece, 1, 2, ... by falling area; 0 outside."""
     scale: tuple[float, float]
+    """(x, y) mask pixels per level-0 pixel."""
     overview: U8
+    """u8[h, w, 3] the slide on the same raster."""
 
 
 def find_tissue(slide: Slide, mask_file: Path | None = None) -> Mask:
@@ -126,7 +128,7 @@ def _by_chroma(smooth: F32) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return np.asarray(tissue, bool), np.asarray(glass, bool)
 
 
-def _chroma_threshold(chroma: NDArray[Any]) -> float:
+def _chroma_threshold(chroma: F32) -> float:
     """Otsu's threshold, which would split glass, or tissue, in a picture of only one of them."""
     threshold = otsu(chroma)
     high = chroma >= threshold
@@ -135,7 +137,7 @@ def _chroma_threshold(chroma: NDArray[Any]) -> float:
     return float(np.clip(threshold, *CHROMA_RANGE))
 
 
-def otsu(values: NDArray[Any]) -> float:
+def otsu(values: NDArray[np.floating | np.integer]) -> float:
     """Otsu's threshold of values in 0..255 (Otsu 1979), by 256 bins."""
     counts, edges = np.histogram(values, bins=256, range=(0, 256))
     below = np.cumsum(counts).astype(np.float64)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bleep_cli.slide.jpeg_header import jpeg_header
+from bleep_cli.slide.pixels import Samples
 from bleep_cli.slide.tiff.tags import Compression, FieldType, Photometric, Predictor, Tag, Version
 from bleep_cli.types import U8
 
@@ -37,6 +37,10 @@ IMAGE_CODECS = {
 """Compressions whose segments are pictures with headers of their own."""
 
 
+SampleType = np.dtype[np.uint8 | np.uint16]
+"""Of a sample, in the file's byte order."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a segment should decode to; the last strip and some writers' edge tiles are smaller."""
@@ -47,8 +51,8 @@ class Shape:
     """Pixels across."""
     samples: int
     """Samples per pixel in this segment."""
-    dtype: np.dtype[Any]
-    """u1 or u2 of a sample, in the file's byte order."""
+    dtype: SampleType
+    """Of each."""
     min_rows: int
     """The fewest rows that will do."""
     min_cols: int
@@ -60,15 +64,15 @@ class Shape:
         return self.cols * self.samples * self.dtype.itemsize
 
 
-def decode_bytes(data: bytes, compression: Compression, shape: Shape, predictor: Predictor) -> Any:
+def decode_bytes(data: bytes, compression: Compression, shape: Shape, predictor: Predictor) -> Samples:
     """A stored or byte-compressed segment → ``[rows, cols, samples]`` in native order (rows may be fewer)."""
-    raw: Any = data
+    raw: bytes | U8 = data
     if compression == Compression.LZW:
         raw = _decode_lzw(data, shape)
     elif compression in BYTE_CODECS:
         import imagecodecs
 
-        decode: Callable[..., Any] = getattr(imagecodecs, BYTE_CODECS[compression] + "_decode")
+        decode: Callable[..., U8] = getattr(imagecodecs, BYTE_CODECS[compression] + "_decode")
         raw = decode(data, out=np.empty(shape.rows * shape.row_bytes, np.uint8))
     rows = min(shape.rows, len(raw) // shape.row_bytes)
     if rows < shape.min_rows:
@@ -80,7 +84,7 @@ def decode_bytes(data: bytes, compression: Compression, shape: Shape, predictor:
     if predictor == Predictor.HORIZONTAL:
         import imagecodecs
 
-        pixels = imagecodecs.delta_decode(pixels, axis=1)
+        pixels = np.asarray(imagecodecs.delta_decode(pixels, axis=1))
     return pixels
 
 
@@ -107,7 +111,9 @@ def _decode_lzw(data: bytes, shape: Shape) -> U8:
     return np.asarray(imagecodecs.tiff_decode(head + body + bytes(4) + data)).reshape(-1)
 
 
-def decode_image(data: bytes, compression: Compression, shape: Shape, colour: Photometric, tables: bytes) -> Any:
+def decode_image(
+    data: bytes, compression: Compression, shape: Shape, colour: Photometric, tables: bytes
+) -> Samples:
     """A segment that is an image file of its own → ``[h, w, samples]``.
 
     ``colour`` is what TIFF says of its samples; ``tables`` the shared JPEG tables. ValueError where the image

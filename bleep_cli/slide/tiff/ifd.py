@@ -51,7 +51,18 @@ UNSIGNED = {
 
 
 class TiffBytes:
-    """A TIFF file's bytes with its byte order and width of offsets. Reads may come from several threads."""
+    """A TIFF file's bytes. Reads may come from several threads."""
+
+    name: str
+    """File name without its folders."""
+    size: int
+    """Bytes."""
+    order: str
+    """Byte order as numpy writes it, "<" or ">"."""
+    big: bool
+    """Whether it is a BigTIFF: offsets and counts of 8 bytes instead of 4."""
+    first: int
+    """Offset of the first directory in bytes."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name

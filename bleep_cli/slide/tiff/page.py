@@ -7,14 +7,13 @@ A segment is a tile or a strip. Everything that is not clearly an RGB, grey, pal
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from bleep_cli.slide.limits import MAX_DECODED_BYTES
 from bleep_cli.slide.pixels import COLOURS, ColourModel, PixelFormat
 from bleep_cli.slide.raster import CONVERT
-from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, Shape
+from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, SampleType, Shape
 from bleep_cli.slide.tiff.ifd import Ifd
 from bleep_cli.slide.tiff.tags import (
     Compression,
@@ -63,8 +62,8 @@ class Page:
     """Samples per pixel, extra ones included."""
     planes: int
     """1, or ``samples`` where each sample has segments of its own."""
-    dtype: np.dtype[Any]
-    """u1 or u2 of a sample, in the file's byte order."""
+    dtype: SampleType
+    """Of each sample."""
     photometric: Photometric
     """What the file says of the colours; the decoder of JPEG asks."""
     compression: Compression
@@ -142,7 +141,7 @@ def _geometry(ifd: Ifd) -> tuple[int, int, int, int]:
     return width, height, tile_w, tile_h
 
 
-def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int, np.dtype[Any]]:
+def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int, SampleType]:
     """(photometric, samples, planes, dtype)."""
     stated, samples = ifd.one(Tag.PHOTOMETRIC), ifd.one(Tag.SAMPLES_PER_PIXEL, 1)
     planar = ifd.one(Tag.PLANAR_CONFIGURATION, Planar.CONTIGUOUS)
@@ -161,7 +160,7 @@ def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int,
     return photometric, samples, 1 if together else samples, dtype
 
 
-def _sample_type(ifd: Ifd, model: ColourModel, compression: Compression, bits: set[int]) -> np.dtype[Any]:
+def _sample_type(ifd: Ifd, model: ColourModel, compression: Compression, bits: set[int]) -> SampleType:
     """u1, or u2 of RGB, in the file's byte order."""
     deep = bits == {16} and model == "rgb" and compression not in IMAGE_CODECS
     unsigned = set(ifd.ints(Tag.SAMPLE_FORMAT, (SampleFormat.UNSIGNED,))) <= set(SampleFormat)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.array_cache import TileCache
+from bleep_cli.base.array_cache import ArrayCache
 from bleep_cli.slide.limits import CODEC_ERRORS, check_ratio
-from bleep_cli.slide.pixels import to_rgb
+from bleep_cli.slide.pixels import Samples, to_rgb
 from bleep_cli.slide.raster import Level, level_scale
 from bleep_cli.slide.tiff.claims import pixel_size_claims
 from bleep_cli.slide.tiff.codec import IMAGE_CODECS, decode_bytes, decode_image
@@ -29,7 +28,7 @@ class TiffRaster:
 
     def __init__(self, path: Path, cache_bytes: int) -> None:
         self._file = TiffBytes(path)
-        self._cache = TileCache(cache_bytes)
+        self._cache = ArrayCache(cache_bytes)
         try:
             base, self._pages = read_pyramid(self._file)
             self.claims = tuple(pixel_size_claims(base))
@@ -84,7 +83,7 @@ class TiffRaster:
             place = f"{'tile' if page.tiled else 'strip'} {index} of level {level}"
             raise self._file.bad(f"{place} cannot be decoded: {error}") from None
 
-    def _segment(self, page: Page, segment: int) -> Any:
+    def _segment(self, page: Page, segment: int) -> Samples:
         """``[h, w, samples of the plane]`` of one stored segment."""
         offset, count = int(page.offsets[segment]), int(page.counts[segment])
         shape = page.shape(segment % (len(page.offsets) // page.planes))
