@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from bleep_cli.commands.console import Console
+from bleep_cli.commands.options import names
 from bleep_cli.towers.precision import Chosen
-from bleep_train.commands.options import CohortArgument, ForceOption, ResumeOption, SetOption, names
+from bleep_train.commands.options import CohortArgument, ForceOption, ResumeOption, SetOption
 
 
 def phantom(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Extend = Literal["neither", "min", "max", "both"]
 Format = Literal["png", "pdf", "svg"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FIGURES = ("2", "3", "4", "5", "S")
+"""Of the paper, by number; S of its supplement."""
 
 WIDTH_IN = 7.2
 """A page's text width in most journals; figures of many methods grow beyond it instead of shrinking the type."""

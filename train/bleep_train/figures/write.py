@@ -26,7 +26,7 @@ from bleep_train.figures.data import Result, load_result, pick_gene
 from bleep_train.figures.gene import gene_figure
 from bleep_train.figures.gene_gene import gene_gene_figure
 from bleep_train.figures.moments import moments_figure
-from bleep_train.figures.style import Format, house_style, save
+from bleep_train.figures.style import FIGURES, Format, house_style, save
 from bleep_train.figures.tissue import Tissue, read_tissue
 from bleep_train.figures.umap import umap_figure
 from bleep_train.study.saved import file_name, load_study
@@ -34,7 +34,6 @@ from bleep_train.study.saved import file_name, load_study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = ("2", "3", "4", "5", "S")
 _ON_TISSUE = {"3", "5"}
 _WIDEST_PANEL_IN = 2.2
 

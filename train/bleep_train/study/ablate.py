@@ -11,15 +11,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
-from bleep_cli.choices import Aggregation
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.types import Progress, no_progress
+from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
-from bleep_train.methods.folds import By, Fold, FoldData, Study
+from bleep_train.methods.folds import Fold, FoldData, Study
 from bleep_train.methods.simple import SHUFFLES, mean_predictor, ridge, shuffled_rows
 from bleep_train.metrics.per_gene import score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
@@ -37,8 +38,8 @@ class Grid:
 
     losses: tuple[LossName, ...] = LOSSES
     ks: tuple[int, ...] = (10, 50, 100)
-    aggregations: tuple[Aggregation, ...] = ("average", "simple", "weighted", "published-weighted")
-    keys: tuple[Literal["expression", "image"], ...] = ("expression", "image")
+    aggregations: tuple[Aggregation, ...] = get_args(Aggregation)
+    keys: tuple[Key, ...] = get_args(Key)
     seeds: tuple[int, ...] = (0, 1, 2)
     by: By = "section"
     markers: tuple[str, ...] = ()

@@ -37,8 +37,6 @@ from bleep_train.metrics.tables import SHORT, Table, number, span, write_tables
 from bleep_train.training.device import pick_device
 from bleep_train.training.frozen import cached_features
 
-METHODS = ("bleep", "ridge", "mean", "shuffled")
-
 
 @dataclass(frozen=True)
 class Evaluation:
