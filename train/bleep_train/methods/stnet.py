@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,7 +24,7 @@ from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, I64, U8, Progress
 from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.config.schema import OptimConfig
-from bleep_train.data.tile_cache import cache_tag
+from bleep_train.data.tile_cache import cache_tag, kept_array
 from bleep_train.methods.folds import PARTS, FoldData, Part
 from bleep_train.training.augment import turned
 from bleep_train.training.batches import learning_rate
@@ -230,18 +231,19 @@ def _kept_maps(
     maps: list[F16] = []
     for section, tiles in zip(data.sections(which), data.tiles(which), strict=True):
         file = data.study.cache / f"early-{mark}-{cache_tag(section, data.study.config.data.tile)}.npy"
-        if not file.exists():
-            inputs = TileInputs([tiles], options.px, device)
-            parts = []
-            with torch.inference_mode():
-                for rows in _batches(len(tiles)):
-                    views = [early(inputs(rows, np.full(len(rows), v))) for v in range(ALL_VIEWS)]
-                    parts.append(torch.stack(views, dim=1).half().cpu().numpy())
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, np.concatenate(parts))
-            partial.rename(file)
-        maps.append(np.load(file, mmap_mode="r"))
+        inputs = TileInputs([tiles], options.px, device)
+        maps.append(kept_array(file, partial(_maps, early, inputs, len(tiles))))
     return MapInputs(maps, device)
+
+
+def _maps(early: EarlyStages, inputs: TileInputs, n: int) -> F16:
+    """f16[n, 8, c, h, w]"""
+    parts = []
+    with torch.inference_mode():
+        for rows in _batches(n):
+            views = [early(inputs(rows, np.full(len(rows), v))) for v in range(ALL_VIEWS)]
+            parts.append(torch.stack(views, dim=1).half().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def _fit(

@@ -25,6 +25,8 @@ from typing import Any
 
 import torch
 
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.json_file import write_json
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.types import Section
 from bleep_train.config.schema import Config
@@ -114,15 +116,14 @@ def begin(out: Path, record: Mapping[str, Any], config: Config, *, anew: bool) -
     if anew:
         for name in (CHECKPOINT, BEST):
             (out / name).unlink(missing_ok=True)
-    (out / CONFIG).write_text(dump_toml(config), encoding="utf-8")
+    with atomic_path(out / CONFIG, force=True) as temp:
+        temp.write_text(dump_toml(config), encoding="utf-8")
     write_record(out, record)
 
 
 def write_record(out: Path, record: Mapping[str, Any]) -> None:
     """Replaces ``run.json``."""
-    partial = out / f"{RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / RECORD)
+    write_json(out / RECORD, record)
 
 
 def same_run(run: Run, config: Config, sections: Sequence[Section], leaked: Sequence[Section]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.config.schema import Config, ValidationConfig
 from bleep_train.config.toml import load_config
 from bleep_train.data.dense import dense_section
-from bleep_train.data.tile_cache import cache_tag, cached_tiles
+from bleep_train.data.tile_cache import cache_tag, cached_tiles, kept_array
 from bleep_train.data.training_set import TrainingSet
 from bleep_train.export.cost import choose_probes, cost_of, embed_probes, keys_of, retrieved_r
 from bleep_train.export.towers import export_towers
@@ -128,17 +129,12 @@ def teacher_vectors(
     encoders: Encoders, sections: Sequence[Section], views: int, cache: Path, progress: Progress
 ) -> list[F32]:
     """The teacher's unit vectors f32[n, d] of each section's spots, ``views`` averaged; kept under ``cache``."""
-    cache.mkdir(parents=True, exist_ok=True)
     mark = hashlib.sha256(encoders.image).hexdigest()[:12]
     embedder, out = embedder_of(encoders.image), []
     for section in sections:
         file = cache / f"teacher-{mark}-{views}-{cache_tag(section, encoders.tile)}.npy"
-        if not file.exists():
-            vectors = embed_sections([section], embedder, encoders.tile, views, progress)
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, vectors)
-            partial.rename(file)
-        out.append(np.load(file))
+        embed = partial(embed_sections, [section], embedder, encoders.tile, views, progress)
+        out.append(kept_array(file, embed))
     return out
 
 
