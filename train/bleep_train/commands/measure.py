@@ -158,13 +158,13 @@ def ablate(
     """The paper's ablation table on any cohort: objective × K × aggregation × key, beside ridge."""
     from bleep_train.config.toml import load_config
     from bleep_train.metrics.tables import show
-    from bleep_train.study.ablate import Grid, run_grid
+    from bleep_train.study.ablate import AblationGrid, run_grid
 
     unknown = set(names(losses)) - set(LOSSES)
     if unknown:
         raise UsageError(f"--losses {', '.join(sorted(unknown))}: choose among {', '.join(LOSSES)}")
     chosen = tuple(name for name in LOSSES if name in names(losses))
-    grid = Grid(
+    grid = AblationGrid(
         losses=chosen,
         ks=tuple(numbers(ks)),
         seeds=tuple(numbers(seeds)),

@@ -102,7 +102,7 @@ def house_style() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PanelGrid:
     """``rows`` × ``columns`` panels of ``wide`` × ``high`` in, with margins and gaps in inches."""
 
     rows: int
@@ -150,12 +150,12 @@ def add_axes(figure: Figure, left: float, top: float, wide: float, high: float) 
     return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
 
 
-def panel(figure: Figure, grid: Grid, row: int, column: int) -> Axes:
+def panel(figure: Figure, grid: PanelGrid, row: int, column: int) -> Axes:
     """The axes of one panel."""
     return add_axes(figure, *grid.corner(row, column), grid.wide, grid.high)
 
 
-def row_label(figure: Figure, grid: Grid, row: int, text: str) -> None:
+def row_label(figure: Figure, grid: PanelGrid, row: int, text: str) -> None:
     """A row's name, upright at the left edge."""
     width, height = figure.get_size_inches()
     middle = grid.corner(row, 0)[1] + grid.high / 2

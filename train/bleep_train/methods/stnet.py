@@ -94,7 +94,7 @@ class StNet(nn.Module):
         return self.head(self.dropout(self.features(x)))  # type: ignore[no-any-return]
 
 
-class Inputs(Protocol):
+class SpotInputs(Protocol):
     """What the trained part of the network is given of spots ``rows`` i64[b] in ``views`` i64[b] of 0..7."""
 
     def __call__(self, rows: I64, views: I64) -> Tensor: ...
@@ -187,8 +187,8 @@ def predict_stnet(data: FoldData, seed: int, work: Path, options: StNetOptions) 
     target = torch.from_numpy(data.train_y[:, chosen]).to(device)
     backbone = build_backbone(options.backbone, options.weights).to(device).to(memory_format=torch.channels_last)
     features: nn.Module = backbone
-    train: Inputs
-    test: Inputs
+    train: SpotInputs
+    test: SpotInputs
     if options.first_trained:
         train, test = (_kept_maps(data, which, backbone, options, device) for which in PARTS)
         features = LateStages(backbone, options.first_trained)
@@ -210,7 +210,7 @@ def largest_means(expression: F32, genes: int | None) -> I64:
     return np.sort(order[:genes])
 
 
-def _set_colours(backbone: Normalised, train: Inputs, n: int) -> None:
+def _set_colours(backbone: Normalised, train: SpotInputs, n: int) -> None:
     """Input normalisation by the mean and deviation of the training tiles, per channel."""
     total, square = np.zeros(RGB), np.zeros(RGB)
     for rows in _batches(n):
@@ -247,7 +247,13 @@ def _maps(early: EarlyStages, inputs: TileInputs, n: int) -> F16:
 
 
 def _fit(
-    model: StNet, train: Inputs, target: Tensor, seed: int, work: Path, options: StNetOptions, progress: Progress
+    model: StNet,
+    train: SpotInputs,
+    target: Tensor,
+    seed: int,
+    work: Path,
+    options: StNetOptions,
+    progress: Progress,
 ) -> None:
     """Stochastic gradient descent on the squared error, every spot once an epoch, in a random view."""
     n = len(target)
@@ -279,7 +285,7 @@ def _fit(
             metrics.write(json.dumps({"epoch": epoch, "loss": total / n}) + "\n")
 
 
-def _predict(model: StNet, inputs: Inputs, n: int) -> F32:
+def _predict(model: StNet, inputs: SpotInputs, n: int) -> F32:
     model.eval()
     with torch.inference_mode():
         parts = [

@@ -39,7 +39,7 @@ RECORD, CONFIG = "run.json", "config.toml"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
     ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read;
     ``teacher`` the name of the run that a student was distilled from, and a hash of its weights."""
@@ -54,11 +54,11 @@ class Run:
     teacher: Mapping[str, str] | None = None
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path) -> RunFolder:
     """Reads a run folder. Raises ``UsageError`` for a folder that is none."""
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        return Run(
+        return RunFolder(
             path=path,
             config=load_config(str(path / CONFIG)),
             cohort=Path(record["cohort"]),
@@ -126,7 +126,7 @@ def write_record(out: Path, record: Mapping[str, Any]) -> None:
     write_json(out / RECORD, record)
 
 
-def same_run(run: Run, config: Config, sections: Sequence[Section], leaked: Sequence[Section]) -> None:
+def same_run(run: RunFolder, config: Config, sections: Sequence[Section], leaked: Sequence[Section]) -> None:
     """Raises ``UsageError`` where a resumed run would mix two recipes or two cohorts; epochs may be added."""
     old, new = run.config.as_dict(), config.as_dict()
     new["optim"]["epochs"] = old["optim"]["epochs"]

@@ -31,7 +31,7 @@ from bleep_train.export.towers import export_towers
 from bleep_train.metrics.tables import Table
 from bleep_train.model.towers import build_towers
 from bleep_train.runs.export import CACHE, load_towers, prepare_run, probed_sections
-from bleep_train.runs.record import RECORD, Run, begin, open_run, refuse_existing, run_record, same_run
+from bleep_train.runs.record import RECORD, RunFolder, begin, open_run, refuse_existing, run_record, same_run
 from bleep_train.training.device import pick_device
 from bleep_train.training.distil import Lesson, teach
 from bleep_train.training.frozen import weights_hash
@@ -139,7 +139,7 @@ def teacher_vectors(
 
 
 def compare(
-    teacher: Run, student: Path, data: TrainingSet, built: Built, encoders: Encoders, progress: Progress
+    teacher: RunFolder, student: Path, data: TrainingSet, built: Built, encoders: Encoders, progress: Progress
 ) -> list[Standing]:
     """Teacher (``encoders``) and student at one and at eight views, on the teacher's reference ``built``."""
     run = open_run(student)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from bleep_cli.errors import UsageError
 from bleep_train.config.protocols import StudyProtocol
 from bleep_train.methods.by_name import BLEEP, find_method
+from bleep_train.study.saved import SHUFFLED
 
-SHUFFLED = "shuffled"
 DETERMINISTIC = ("ridge", "knn", "mean")
 """Methods that no seed changes: they run once."""
 

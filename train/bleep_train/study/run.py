@@ -31,8 +31,17 @@ from bleep_train.metrics.clusters import cluster_agreement, leiden
 from bleep_train.metrics.gene_gene import gene_gene, structure_agreement, structure_genes
 from bleep_train.metrics.per_gene import pearson, per_gene, score
 from bleep_train.study.journal import Journal, Row, fingerprint
-from bleep_train.study.plan import SHUFFLED, StudyPlan
-from bleep_train.study.saved import STUDY, FoldFolder, StudyRecord, Truth, file_name, load_study, save_study
+from bleep_train.study.plan import StudyPlan
+from bleep_train.study.saved import (
+    SHUFFLED,
+    STUDY,
+    FoldFolder,
+    FoldTruth,
+    StudyRecord,
+    file_name,
+    load_study,
+    save_study,
+)
 
 RESULTS = "results.jsonl"
 RESAMPLED = "resampled_"
@@ -142,7 +151,7 @@ class _FoldRun:
         """The fold's data, its truth and the clusters of that saved."""
         data = self.study.data(self.fold, self.truth_kind)
         held_out = data.sections("test")
-        truth = Truth(
+        truth = FoldTruth(
             symbols=data.symbols,
             measured=data.test_y,
             train_mean=data.train_y.mean(axis=0),
