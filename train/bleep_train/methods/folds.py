@@ -31,7 +31,7 @@ from bleep_train.config.schema import Config
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet, prepare
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import cached_features
 
 Part = Literal["train", "test"]

@@ -29,7 +29,7 @@ from bleep_train.methods.folds import PARTS, FoldData, Part
 from bleep_train.training.augment import turned
 from bleep_train.training.batches import learning_rate
 from bleep_train.training.checkpoint import METRICS
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import weights_hash
 
 F16 = NDArray[np.float16]

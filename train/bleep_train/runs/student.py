@@ -32,8 +32,8 @@ from bleep_train.metrics.tables import Table
 from bleep_train.model.towers import build_towers
 from bleep_train.runs.export import CACHE, load_towers, prepare_run, probed_sections
 from bleep_train.runs.record import RECORD, RunFolder, begin, open_run, refuse_existing, run_record, same_run
-from bleep_train.training.device import pick_device
 from bleep_train.training.distil import Lesson, teach
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import weights_hash
 from bleep_train.training.monitor import Watch
 from bleep_train.training.start import image_source
