@@ -58,14 +58,30 @@ def atomic_path(final: Path, force: bool = False) -> Iterator[Path]:
 
     ``OutputError`` for what :func:`check_free` refuses and for every ``OSError``, of the body's too.
     """
+    with _whole(final, force, sync=True) as temp:
+        yield temp
+
+
+@contextmanager
+def replacing(final: Path) -> Iterator[Path]:
+    """The same for what can be made again, such as a cache: it is replaced without asking, and not waited for
+    until it is on the disk."""
+    with _whole(final, force=True, sync=False) as temp:
+        yield temp
+
+
+@contextmanager
+def _whole(final: Path, force: bool, *, sync: bool) -> Iterator[Path]:
     check_free(final, force)
     temp = _sibling(final, TEMP_SUFFIX)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temp
-        _sync(temp)
+        if sync:
+            _sync(temp)
         _place(temp, final, force)
-        _sync_folder(final.parent)
+        if sync:
+            _sync_folder(final.parent)
     except OSError as error:
         raise OutputError(_message(final, error)) from error
     finally:

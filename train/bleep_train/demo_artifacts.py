@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -13,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_CARD, DEMO_SLIDE, DEMO_TRUTH
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.checks.demo import agreement, predict_demo
 from bleep_cli.types import Progress, no_progress
@@ -62,13 +63,11 @@ def make_demo_artifacts(out: Path, *, progress: Progress = no_progress) -> dict[
             progress=progress,
         )
     card = {"seed": SEED, "spots": built.arrays.expression.shape[0], **score_demo(out)}
-    card["sha256"] = {
-        name: hashlib.sha256((out / name).read_bytes()).hexdigest()
-        for name in (DEMO_SLIDE, DEMO_TRUTH, DEMO_BUNDLE)
-    }
+    card["sha256"] = {name: file_sha256(out / name) for name in (DEMO_SLIDE, DEMO_TRUTH, DEMO_BUNDLE)}
     card["content_sha256"] = open_bundle(bundle).content_sha256
-    (out / DEMO_CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(_readme(card), encoding="utf-8")
+    write_json(out / DEMO_CARD, card)
+    with atomic_path(out / "README.md", force=True) as temp:
+        temp.write_text(_readme(card), encoding="utf-8")
     return card
 
 

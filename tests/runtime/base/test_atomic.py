@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bleep_cli.base.atomic import OLD_SUFFIX, TEMP_SUFFIX, atomic_path, check_free, remove_leftovers
+from bleep_cli.base.atomic import OLD_SUFFIX, TEMP_SUFFIX, atomic_path, check_free, remove_leftovers, replacing
 from bleep_cli.errors import OutputError, SlideError
 
 
@@ -237,3 +237,31 @@ def test_leftovers_of_one_process_at_one_result_are_removed(tmp_path: Path) -> N
     remove_leftovers(final, 12, replaced=True)
     assert {path.name for path in tmp_path.iterdir()} == {other, neighbour}
     remove_leftovers(tmp_path / "absent" / "a.zarr", 12, replaced=True)
+
+
+def test_a_file_that_can_be_made_again_is_replaced_without_asking(tmp_path: Path) -> None:
+    final = tmp_path / "new" / "cache.npy"
+    for text in ("first", "second"):
+        with replacing(final) as temp:
+            temp.write_text(text)
+            assert not final.exists() or final.read_text() == "first"
+        assert final.read_text() == text
+    with pytest.raises(KeyboardInterrupt), replacing(final) as temp:
+        temp.write_text("torn")
+        raise KeyboardInterrupt
+    assert final.read_text() == "second"
+    assert names(final.parent) == ["cache.npy"]
+
+
+def test_only_a_result_is_waited_for_until_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with replacing(tmp_path / "cache") as temp:
+        temp.write_text("whole")
+    with pytest.raises(OutputError, match="the disk is full"), atomic_path(tmp_path / "result") as temp:
+        temp.write_text("whole")
+    assert names(tmp_path) == ["cache"]

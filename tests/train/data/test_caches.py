@@ -22,7 +22,7 @@ from bleep_cli.towers.encoder import ALL_VIEWS, views_of
 from bleep_cli.types import Section, TileSpec
 from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.data import tile_cache
-from bleep_train.data.tile_cache import cached_tiles
+from bleep_train.data.tile_cache import cached_tiles, kept_array
 from bleep_train.training import frozen
 from bleep_train.training.frozen import cached_features, weights_hash
 
@@ -124,6 +124,22 @@ def test_a_section_that_broke_off_is_decoded_anew(
     (tiles,) = cached_tiles(sections[:1], SPEC, cache)
     assert tiles[-1].std() > 0  # nothing of the half-written file is left in it
     assert [file.suffix for file in cache.iterdir()] == [".npy"]
+
+
+def test_an_array_is_made_once_and_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, made, save = tmp_path / "new" / "array.npy", np.arange(6.0).reshape(2, 3), np.save
+
+    def broken(handle: Any, array: Any) -> None:
+        save(handle, array[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", broken)
+        with pytest.raises(KeyboardInterrupt):
+            kept_array(file, lambda: made)
+    assert list(file.parent.iterdir()) == []
+    np.testing.assert_array_equal(kept_array(file, lambda: made), made)
+    np.testing.assert_array_equal(kept_array(file, lambda: made + 1), made)
 
 
 def test_features_are_the_backbones_on_every_view_and_field(sections: list[Section], tmp_path: Path) -> None:

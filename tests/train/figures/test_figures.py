@@ -22,10 +22,10 @@ from bleep_train.figures.gene import gene_figure
 from bleep_train.figures.gene_gene import gene_gene_figure, hierarchical_order
 from bleep_train.figures.moments import moments_figure
 from bleep_train.figures.style import house_style, limits
-from bleep_train.figures.tissue import WASH, Tissue, read_tissue, spot_pitch
+from bleep_train.figures.tissue import WASH, SectionPicture, read_tissue, spot_pitch
 from bleep_train.figures.write import FigureOptions, write_figures
 from bleep_train.metrics.gene_gene import gene_gene
-from bleep_train.study.saved import FoldFolder, StudyRecord, Truth, load_study, save_study
+from bleep_train.study.saved import FoldFolder, FoldTruth, StudyRecord, load_study, save_study
 
 MPP, SPOTS_X, SPOTS_Y, PITCH = 5.0, 8, 5, 20.0  # a spot every 100 µm
 GREEN = (10, 200, 40)
@@ -63,7 +63,7 @@ def study(cohort: Path, tmp_path: Path) -> Path:
     out, xy, measured = tmp_path / "study", _xy(), _expression(80, 0)
     m = len(xy)
     folder = FoldFolder.of(out, "F")
-    truth = Truth(
+    truth = FoldTruth(
         symbols=np.array(NAMES),
         measured=measured,
         train_mean=measured.mean(axis=0),
@@ -102,7 +102,7 @@ def result(study: Path) -> Result:
 
 
 @pytest.fixture
-def tissue(cohort: Path, result: Result) -> Tissue:
+def tissue(cohort: Path, result: Result) -> SectionPicture:
     """S1's slide, at its own resolution."""
     return read_tissue(cohort.parent / "slide.png", MPP, result.xy_l0, 440)
 
@@ -130,7 +130,7 @@ def _words(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_spots_have_the_colour_of_their_value_where_they_lie(result: Result, tissue: Tissue) -> None:
+def test_spots_have_the_colour_of_their_value_where_they_lie(result: Result, tissue: SectionPicture) -> None:
     figure, pixels = _pixels(lambda: gene_figure(result, 3, tissue, 200))
     viridis, panels = matplotlib.colormaps["viridis"], _panels(figure)
     assert len(panels) == 2 * 4
@@ -145,7 +145,7 @@ def test_spots_have_the_colour_of_their_value_where_they_lie(result: Result, tis
     assert limits(result.predicted["bleep"][:, 3].astype(float)) != fixed
 
 
-def test_the_slide_lies_under_its_spots_upright(result: Result, tissue: Tissue) -> None:
+def test_the_slide_lies_under_its_spots_upright(result: Result, tissue: SectionPicture) -> None:
     figure, pixels = _pixels(lambda: gene_figure(result, 0, tissue, 200))
     paled = 255 - (1 - WASH) * (255 - np.array(GREEN))
     for axes in _panels(figure):
@@ -156,7 +156,7 @@ def test_the_slide_lies_under_its_spots_upright(result: Result, tissue: Tissue) 
         assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
-def test_scale_bar_is_as_long_as_it_says(result: Result, tissue: Tissue) -> None:
+def test_scale_bar_is_as_long_as_it_says(result: Result, tissue: SectionPicture) -> None:
     figure, pixels = _pixels(lambda: clusters_figure(result, tissue, 200))
     black = (pixels.max(axis=2) == 0).sum(axis=1).max()
     px_per_l0 = _panels(figure)[0].get_window_extent().width / tissue.size_l0[0]
@@ -164,19 +164,19 @@ def test_scale_bar_is_as_long_as_it_says(result: Result, tissue: Tissue) -> None
     assert abs(black - 200 / MPP * px_per_l0) <= 1
 
 
-def test_small_spots_are_drawn_side_by_side(tissue: Tissue) -> None:
+def test_small_spots_are_drawn_side_by_side(tissue: SectionPicture) -> None:
     assert spot_pitch(tissue.xy_l0) == tissue.pitch_l0 == PITCH
     assert tissue.diameter_l0(2.0) == pytest.approx(0.55 * PITCH)
     assert tissue.diameter_l0(0.2) == pytest.approx(0.95 * PITCH)
 
 
-def test_r_is_printed_and_a_constant_has_none(result: Result, tissue: Tissue) -> None:
+def test_r_is_printed_and_a_constant_has_none(result: Result, tissue: SectionPicture) -> None:
     figure, _ = _pixels(lambda: gene_figure(result, 3, tissue, 80))
     r = np.corrcoef(result.predicted["bleep"][:, 3], result.measured[:, 3])[0, 1]
     assert {f"r = {r:.2f}", "no r: constant", "40 spots"} <= set(_words(figure))
 
 
-def test_genes_that_cannot_be_drawn_are_told(result: Result, tissue: Tissue) -> None:
+def test_genes_that_cannot_be_drawn_are_told(result: Result, tissue: SectionPicture) -> None:
     lacking = result.predicted["bleep"].copy()
     lacking[:, 3] = np.nan
     without = replace(result, predicted={"bleep": lacking})
@@ -220,7 +220,7 @@ def test_heat_maps_share_the_order_of_the_measured_one(result: Result) -> None:
     assert measured.get_clim() == bleep.get_clim() == (-1.0, 1.0)
 
 
-def test_matched_clusters_have_the_measured_colours(result: Result, tissue: Tissue) -> None:
+def test_matched_clusters_have_the_measured_colours(result: Result, tissue: SectionPicture) -> None:
     figure, pixels = _pixels(lambda: clusters_figure(result, tissue, 200))
     truth = np.round(255 * colours_of(by_size(result.clusters["measured"]))[:, :3])
     above = result.xy_l0[:, 1] < result.xy_l0[:, 1].max()

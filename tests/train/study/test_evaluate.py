@@ -22,7 +22,7 @@ from bleep_cli.types import Section
 from bleep_train.methods.simple import mean_predictor
 from bleep_train.metrics.gene_sets import pick_gene_sets
 from bleep_train.metrics.per_gene import pearson, score
-from bleep_train.runs.record import Run
+from bleep_train.runs.record import RunFolder
 
 Command = Callable[..., str]
 METHODS = ["bleep", "ridge", "mean", "shuffled"]
@@ -243,7 +243,7 @@ def test_evaluate_exports_a_run_only_where_its_bundle_is_behind(
 ) -> None:
     exports: list[Path] = []
 
-    def export(run: Run, out: Path, *, force: bool, **_rest: Any) -> None:
+    def export(run: RunFolder, out: Path, *, force: bool, **_rest: Any) -> None:
         assert force
         exports.append(out)
         shutil.copytree(evaluated.bundle, out, dirs_exist_ok=True)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bleep_cli.errors import UsageError
-from bleep_train.study.saved import FoldFolder, StudyRecord, Truth, file_name, load_study, save_study
+from bleep_train.study.saved import FoldFolder, FoldTruth, StudyRecord, file_name, load_study, save_study
 
-TRUTH = Truth(
+TRUTH = FoldTruth(
     symbols=np.array(["HAL", "CYP3A4"]),
     measured=np.array([[0, 1], [2, 3], [4, 5]], np.float32),
     train_mean=np.array([1, 2], np.float32),
@@ -26,7 +26,7 @@ def test_truth_comes_back_with_its_types(tmp_path: Path) -> None:
     folder.save_truth(TRUTH, {"hvg50": ["HAL"], "all": ["HAL", "CYP3A4"]})
     assert sorted(p.name for p in (tmp_path / "predictions" / "C-5").iterdir()) == ["genes.json", "truth.npz"]
     back = folder.truth()
-    for name in Truth.__dataclass_fields__:
+    for name in FoldTruth.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(back, name), getattr(TRUTH, name))
         assert getattr(back, name).dtype == getattr(TRUTH, name).dtype
     assert folder.genes() == {"hvg50": ["HAL"], "all": ["HAL", "CYP3A4"]}

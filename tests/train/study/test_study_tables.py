@@ -13,7 +13,7 @@ import pytest
 
 from bleep_train.metrics.per_gene import GENE_METRICS
 from bleep_train.study.run import StudyResult
-from bleep_train.study.saved import FoldFolder, StudyRecord, Truth
+from bleep_train.study.saved import FoldFolder, FoldTruth, StudyRecord
 from bleep_train.study.tables import StudyTables
 
 R = {  # method: fold: r of each seed
@@ -43,7 +43,9 @@ def tables(tmp_path: Path) -> StudyTables:
     for fold in "AB":
         folder = FoldFolder.of(tmp_path, fold)
         flat, names = np.zeros((40, 2), np.float32), np.array(["x"] * 40)
-        truth = Truth(np.array(["HAL", "VWF"]), flat, flat[0], names, names, flat.astype(float), flat.astype("f2"))
+        truth = FoldTruth(
+            np.array(["HAL", "VWF"]), flat, flat[0], names, names, flat.astype(float), flat.astype("f2")
+        )
         folder.save_truth(truth, {"hvg50": ["VWF"], "all": ["HAL", "VWF"]})
         for method, folds in R.items():
             for seed, r in enumerate(folds[fold]):

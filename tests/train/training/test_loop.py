@@ -128,7 +128,7 @@ def test_the_checkpoint_is_the_model_and_its_optimiser(unbroken: tuple[Towers, P
     assert load_checkpoint(folder / CHECKPOINT, model, optimiser) == {"epoch": 24}
     assert same(loaded, towers)
     assert {float(state["step"]) for state in optimiser.state.values()} == {75.0}
-    assert list(folder.glob("*.partial")) == []
+    assert list(folder.glob(".*.bleep-tmp")) == []
 
 
 def test_the_seed_decides(toy: Any, tmp_path: Path) -> None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bleep_cli.commands.console import Console
-from bleep_train.commands.options import ForceOption, names
-
-
-class FormatChoice(str, Enum):
-    """--format"""
-
-    png = "png"
-    pdf = "pdf"
-    svg = "svg"
+from bleep_cli.commands.options import names
+from bleep_train.commands.options import ForceOption
+from bleep_train.figures.style import FIGURES, Format
 
 
 def figures(
@@ -37,8 +30,8 @@ def figures(
         list[str] | None,
         typer.Option("--gene", help="Gene of figure 3; repeatable. Default BLEEP's best of HVG50."),
     ] = None,
-    only: Annotated[str, typer.Option("--only", help="Figures of the paper, S its UMAP.")] = "2,3,4,5,S",
-    form: Annotated[FormatChoice, typer.Option("--format", help="File format.")] = FormatChoice.png,
+    only: Annotated[str, typer.Option("--only", help="Figures of the paper, S its UMAP.")] = ",".join(FIGURES),
+    form: Annotated[Format, typer.Option("--format", help="File format.")] = "png",
     dpi: Annotated[int, typer.Option("--dpi", help="Pixels per inch, of pictures inside PDF and SVG too.")] = 200,
     cohort: Annotated[
         Path | None, typer.Option("--cohort", help="The study's cohort file, if it has moved.")
@@ -54,7 +47,7 @@ def figures(
         methods=tuple(names(methods)),
         genes=tuple(gene or ()),
         only=tuple(names(only)),
-        form=form.value,
+        form=form,
         dpi=dpi,
         cohort=cohort,
     )

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from bleep_cli.commands.console import Console
+from bleep_cli.commands.options import names
 from bleep_cli.towers.precision import Chosen
-from bleep_train.commands.options import CohortArgument, ForceOption, ResumeOption, SetOption, names
+from bleep_train.commands.options import CohortArgument, ForceOption, ResumeOption, SetOption
 
 
 def phantom(
@@ -63,9 +64,9 @@ def train(
     force: ForceOption = False,
 ) -> None:
     """Train both towers on a cohort; on a terminal a live table shows every epoch."""
+    from bleep_train.commands import live
     from bleep_train.config.toml import load_config
     from bleep_train.runs.train import summary, train_run
-    from bleep_train.training import live
 
     console: Console = ctx.obj
     resolved = load_config(config, set_ or ())
@@ -112,9 +113,9 @@ def distill(
     force: ForceOption = False,
 ) -> None:
     """Distil a run into a light student that needs one view per tile; export and evaluate take it like any run."""
+    from bleep_train.commands import live
     from bleep_train.metrics.tables import show
     from bleep_train.runs.student import distill_run, table_of
-    from bleep_train.training import live
 
     console: Console = ctx.obj
     with live.live_training(quiet=console.quiet) as (progress, table):

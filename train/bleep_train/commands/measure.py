@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bleep_cli.commands.console import Console
+from bleep_cli.commands.options import names
 from bleep_cli.errors import UsageError
-from bleep_train.commands.options import CohortArgument, SetOption, names, numbers
+from bleep_train.commands.options import CohortArgument, SetOption, numbers
+from bleep_train.config.protocols import By, StudyProtocol
+from bleep_train.config.schema import LOSSES
 
 METHODS = "bleep,ridge,knn,mean,shuffled"
-
-
-class ByChoice(str, Enum):
-    """--by"""
-
-    section = "section"
-    donor = "donor"
-
-
-class ProtocolChoice(str, Enum):
-    """--protocol"""
-
-    section = "leave-one-section-out"
-    donor = "leave-one-donor-out"
-    paper = "paper"
-
-
 MarkersOption = Annotated[str, typer.Option("--markers", help="Comma-separated marker genes: a set of their own.")]
 
 
@@ -51,7 +36,7 @@ def evaluate(
         bool, typer.Option("--ridge/--no-ridge", help="RUN|BUNDLE: ridge on the frozen features beside it.")
     ] = True,
     protocol: Annotated[
-        ProtocolChoice | None, typer.Option("--protocol", help="COHORT alone: train and predict every fold.")
+        StudyProtocol | None, typer.Option("--protocol", help="COHORT alone: train and predict every fold.")
     ] = None,
     test: Annotated[
         str | None, typer.Option("--test", help="COHORT alone: only the folds of these names.")
@@ -77,7 +62,7 @@ def evaluate(
         if protocol is None:
             raise UsageError("--protocol is missing for COHORT alone; RUN|BUNDLE COHORT goes with --on")
         _study(
-            console, source, out, protocol.value, names(test or ""), names(methods or METHODS),
+            console, source, out, protocol, names(test or ""), names(methods or METHODS),
             numbers(seeds or "0,1,2"), config or "default", set_ or (), names(markers),
         )  # fmt: skip
         return
@@ -97,7 +82,7 @@ def _study(
     console: Console,
     cohort: Path,
     out: Path,
-    protocol: str,
+    protocol: StudyProtocol,
     test: Sequence[str],
     methods: Sequence[str],
     seeds: Sequence[int],
@@ -107,12 +92,11 @@ def _study(
 ) -> None:
     from bleep_train.config.toml import load_config
     from bleep_train.metrics.tables import show
-    from bleep_train.study.plan import STUDY_PROTOCOLS, StudyPlan
+    from bleep_train.study.plan import StudyPlan
     from bleep_train.study.run import run_study
     from bleep_train.study.tables import StudyTables
 
-    chosen = next(name for name in STUDY_PROTOCOLS if name == protocol)
-    plan = StudyPlan(chosen, tuple(methods), tuple(seeds), tuple(test), tuple(markers))
+    plan = StudyPlan(protocol, tuple(methods), tuple(seeds), tuple(test), tuple(markers))
     with console.progress("evaluate") as progress:
         result = run_study(cohort, load_config(config, settings), plan, out, progress=progress)
     tables = StudyTables(result, out)
@@ -163,31 +147,28 @@ def ablate(
     config: Annotated[
         str, typer.Option("--config", help="Preset or TOML file that everything else is kept at.")
     ] = "default",
-    losses: Annotated[str, typer.Option("--losses", help="Objectives.")] = "paper,clip,unit,pre,mixed",
+    losses: Annotated[str, typer.Option("--losses", help="Objectives.")] = ",".join(LOSSES),
     ks: Annotated[str, typer.Option("-k", help="Neighbours.")] = "10,50,100",
     seeds: Annotated[str, typer.Option("--seeds")] = "0,1,2",
-    by: Annotated[
-        ByChoice, typer.Option("--by", help="Leave out one section, or one donor, at a time.")
-    ] = ByChoice.section,
+    by: Annotated[By, typer.Option("--by", help="Leave out one section, or one donor, at a time.")] = "section",
     test: Annotated[str, typer.Option("--test", help="Only the folds of these names.")] = "",
     set_: SetOption = None,
     markers: MarkersOption = "",
 ) -> None:
     """The paper's ablation table on any cohort: objective × K × aggregation × key, beside ridge."""
-    from bleep_train.config.schema import LOSSES
     from bleep_train.config.toml import load_config
     from bleep_train.metrics.tables import show
-    from bleep_train.study.ablate import Grid, run_grid
+    from bleep_train.study.ablate import AblationGrid, run_grid
 
     unknown = set(names(losses)) - set(LOSSES)
     if unknown:
         raise UsageError(f"--losses {', '.join(sorted(unknown))}: choose among {', '.join(LOSSES)}")
     chosen = tuple(name for name in LOSSES if name in names(losses))
-    grid = Grid(
+    grid = AblationGrid(
         losses=chosen,
         ks=tuple(numbers(ks)),
         seeds=tuple(numbers(seeds)),
-        by=by.value,
+        by=by,
         markers=tuple(names(markers)),
         test=tuple(names(test)),
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bleep_cli.commands.options import names
 from bleep_cli.errors import UsageError
 
 CohortArgument = Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort file (TOML) with the sections.")]
@@ -15,11 +16,6 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the las
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, such as optim.seed=1; repeatable.")
 ]
-
-
-def names(text: str) -> list[str]:
-    """The names of a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def numbers(text: str) -> list[int]:

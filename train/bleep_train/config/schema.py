@@ -6,7 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from bleep_cli.choices import Key
 from bleep_cli.types import TileSpec
+from bleep_train.config.protocols import DataProtocol
 
 LossName = Literal["paper", "clip", "unit", "pre", "mixed"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)
@@ -25,7 +27,7 @@ class DataConfig:
     the published code, and results on them are flattered.
     """
 
-    protocol: Literal["leak-free", "paper"] = "leak-free"
+    protocol: DataProtocol = "leak-free"
     target_sum: float = 10_000.0
     panel: Literal["hvg", "variance"] = "variance"
     panel_genes: int = 1000
@@ -131,7 +133,7 @@ class ReferenceConfig:
     """What the bundle recommends to a query: ``k`` neighbours, ``key`` embeddings, ``views``; and the texts."""
 
     k: int = 50
-    key: Literal["expression", "image"] = "expression"
+    key: Key = "expression"
     views: Literal[1, 8] = 8
     recommended_views: Literal[1, 8] = 8
     species: str = ""

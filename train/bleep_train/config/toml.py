@@ -58,8 +58,7 @@ def _check_ranges(config: Config, where: str) -> None:
 
 def preset_path(name_or_path: str) -> Path:
     """The TOML file of a preset (shipped beside the package) or the given file."""
-    here = Path(__file__).parents[1]
-    for folder in (here / "configs", here.parent / "configs"):
+    for folder in _folders():
         if (folder / f"{name_or_path}.toml").is_file():
             return folder / f"{name_or_path}.toml"
     path = Path(name_or_path)
@@ -70,8 +69,13 @@ def preset_path(name_or_path: str) -> Path:
 
 def presets() -> list[str]:
     """Names of the shipped presets."""
-    here = Path(__file__).parent
-    return sorted({f.stem for d in (here / "configs", here.parent / "configs") for f in d.glob("*.toml")})
+    return sorted({file.stem for folder in _folders() for file in folder.glob("*.toml")})
+
+
+def _folders() -> tuple[Path, Path]:
+    """Where presets lie: inside the installed package, or beside it in a source tree."""
+    package = Path(__file__).parents[1]
+    return package / "configs", package.parent / "configs"
 
 
 def _override(table: dict[str, Any], override: str) -> None:

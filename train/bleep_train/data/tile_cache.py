@@ -1,18 +1,33 @@
-"""Decoded tiles of sections, kept on disk."""
+"""Arrays that are made once and kept on disk; the decoded tiles of sections among them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bleep_cli.base.atomic import replacing
+from bleep_cli.base.hashing import file_sha256
 from bleep_cli.tiles.read import stream_tiles
 from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.types import U8, Progress, Section, TileSpec, no_progress
 
 BATCH_TILES = 32
+
+Kept = TypeVar("Kept", bound=NDArray[Any])
+
+
+def kept_array(file: Path, make: Callable[[], Kept]) -> Kept:
+    """The array in ``file``, memory-mapped; where there is no file, what ``make`` gives is written first."""
+    if not file.exists():
+        made = make()
+        with replacing(file) as temp, temp.open("wb") as handle:
+            np.save(handle, made)
+    return np.load(file, mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def cached_tiles(
@@ -33,18 +48,16 @@ def cached_tiles(
 
 def _decode(section: Section, spec: TileSpec, file: Path) -> None:
     shape = (len(section.barcodes), spec.px, spec.px, 3 * len(spec.um))
-    partial = file.with_suffix(".partial")
-    target = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-    with section_slide(section) as slide:
-        for start, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
-            target[start : start + len(tiles)] = tiles
-    target.flush()
-    partial.rename(file)
+    with replacing(file) as temp:
+        target = np.lib.format.open_memmap(temp, mode="w+", dtype=np.uint8, shape=shape)
+        with section_slide(section) as slide:
+            for start, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
+                target[start : start + len(tiles)] = tiles
+        target.flush()
 
 
 def cache_tag(section: Section, spec: TileSpec) -> str:
     """Name of what is cached of a section: its spots, its image's bytes, its scale and the tile."""
     digest = hashlib.sha256(f"{section.sha256} {section.mpp} {spec.px} {spec.um}".encode())
-    with Path(section.image).open("rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(bytes.fromhex(file_sha256(Path(section.image))))
     return f"{section.id}-{digest.hexdigest()[:16]}"

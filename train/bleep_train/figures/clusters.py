@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bleep_cli.types import I64
 from bleep_train.figures.data import Result
-from bleep_train.figures.style import CATEGORIES, Grid, new_figure, panel, panel_width, signed, title_of
-from bleep_train.figures.tissue import Tissue, draw_scale_bar, draw_spots, show_tissue
+from bleep_train.figures.style import CATEGORIES, PanelGrid, new_figure, panel, panel_width, signed, title_of
+from bleep_train.figures.tissue import SectionPicture, draw_scale_bar, draw_spots, show_tissue
 from bleep_train.metrics.clusters import cluster_agreement
 from bleep_train.study.saved import MEASURED
 
@@ -53,11 +53,11 @@ def colours_of(labels: I64) -> NDArray[np.float64]:
     return np.asarray(to_rgba_array(CATEGORIES)[labels % len(CATEGORIES)], np.float64)
 
 
-def clusters_figure(result: Result, tissue: Tissue, dpi: int) -> Figure:
+def clusters_figure(result: Result, tissue: SectionPicture, dpi: int) -> Figure:
     """One panel per method beside the measured clusters; a cluster has the colour of its measured partner."""
     columns = len(result.clusters)
     wide = panel_width(columns, least=1.2, most=2.2, sides=0.2, gap=0.08)
-    grid = Grid(1, columns, wide, wide * tissue.aspect, left=0.1, right=0.1, top=0.6, bottom=0.32, gap_x=0.08)
+    grid = PanelGrid(1, columns, wide, wide * tissue.aspect, left=0.1, right=0.1, top=0.6, bottom=0.32, gap_x=0.08)
     figure = new_figure(grid.size, f"Leiden clusters · section {result.section} · {result.unit}", dpi)
     truth = by_size(result.clusters[MEASURED])
     most = 0
@@ -82,7 +82,7 @@ def _note(name: str, truth: I64, labels: I64) -> str:
     return f"NMI {signed(found['nmi'])}, ARI {signed(found['ari'])}"
 
 
-def _legend(figure: Figure, grid: Grid, measured: int, everything: int) -> None:
+def _legend(figure: Figure, grid: PanelGrid, measured: int, everything: int) -> None:
     """The measured clusters by number, the largest first; then those without a measured partner, by letter."""
     from matplotlib.lines import Line2D
 

@@ -11,7 +11,7 @@ from bleep_train.figures.data import Result
 from bleep_train.figures.style import (
     EXPRESSION,
     Extend,
-    Grid,
+    PanelGrid,
     colour_bar,
     extend_of,
     limits,
@@ -22,7 +22,7 @@ from bleep_train.figures.style import (
     signed,
     title_of,
 )
-from bleep_train.figures.tissue import Tissue, draw_scale_bar, draw_spots, show_tissue
+from bleep_train.figures.tissue import SectionPicture, draw_scale_bar, draw_spots, show_tissue
 from bleep_train.metrics.per_gene import pearson
 from bleep_train.study.saved import MEASURED
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 _ABSENT = (0.75, 0.75, 0.75, 1.0)
 
 
-def gene_figure(result: Result, gene: int, tissue: Tissue, dpi: int) -> Figure:
+def gene_figure(result: Result, gene: int, tissue: SectionPicture, dpi: int) -> Figure:
     """Upper row: each panel on the scale of its own values. Lower row: all on the scale of the measured ones."""
     columns = 1 + len(result.predicted)
     wide = panel_width(columns, least=1.2, most=2.2, sides=0.4, gap=0.08)
-    grid = Grid(2, columns, wide, wide * tissue.aspect, top=0.6, bottom=0.46, gap_x=0.08, gap_y=0.36)
+    grid = PanelGrid(2, columns, wide, wide * tissue.aspect, top=0.6, bottom=0.46, gap_x=0.08, gap_y=0.36)
     symbol = str(result.symbols[gene])
     figure = new_figure(grid.size, f"{symbol} · section {result.section} · {result.unit}", dpi)
     values = {name: matrix[:, gene].astype(np.float64) for name, matrix in result.everything().items()}
@@ -63,7 +63,7 @@ def gene_figure(result: Result, gene: int, tissue: Tissue, dpi: int) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, tissue: Tissue, value: F64, edges: tuple[float, float]) -> ScalarMappable:
+def _draw(axes: Axes, tissue: SectionPicture, value: F64, edges: tuple[float, float]) -> ScalarMappable:
     """Spots coloured by f64[m]; grey where there is no value."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -87,7 +87,7 @@ def _title(axes: Axes, name: str, result: Result, gene: int) -> None:
     axes.text(0, 1.02, text, transform=axes.transAxes, va="bottom", fontsize=6.5)
 
 
-def _long_bar(figure: Figure, grid: Grid, mapped: ScalarMappable, label: str, extend: Extend) -> None:
+def _long_bar(figure: Figure, grid: PanelGrid, mapped: ScalarMappable, label: str, extend: Extend) -> None:
     left, top = grid.corner(1, 0)
     across = grid.size[0] - grid.left - grid.right
     wide = min(across, 4.0)

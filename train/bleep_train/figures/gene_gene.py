@@ -10,7 +10,7 @@ from bleep_cli.types import F64, I64
 from bleep_train.figures.data import Result
 from bleep_train.figures.style import (
     CORRELATION,
-    Grid,
+    PanelGrid,
     colour_bar,
     new_figure,
     panel,
@@ -58,7 +58,7 @@ def gene_gene_figure(result: Result, dpi: int) -> Figure:
     named = len(genes) <= MOST_NAMES
     left, bottom, right = (0.62, 0.62, 0.56) if named else (0.12, 0.12, 0.56)
     wide = panel_width(columns, least=1.25, most=2.2, sides=left + right, gap=0.1)
-    grid = Grid(1, columns, wide, wide, left=left, right=right, top=0.6, bottom=bottom)
+    grid = PanelGrid(1, columns, wide, wide, left=left, right=right, top=0.6, bottom=bottom)
     kind = "marker genes" if set_name == "markers" else "most variable genes"
     title = f"Gene-gene correlation · section {result.section} · {len(genes)} {kind} · {result.unit}"
     figure = new_figure(grid.size, title, dpi)

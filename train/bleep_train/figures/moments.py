@@ -12,7 +12,17 @@ import numpy as np
 
 from bleep_cli.types import F32, F64
 from bleep_train.figures.data import Result
-from bleep_train.figures.style import CATEGORIES, GREY, INK, Grid, new_figure, panel, panel_width, signed, title_of
+from bleep_train.figures.style import (
+    CATEGORIES,
+    GREY,
+    INK,
+    PanelGrid,
+    new_figure,
+    panel,
+    panel_width,
+    signed,
+    title_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +59,7 @@ def moments_figure(result: Result, dpi: int) -> Figure:
     """Upper row means, lower row variances; one column per method; log axes, shared along each row."""
     columns = len(result.predicted)
     wide = panel_width(columns, least=1.25, most=2.1, sides=0.65, gap=0.1)
-    grid = Grid(2, columns, wide, wide, left=0.55, right=0.1, top=0.6, bottom=0.42, gap_x=0.1, gap_y=0.5)
+    grid = PanelGrid(2, columns, wide, wide, left=0.55, right=0.1, top=0.6, bottom=0.42, gap_x=0.1, gap_y=0.5)
     title = f"Mean and variance per gene · section {result.section} · {result.unit}"
     figure = new_figure(grid.size, title, dpi)
     truth = moments(result.measured)

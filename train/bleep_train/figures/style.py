@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Extend = Literal["neither", "min", "max", "both"]
 Format = Literal["png", "pdf", "svg"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FIGURES = ("2", "3", "4", "5", "S")
+"""Of the paper, by number; S of its supplement."""
 
 WIDTH_IN = 7.2
 """A page's text width in most journals; figures of many methods grow beyond it instead of shrinking the type."""
@@ -101,7 +102,7 @@ def house_style() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PanelGrid:
     """``rows`` × ``columns`` panels of ``wide`` × ``high`` in, with margins and gaps in inches."""
 
     rows: int
@@ -149,12 +150,12 @@ def add_axes(figure: Figure, left: float, top: float, wide: float, high: float) 
     return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
 
 
-def panel(figure: Figure, grid: Grid, row: int, column: int) -> Axes:
+def panel(figure: Figure, grid: PanelGrid, row: int, column: int) -> Axes:
     """The axes of one panel."""
     return add_axes(figure, *grid.corner(row, column), grid.wide, grid.high)
 
 
-def row_label(figure: Figure, grid: Grid, row: int, text: str) -> None:
+def row_label(figure: Figure, grid: PanelGrid, row: int, text: str) -> None:
     """A row's name, upright at the left edge."""
     width, height = figure.get_size_inches()
     middle = grid.corner(row, 0)[1] + grid.high / 2

@@ -31,7 +31,7 @@ MARGIN_PITCHES = 1.2
 
 
 @dataclass(frozen=True)
-class Tissue:
+class SectionPicture:
     """The part of a slide that holds the spots."""
 
     image: U8
@@ -74,7 +74,7 @@ def window_around(xy_l0: F64, pitch_l0: float) -> tuple[tuple[float, float], tup
     return (float(corner[0]), float(corner[1])), (float(size[0]), float(size[1]))
 
 
-def read_tissue(path: Path, mpp: float | None, xy_l0: F64, width_px: int) -> Tissue:
+def read_tissue(path: Path, mpp: float | None, xy_l0: F64, width_px: int) -> SectionPicture:
     """The window around the spots, ``width_px`` pixels wide but never finer than the slide.
 
     ``mpp`` overrides what the slide states. Raises what ``open_slide`` raises.
@@ -85,7 +85,7 @@ def read_tissue(path: Path, mpp: float | None, xy_l0: F64, width_px: int) -> Tis
     try:
         wide = max(1, min(width_px, round(size[0])))
         image = slide.read(corner, size, (wide, max(1, round(wide * size[1] / size[0]))))
-        return Tissue(image, corner, size, slide.mpp, xy_l0, pitch)
+        return SectionPicture(image, corner, size, slide.mpp, xy_l0, pitch)
     finally:
         slide.close()
 
@@ -95,7 +95,7 @@ def washed(image: U8) -> U8:
     return np.round(255 - (1 - WASH) * (255.0 - image)).astype(np.uint8)
 
 
-def show_tissue(axes: Axes, tissue: Tissue) -> None:
+def show_tissue(axes: Axes, tissue: SectionPicture) -> None:
     """The window, as large as the axes; y points down as in the slide."""
     (left, top), (wide, high) = tissue.corner_l0, tissue.size_l0
     axes.imshow(washed(tissue.image), extent=(left, left + wide, top + high, top), aspect="auto")
@@ -103,7 +103,7 @@ def show_tissue(axes: Axes, tissue: Tissue) -> None:
     axes.spines[:].set(linewidth=0.4)
 
 
-def draw_spots(axes: Axes, tissue: Tissue, colours: NDArray[np.float64]) -> None:
+def draw_spots(axes: Axes, tissue: SectionPicture, colours: NDArray[np.float64]) -> None:
     """A disc of the spots' size per row of ``colours`` f64[m, 4] RGBA."""
     from matplotlib.collections import EllipseCollection
 
@@ -127,7 +127,7 @@ def scale_length_um(width_um: float) -> float:
     return float(max(step * decade for step in (1, 2, 5) if step * decade <= width_um / 3))
 
 
-def draw_scale_bar(axes: Axes, tissue: Tissue) -> None:
+def draw_scale_bar(axes: Axes, tissue: SectionPicture) -> None:
     """A black bar with its length above on a pale ground, in the lower corner that covers fewer spots."""
     from matplotlib.patches import Rectangle
 
@@ -150,7 +150,7 @@ def _width_in(axes: Axes) -> float:
     return float(axes.get_position().width * axes.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
 
 
-def _emptier_side(tissue: Tissue, wide: float, top: float) -> float:
+def _emptier_side(tissue: SectionPicture, wide: float, top: float) -> float:
     """Left end of a box in the lower left or right corner, whichever has fewer spots; left among equals."""
     first, last = tissue.corner_l0[0], tissue.corner_l0[0] + tissue.size_l0[0] - wide
     x, y = tissue.xy_l0.T

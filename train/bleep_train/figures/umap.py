@@ -15,7 +15,7 @@ import numpy as np
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, F64
 from bleep_train.figures.data import Result
-from bleep_train.figures.style import CATEGORIES, FAINT, Grid, new_figure, panel, panel_width, title_of
+from bleep_train.figures.style import CATEGORIES, FAINT, PanelGrid, new_figure, panel, panel_width, title_of
 from bleep_train.study.saved import MEASURED
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def umap_figure(result: Result, dpi: int) -> Figure:
     reference, placed = joint_embedding(result.reference, everything)
     columns = len(everything)
     wide = panel_width(columns, least=1.2, most=2.2, sides=0.4, gap=0.08)
-    grid = Grid(1, columns, wide, wide, left=0.3, right=0.1, top=0.6, bottom=0.24, gap_x=0.08)
+    grid = PanelGrid(1, columns, wide, wide, left=0.3, right=0.1, top=0.6, bottom=0.24, gap_x=0.08)
     title = f"Predictions among the reference (grey) · section {result.section} · {result.unit}"
     figure = new_figure(grid.size, title, dpi)
     edges = _edges(np.concatenate([reference, *placed.values()]))

@@ -26,15 +26,14 @@ from bleep_train.figures.data import Result, load_result, pick_gene
 from bleep_train.figures.gene import gene_figure
 from bleep_train.figures.gene_gene import gene_gene_figure
 from bleep_train.figures.moments import moments_figure
-from bleep_train.figures.style import Format, house_style, save
-from bleep_train.figures.tissue import Tissue, read_tissue
+from bleep_train.figures.style import FIGURES, Format, house_style, save
+from bleep_train.figures.tissue import SectionPicture, read_tissue
 from bleep_train.figures.umap import umap_figure
 from bleep_train.study.saved import file_name, load_study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = ("2", "3", "4", "5", "S")
 _ON_TISSUE = {"3", "5"}
 _WIDEST_PANEL_IN = 2.2
 
@@ -95,7 +94,7 @@ def write_figures(
 
 
 def _drawings(
-    result: Result, tissue: Tissue | None, genes: Sequence[int], options: FigureOptions
+    result: Result, tissue: SectionPicture | None, genes: Sequence[int], options: FigureOptions
 ) -> list[tuple[str, Callable[[], Figure]]]:
     """(file stem, how it is drawn) of each figure asked for."""
     dpi = options.dpi
@@ -116,7 +115,7 @@ def _drawings(
     return out
 
 
-def _tissue(study: Path, result: Result, options: FigureOptions) -> Tissue:
+def _tissue(study: Path, result: Result, options: FigureOptions) -> SectionPicture:
     """The section's H&E, from the cohort the study was run on."""
     path = options.cohort or Path(load_study(study).cohort)
     if not path.is_file():

@@ -20,7 +20,7 @@ from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config, LossName
 from bleep_train.methods.folds import PARTS, FoldData, Part
 from bleep_train.model.towers import Towers, build_towers
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.loop import train
 from bleep_train.training.source import FeatureSource, TileSource
 from bleep_train.training.start import standardise

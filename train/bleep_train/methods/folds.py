@@ -26,16 +26,14 @@ from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised, build_backbone
+from bleep_train.config.protocols import By, DataProtocol
 from bleep_train.config.schema import Config
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet, prepare
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import cached_features
 
-Protocol = Literal["leak-free", "paper"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-By = Literal["section", "donor"]
 Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -99,7 +97,7 @@ class Study:
             )
         return [fold for fold in folds if not test or fold.name in test]
 
-    def data(self, fold: Fold, protocol: Protocol = "leak-free") -> FoldData:
+    def data(self, fold: Fold, protocol: DataProtocol = "leak-free") -> FoldData:
         """What a method may see of a fold."""
         return FoldData(self, fold, protocol)
 
@@ -131,7 +129,7 @@ class FoldData:
     (``hvg50``, ``heg50``, ``all``, ``markers``); ``groups`` i64[n] cohort position of each training spot.
     """
 
-    def __init__(self, study: Study, fold: Fold, protocol: Protocol) -> None:
+    def __init__(self, study: Study, fold: Fold, protocol: DataProtocol) -> None:
         self.study, self.fold, self.protocol = study, fold, protocol
         self.groups: I64 = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
         genes, train_y, test_y = self._corrected() if protocol == "paper" else self._measured()

@@ -24,7 +24,7 @@ from bleep_train.methods.folds import PARTS, FoldData
 from bleep_train.training.augment import turned
 from bleep_train.training.batches import learning_rate
 from bleep_train.training.checkpoint import METRICS
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 
 RGB = 3
 NEIGHBOUR = 1.2  # pitches: nearer than the diagonal of a square grid (1.41), further than a distorted hexagon

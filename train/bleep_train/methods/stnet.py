@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,12 +24,12 @@ from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, I64, U8, Progress
 from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.config.schema import OptimConfig
-from bleep_train.data.tile_cache import cache_tag
+from bleep_train.data.tile_cache import cache_tag, kept_array
 from bleep_train.methods.folds import PARTS, FoldData, Part
 from bleep_train.training.augment import turned
 from bleep_train.training.batches import learning_rate
 from bleep_train.training.checkpoint import METRICS
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import weights_hash
 
 F16 = NDArray[np.float16]
@@ -93,7 +94,7 @@ class StNet(nn.Module):
         return self.head(self.dropout(self.features(x)))  # type: ignore[no-any-return]
 
 
-class Inputs(Protocol):
+class SpotInputs(Protocol):
     """What the trained part of the network is given of spots ``rows`` i64[b] in ``views`` i64[b] of 0..7."""
 
     def __call__(self, rows: I64, views: I64) -> Tensor: ...
@@ -186,8 +187,8 @@ def predict_stnet(data: FoldData, seed: int, work: Path, options: StNetOptions) 
     target = torch.from_numpy(data.train_y[:, chosen]).to(device)
     backbone = build_backbone(options.backbone, options.weights).to(device).to(memory_format=torch.channels_last)
     features: nn.Module = backbone
-    train: Inputs
-    test: Inputs
+    train: SpotInputs
+    test: SpotInputs
     if options.first_trained:
         train, test = (_kept_maps(data, which, backbone, options, device) for which in PARTS)
         features = LateStages(backbone, options.first_trained)
@@ -209,7 +210,7 @@ def largest_means(expression: F32, genes: int | None) -> I64:
     return np.sort(order[:genes])
 
 
-def _set_colours(backbone: Normalised, train: Inputs, n: int) -> None:
+def _set_colours(backbone: Normalised, train: SpotInputs, n: int) -> None:
     """Input normalisation by the mean and deviation of the training tiles, per channel."""
     total, square = np.zeros(RGB), np.zeros(RGB)
     for rows in _batches(n):
@@ -230,22 +231,29 @@ def _kept_maps(
     maps: list[F16] = []
     for section, tiles in zip(data.sections(which), data.tiles(which), strict=True):
         file = data.study.cache / f"early-{mark}-{cache_tag(section, data.study.config.data.tile)}.npy"
-        if not file.exists():
-            inputs = TileInputs([tiles], options.px, device)
-            parts = []
-            with torch.inference_mode():
-                for rows in _batches(len(tiles)):
-                    views = [early(inputs(rows, np.full(len(rows), v))) for v in range(ALL_VIEWS)]
-                    parts.append(torch.stack(views, dim=1).half().cpu().numpy())
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, np.concatenate(parts))
-            partial.rename(file)
-        maps.append(np.load(file, mmap_mode="r"))
+        inputs = TileInputs([tiles], options.px, device)
+        maps.append(kept_array(file, partial(_maps, early, inputs, len(tiles))))
     return MapInputs(maps, device)
 
 
+def _maps(early: EarlyStages, inputs: TileInputs, n: int) -> F16:
+    """f16[n, 8, c, h, w]"""
+    parts = []
+    with torch.inference_mode():
+        for rows in _batches(n):
+            views = [early(inputs(rows, np.full(len(rows), v))) for v in range(ALL_VIEWS)]
+            parts.append(torch.stack(views, dim=1).half().cpu().numpy())
+    return np.concatenate(parts)
+
+
 def _fit(
-    model: StNet, train: Inputs, target: Tensor, seed: int, work: Path, options: StNetOptions, progress: Progress
+    model: StNet,
+    train: SpotInputs,
+    target: Tensor,
+    seed: int,
+    work: Path,
+    options: StNetOptions,
+    progress: Progress,
 ) -> None:
     """Stochastic gradient descent on the squared error, every spot once an epoch, in a random view."""
     n = len(target)
@@ -277,7 +285,7 @@ def _fit(
             metrics.write(json.dumps({"epoch": epoch, "loss": total / n}) + "\n")
 
 
-def _predict(model: StNet, inputs: Inputs, n: int) -> F32:
+def _predict(model: StNet, inputs: SpotInputs, n: int) -> F32:
     model.eval()
     with torch.inference_mode():
         parts = [

@@ -12,8 +12,18 @@ import numpy as np
 
 from bleep_cli.base.atomic import atomic_path
 
-SHORT = {"variance_ratio": "variance ratio", "hvg50": "HVG50 r", "heg50": "HEG50 r", "all": "all r"}
-SHORT |= {"markers": "markers r", "spearman": "HVG50 ρ", "mse": "MSE", "hvg50_within": "HVG50 r in sections"}
+SHORT = {
+    "hvg50": "HVG50 r",
+    "hvg50_within": "HVG50 r in sections",
+    "heg50": "HEG50 r",
+    "all": "all r",
+    "variance_ratio": "variance ratio",
+    "markers": "markers r",
+    "spearman": "HVG50 ρ",
+    "mse": "MSE",
+}
+"""The headings of a prediction's scores, in the order of their columns."""
+
 MISSING = "–"
 
 

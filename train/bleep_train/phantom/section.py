@@ -30,7 +30,7 @@ from bleep_cli.types import F32, F64, U8, Progress, Str, no_progress
 from bleep_train.phantom import files as write
 from bleep_train.phantom import render
 from bleep_train.phantom.genes import donor_factors, informative_symbols
-from bleep_train.phantom.spots import Spots, Truth, disc_truth, draw_counts, spot_grid
+from bleep_train.phantom.spots import GroundTruth, Spots, disc_truth, draw_counts, spot_grid
 from bleep_train.phantom.tissue import COMPARTMENTS, Tissue, make_tissue
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -185,7 +185,7 @@ def _tissue(options: PhantomOptions) -> Tissue:
     return make_tissue(rng, options.size_um, options.lobule_um, steatosis, options.fold)
 
 
-def _truth(options: PhantomOptions, tissue: Tissue) -> Truth:
+def _truth(options: PhantomOptions, tissue: Tissue) -> GroundTruth:
     factors = donor_factors(_stream(options.seed, options.donor, "genes"))
     return disc_truth(tissue, options.spot_diameter_um, factors)
 
@@ -227,7 +227,7 @@ def _write_section(paths: PhantomPaths, options: PhantomOptions, progress: Progr
 
 
 def _write_spot_truth(
-    paths: PhantomPaths, options: PhantomOptions, truth: Truth, spots: Spots, order: np.ndarray
+    paths: PhantomPaths, options: PhantomOptions, truth: GroundTruth, spots: Spots, order: np.ndarray
 ) -> None:
     """What lies under each spot in tissue, in the matrix's order: a table, and the expected expression."""
     xy = spots.xy_um[order]
@@ -245,7 +245,7 @@ def _write_spot_truth(
     )
 
 
-def _write_truth_grid(path: Path, options: PhantomOptions, truth: Truth) -> None:
+def _write_truth_grid(path: Path, options: PhantomOptions, truth: GroundTruth) -> None:
     """The expectation on a square grid over the tissue, small enough to ship beside a demo slide."""
     pitch = options.truth_pitch_um
     x, y = (np.arange(pitch / 2, side, pitch) for side in options.size_um)

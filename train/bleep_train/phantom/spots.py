@@ -15,7 +15,7 @@ from bleep_train.phantom.tissue import Tissue
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """What lies under a spot, for every place: f32[h, w] means over the spot's disc, on ``raster``.
 
     ``cover`` is the fraction of the disc that is tissue; ``area`` the compartments' fractions of that part;
@@ -51,7 +51,7 @@ class Spots:
     in_tissue: NDArray[np.bool_]
 
 
-def disc_truth(tissue: Tissue, diameter_um: float, factors: F64) -> Truth:
+def disc_truth(tissue: Tissue, diameter_um: float, factors: F64) -> GroundTruth:
     """Averages the fields of ``tissue`` over a disc of ``diameter_um``."""
     step = tissue.raster.step
     half = int(np.ceil(diameter_um / 2 / step))
@@ -69,10 +69,10 @@ def disc_truth(tissue: Tissue, diameter_um: float, factors: F64) -> Truth:
     of_cells = mean(tissue.z * tissue.area["hepatocyte"]) / np.maximum(cells, np.float32(1e-3))
     z = np.where(cells > 0.01, of_cells, mean(tissue.z))
     share = {name: np.where(cover > 0.01, a / np.maximum(cover, np.float32(1e-3)), 0) for name, a in area.items()}
-    return Truth(tissue.raster, np.minimum(cover, 1), np.clip(z, 0, 1), share, factors)
+    return GroundTruth(tissue.raster, np.minimum(cover, 1), np.clip(z, 0, 1), share, factors)
 
 
-def spot_grid(rng: np.random.Generator, truth: Truth, pitch_um: float) -> Spots:
+def spot_grid(rng: np.random.Generator, truth: GroundTruth, pitch_um: float) -> Spots:
     """Visium's staggered grid over the section: even columns on even rows, odd on odd, ``pitch_um`` apart.
 
     A spot is in tissue where at least half of its disc is.
@@ -97,7 +97,7 @@ def _barcodes(rng: np.random.Generator, n: int) -> Str:
     return np.array(list(made))
 
 
-def draw_counts(rng: np.random.Generator, truth: Truth, xy_um: F64, umi_per_spot: float) -> I64:
+def draw_counts(rng: np.random.Generator, truth: GroundTruth, xy_um: F64, umi_per_spot: float) -> I64:
     """Counts i64[n, genes]: negative binomial around the expectation times a lognormal library size."""
     spread = 0.3
     library = umi_per_spot * rng.lognormal(-(spread**2) / 2, spread, len(xy_um))

@@ -34,7 +34,7 @@ class Triad:
 
 
 @dataclass(frozen=True)
-class Fold:
+class TissueFold:
     """A strip of doubled tissue around the curve v = bend·sin(u / wave) in axes turned by ``angle``."""
 
     x: float
@@ -67,7 +67,7 @@ class Tissue:
     centrals: tuple[Blob, ...]
     triads: tuple[Triad, ...]
     fat: F64
-    fold: Fold | None
+    fold: TissueFold | None
     edge: F32
     z: F32
     area: dict[str, F32]
@@ -160,11 +160,11 @@ def _triad(rng: np.random.Generator, xy: F64) -> Triad:
     return Triad(tract, vein, artery, ducts, float(rng.beta(1.2, 2.5)))
 
 
-def _fold(rng: np.random.Generator, size_um: tuple[float, float]) -> Fold:
+def _fold(rng: np.random.Generator, size_um: tuple[float, float]) -> TissueFold:
     w, h = size_um
     x, y = w * rng.choice([0.22, 0.78]), h * rng.choice([0.25, 0.75])
     length, half = 0.28 * min(w, h), rng.uniform(11, 17)
-    return Fold(x, y, rng.uniform(0, np.pi), length, half, rng.uniform(12, 30), rng.uniform(70, 130))
+    return TissueFold(x, y, rng.uniform(0, np.pi), length, half, rng.uniform(12, 30), rng.uniform(70, 130))
 
 
 def _outline(rng: np.random.Generator, raster: Raster) -> F32:

@@ -23,7 +23,7 @@ from bleep_train.export.precisions import fp16_tower, int8_tower
 from bleep_train.export.towers import Parity, check_parity, export_towers, parity_sample
 from bleep_train.model.loss import ContrastiveLoss
 from bleep_train.model.towers import Towers, build_towers
-from bleep_train.runs.record import Run
+from bleep_train.runs.record import RunFolder
 from bleep_train.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
 
 PARITY_TILES = 32
@@ -31,7 +31,7 @@ HALF_TOLERANCE = 2e-2  # float16 weights move unit vectors by less than this
 BUNDLE, CACHE, ENCODERS = "bundle.zarr", "cache", "encoders"
 
 
-def load_towers(run: Run) -> Towers:
+def load_towers(run: RunFolder) -> Towers:
     """The trained towers of a run, on the CPU, in evaluation mode: the best by validation, else the last."""
     towers = build_towers(run.config.model, len(run.config.data.tile_um), len(run.panel_keys), pretrained=False)
     loss = ContrastiveLoss(run.config.loss, run.config.model.heads)
@@ -44,7 +44,7 @@ def load_towers(run: Run) -> Towers:
     return towers
 
 
-def prepare_run(run: Run, progress: Progress = no_progress) -> TrainingSet:
+def prepare_run(run: RunFolder, progress: Progress = no_progress) -> TrainingSet:
     """What a run was trained on, read again; under protocol "paper" with the held-out sections it was fitted with.
 
     Raises ``UsageError`` where that is not what it was.
@@ -59,7 +59,7 @@ def prepare_run(run: Run, progress: Progress = no_progress) -> TrainingSet:
 
 
 def export_run(
-    run: Run,
+    run: RunFolder,
     out: Path,
     *,
     half_weights: bool = False,
@@ -93,7 +93,7 @@ def export_run(
 
 
 def _other_towers(
-    run: Run, data: TrainingSet, built: Built, precisions: Sequence[Chosen], progress: Progress
+    run: RunFolder, data: TrainingSet, built: Built, precisions: Sequence[Chosen], progress: Progress
 ) -> dict[Chosen, OtherTower]:
     """The image tower at further precisions, each with its cost against the one that was built with."""
     spec, cache, views = run.config.data.tile, run.path / CACHE, built.info.recommended_views
@@ -114,7 +114,7 @@ def _other_towers(
     return others
 
 
-def probed_sections(run: Run, data: TrainingSet, progress: Progress) -> tuple[Sequence[Section], bool]:
+def probed_sections(run: RunFolder, data: TrainingSet, progress: Progress) -> tuple[Sequence[Section], bool]:
     """The sections that towers are compared on: those held out of training (True), else the training ones."""
     if not run.held_out_ids:
         return data.sections, False

@@ -25,6 +25,8 @@ from typing import Any
 
 import torch
 
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.json_file import write_json
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.types import Section
 from bleep_train.config.schema import Config
@@ -37,7 +39,7 @@ RECORD, CONFIG = "run.json", "config.toml"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
     ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read;
     ``teacher`` the name of the run that a student was distilled from, and a hash of its weights."""
@@ -52,11 +54,11 @@ class Run:
     teacher: Mapping[str, str] | None = None
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path) -> RunFolder:
     """Reads a run folder. Raises ``UsageError`` for a folder that is none."""
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        return Run(
+        return RunFolder(
             path=path,
             config=load_config(str(path / CONFIG)),
             cohort=Path(record["cohort"]),
@@ -114,18 +116,17 @@ def begin(out: Path, record: Mapping[str, Any], config: Config, *, anew: bool) -
     if anew:
         for name in (CHECKPOINT, BEST):
             (out / name).unlink(missing_ok=True)
-    (out / CONFIG).write_text(dump_toml(config), encoding="utf-8")
+    with atomic_path(out / CONFIG, force=True) as temp:
+        temp.write_text(dump_toml(config), encoding="utf-8")
     write_record(out, record)
 
 
 def write_record(out: Path, record: Mapping[str, Any]) -> None:
     """Replaces ``run.json``."""
-    partial = out / f"{RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / RECORD)
+    write_json(out / RECORD, record)
 
 
-def same_run(run: Run, config: Config, sections: Sequence[Section], leaked: Sequence[Section]) -> None:
+def same_run(run: RunFolder, config: Config, sections: Sequence[Section], leaked: Sequence[Section]) -> None:
     """Raises ``UsageError`` where a resumed run would mix two recipes or two cohorts; epochs may be added."""
     old, new = run.config.as_dict(), config.as_dict()
     new["optim"]["epochs"] = old["optim"]["epochs"]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,16 @@ from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.config.schema import Config, ValidationConfig
 from bleep_train.config.toml import load_config
 from bleep_train.data.dense import dense_section
-from bleep_train.data.tile_cache import cache_tag, cached_tiles
+from bleep_train.data.tile_cache import cache_tag, cached_tiles, kept_array
 from bleep_train.data.training_set import TrainingSet
 from bleep_train.export.cost import choose_probes, cost_of, embed_probes, keys_of, retrieved_r
 from bleep_train.export.towers import export_towers
 from bleep_train.metrics.tables import Table
 from bleep_train.model.towers import build_towers
 from bleep_train.runs.export import CACHE, load_towers, prepare_run, probed_sections
-from bleep_train.runs.record import RECORD, Run, begin, open_run, refuse_existing, run_record, same_run
-from bleep_train.training.device import pick_device
+from bleep_train.runs.record import RECORD, RunFolder, begin, open_run, refuse_existing, run_record, same_run
 from bleep_train.training.distil import Lesson, teach
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import weights_hash
 from bleep_train.training.monitor import Watch
 from bleep_train.training.start import image_source
@@ -128,22 +129,17 @@ def teacher_vectors(
     encoders: Encoders, sections: Sequence[Section], views: int, cache: Path, progress: Progress
 ) -> list[F32]:
     """The teacher's unit vectors f32[n, d] of each section's spots, ``views`` averaged; kept under ``cache``."""
-    cache.mkdir(parents=True, exist_ok=True)
     mark = hashlib.sha256(encoders.image).hexdigest()[:12]
     embedder, out = embedder_of(encoders.image), []
     for section in sections:
         file = cache / f"teacher-{mark}-{views}-{cache_tag(section, encoders.tile)}.npy"
-        if not file.exists():
-            vectors = embed_sections([section], embedder, encoders.tile, views, progress)
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, vectors)
-            partial.rename(file)
-        out.append(np.load(file))
+        embed = partial(embed_sections, [section], embedder, encoders.tile, views, progress)
+        out.append(kept_array(file, embed))
     return out
 
 
 def compare(
-    teacher: Run, student: Path, data: TrainingSet, built: Built, encoders: Encoders, progress: Progress
+    teacher: RunFolder, student: Path, data: TrainingSet, built: Built, encoders: Encoders, progress: Progress
 ) -> list[Standing]:
     """Teacher (``encoders``) and student at one and at eight views, on the teacher's reference ``built``."""
     run = open_run(student)

@@ -24,8 +24,7 @@ from bleep_train.runs.record import (
     same_run,
     write_record,
 )
-from bleep_train.training.device import pick_device
-from bleep_train.training.distributed import join_group
+from bleep_train.training.distributed import join_group, pick_device
 from bleep_train.training.loop import train
 from bleep_train.training.monitor import Watch
 from bleep_train.training.start import standardise, towers_and_source

@@ -11,34 +11,34 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
-from bleep_cli.choices import Aggregation
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.types import Progress, no_progress
+from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
-from bleep_train.methods.folds import By, Fold, FoldData, Study
+from bleep_train.methods.folds import Fold, FoldData, Study
 from bleep_train.methods.simple import SHUFFLES, mean_predictor, ridge, shuffled_rows
 from bleep_train.metrics.per_gene import score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint
 
 RESULTS, TABLE = "results.jsonl", "table.md"
-LEAKS = "Protocol `paper`: the held-out section entered panel, Harmony, truth and gene sets; it leaks."
-METRICS = ("hvg50", "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
+PAPER_LEAKS = "Protocol `paper`: the held-out section entered panel, Harmony, truth and gene sets; it leaks."
 
 
 @dataclass(frozen=True)
-class Grid:
+class AblationGrid:
     """What is varied. ``by``: what is left out at a time, "section" or "donor"; ``test`` keeps the folds of those
     names."""
 
     losses: tuple[LossName, ...] = LOSSES
     ks: tuple[int, ...] = (10, 50, 100)
-    aggregations: tuple[Aggregation, ...] = ("average", "simple", "weighted", "published-weighted")
-    keys: tuple[Literal["expression", "image"], ...] = ("expression", "image")
+    aggregations: tuple[Aggregation, ...] = get_args(Aggregation)
+    keys: tuple[Key, ...] = get_args(Key)
     seeds: tuple[int, ...] = (0, 1, 2)
     by: By = "section"
     markers: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ def baselines(data: FoldData) -> Iterator[Row]:
     yield {"method": "shuffled", **{k: float(np.mean([r[k] for r in shuffled])) for k in shuffled[0]}}
 
 
-def cells(data: FoldData, config: Config, grid: Grid, run: Path) -> Iterator[Row]:
+def cells(data: FoldData, config: Config, grid: AblationGrid, run: Path) -> Iterator[Row]:
     """One training, and every K, aggregation and key on it."""
     retrieval = Retrieval(data, config, run)
     for key in grid.keys:
@@ -69,7 +69,9 @@ def cells(data: FoldData, config: Config, grid: Grid, run: Path) -> Iterator[Row
                 yield {**names, **score(predicted, data.test_y, data.sets)}
 
 
-def run_grid(cohort: Path, config: Config, grid: Grid, out: Path, *, progress: Progress = no_progress) -> Table:
+def run_grid(
+    cohort: Path, config: Config, grid: AblationGrid, out: Path, *, progress: Progress = no_progress
+) -> Table:
     """Runs what is not in ``out/results.jsonl`` yet; writes ``table.md`` and returns it."""
     study = Study(cohort, config, out / "cache", markers=grid.markers, progress=progress)
     folds = study.folds(grid.by, grid.test)
@@ -90,7 +92,7 @@ def run_grid(cohort: Path, config: Config, grid: Grid, out: Path, *, progress: P
             journal.add(row)
         rows.append(row)
         progress("jobs", len(rows), len(jobs))
-    result = replace(table(rows), notes=(LEAKS,) if config.data.protocol == "paper" else ())
+    result = replace(table(rows), notes=(PAPER_LEAKS,) if config.data.protocol == "paper" else ())
     write_tables(out / TABLE, [result])
     return result
 
@@ -104,7 +106,7 @@ def table(rows: Sequence[Row]) -> Table:
             groups.setdefault(tuple(str(cell.get(name, "")) for name in names), []).append(
                 (row["job"]["seed"], cell)
             )
-    shown = [m for m in METRICS if any(m in cell for cells in groups.values() for _, cell in cells)]
+    shown = [m for m in SHORT if any(m in cell for cells in groups.values() for _, cell in cells)]
     measured = [(group, [_by_seed(cells, metric) for metric in shown]) for group, cells in groups.items()]
     measured.sort(key=lambda item: -over_seeds(item[1][0])[0])
     lines = tuple((*group, *(seeds_cell(values) for values in numbers)) for group, numbers in measured)

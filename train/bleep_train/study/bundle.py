@@ -34,10 +34,8 @@ from bleep_train.metrics.bootstrap import gene_intervals, interval, resampled_me
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
 from bleep_train.metrics.per_gene import mse, pearson, score, spearman, variance_ratio
 from bleep_train.metrics.tables import SHORT, Table, number, span, write_tables
-from bleep_train.training.device import pick_device
+from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import cached_features
-
-METHODS = ("bleep", "ridge", "mean", "shuffled")
 
 
 @dataclass(frozen=True)

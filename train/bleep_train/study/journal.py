@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.atomic import atomic_path
+
 Row = dict[str, Any]
 
 
@@ -24,7 +26,8 @@ class Journal:
             whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
             self.rows = [json.loads(line) for line in whole.splitlines()]
             if torn:
-                path.write_text(whole + "\n" if whole else "", encoding="utf-8")
+                with atomic_path(path, force=True) as temp:
+                    temp.write_text(whole + "\n" if whole else "", encoding="utf-8")
 
     def find(self, job: Mapping[str, Any]) -> Row | None:
         """The newest row whose job has all those values."""

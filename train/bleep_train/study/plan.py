@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from bleep_cli.errors import UsageError
+from bleep_train.config.protocols import StudyProtocol
 from bleep_train.methods.by_name import BLEEP, find_method
-from bleep_train.methods.folds import By, Protocol
+from bleep_train.study.saved import SHUFFLED
 
-SHUFFLED = "shuffled"
 DETERMINISTIC = ("ridge", "knn", "mean")
 """Methods that no seed changes: they run once."""
-StudyProtocol = Literal["leave-one-section-out", "leave-one-donor-out", "paper"]
-STUDY_PROTOCOLS: tuple[StudyProtocol, ...] = get_args(StudyProtocol)
-LEFT_OUT: dict[StudyProtocol, tuple[By, Protocol]] = {
-    "leave-one-section-out": ("section", "leak-free"),
-    "leave-one-donor-out": ("donor", "leak-free"),
-    "paper": ("section", "paper"),
-}
 
 
 @dataclass(frozen=True)

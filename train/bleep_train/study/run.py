@@ -21,17 +21,27 @@ import numpy as np
 
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, Progress, no_progress
+from bleep_train.config.protocols import LEFT_OUT, DataProtocol
 from bleep_train.config.schema import Config
 from bleep_train.methods.by_name import BLEEP, find_method
-from bleep_train.methods.folds import Fold, FoldData, Protocol, Study
+from bleep_train.methods.folds import Fold, FoldData, Study
 from bleep_train.methods.simple import SHUFFLES, shuffled_rows
 from bleep_train.metrics.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
 from bleep_train.metrics.clusters import cluster_agreement, leiden
 from bleep_train.metrics.gene_gene import gene_gene, structure_agreement, structure_genes
 from bleep_train.metrics.per_gene import pearson, per_gene, score
 from bleep_train.study.journal import Journal, Row, fingerprint
-from bleep_train.study.plan import LEFT_OUT, SHUFFLED, StudyPlan
-from bleep_train.study.saved import STUDY, FoldFolder, StudyRecord, Truth, file_name, load_study, save_study
+from bleep_train.study.plan import StudyPlan
+from bleep_train.study.saved import (
+    SHUFFLED,
+    STUDY,
+    FoldFolder,
+    FoldTruth,
+    StudyRecord,
+    file_name,
+    load_study,
+    save_study,
+)
 
 RESULTS = "results.jsonl"
 RESAMPLED = "resampled_"
@@ -68,7 +78,7 @@ def run_study(
     return StudyResult(record, tuple(rows))
 
 
-def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], truth: Protocol) -> StudyRecord:
+def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], truth: DataProtocol) -> StudyRecord:
     described: dict[str, Any] = {}
     for fold in folds:
         train, test = ([study.sections[i] for i in part] for part in (fold.train, fold.test))
@@ -141,7 +151,7 @@ class _FoldRun:
         """The fold's data, its truth and the clusters of that saved."""
         data = self.study.data(self.fold, self.truth_kind)
         held_out = data.sections("test")
-        truth = Truth(
+        truth = FoldTruth(
             symbols=data.symbols,
             measured=data.test_y,
             train_mean=data.train_y.mean(axis=0),

@@ -36,11 +36,11 @@ from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, F64, I64, Str
 
 STUDY, PREDICTIONS, TRUTH, GENES = "study.json", "predictions", "truth", "genes.json"
-MEASURED = "measured"
+MEASURED, SHUFFLED = "measured", "shuffled"  # beside the methods: the truth, and a prediction for other spots
 
 
 @dataclass(frozen=True)
-class Truth:
+class FoldTruth:
     """What a fold's predictions are compared with: m held-out spots, g genes, n training spots."""
 
     symbols: Str
@@ -90,14 +90,14 @@ class FoldFolder:
         """The folder of a fold in a study's output folder."""
         return cls(out / PREDICTIONS / file_name(fold))
 
-    def save_truth(self, truth: Truth, genes: Mapping[str, list[str]]) -> None:
+    def save_truth(self, truth: FoldTruth, genes: Mapping[str, list[str]]) -> None:
         """Writes ``truth.npz`` and ``genes.json``."""
         self._write(TRUTH, {f.name: getattr(truth, f.name) for f in fields(truth)})
         write_json(self.path / GENES, genes)
 
-    def truth(self) -> Truth:
+    def truth(self) -> FoldTruth:
         """What the fold is compared with."""
-        return Truth(**self._read(TRUTH))
+        return FoldTruth(**self._read(TRUTH))
 
     def genes(self) -> dict[str, list[str]]:
         """Symbols by gene set, best first."""

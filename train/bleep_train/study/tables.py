@@ -22,7 +22,6 @@ from bleep_train.study.saved import FoldFolder
 
 METRICS_FILE, GENES_FILE = "metrics.json", "genes.csv"
 SETS = ("hvg50", "heg50", "all", "markers")
-NUMBERS = ("hvg50", WITHIN, "heg50", "all", "variance_ratio", "markers", "spearman", "mse")
 LEAKS = (
     "This protocol leaks: the held-out section enters the union of highly variable genes and the Harmony fit, "
     "truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it with nothing "
@@ -37,7 +36,7 @@ class StudyTables:
         self.record, self.rows, self.out = result.record, result.rows, out
         self.methods = tuple(dict.fromkeys(row["job"]["method"] for row in self.rows))
         self.folds = tuple(self.record.folds)
-        known = [name for name in NUMBERS if any(name in row["scores"] for row in self.rows)]
+        known = [name for name in SHORT if any(name in row["scores"] for row in self.rows)]
         several = any(len(fold["sections"]) > 1 for fold in self.record.folds.values())
         self.numbers = tuple(name for name in known if several or name != WITHIN)
         seeds = len({row["job"]["seed"] for row in self.rows})

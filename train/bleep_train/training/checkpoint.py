@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bleep_cli.base.atomic import atomic_path
+
 METRICS = "metrics.jsonl"
 
 CHECKPOINT = "checkpoint.safetensors"  # the last epochs' state, to go on from
@@ -21,15 +23,14 @@ MODEL, OPTIMISER = "model.", "optimiser."
 def save_checkpoint(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: dict[str, Any]
 ) -> None:
-    """Writes a checkpoint under a temporary name and renames it."""
+    """Writes a checkpoint whole or not at all, replacing the one before."""
     tensors = {MODEL + name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     for index, state in (optimiser.state_dict()["state"] if optimiser else {}).items():
         for name, value in state.items():
             tensor = value if isinstance(value, Tensor) else torch.tensor(value)
             tensors[f"{OPTIMISER}{index}.{name}"] = tensor.detach().cpu().contiguous()
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.clone() for name, tensor in tensors.items()}, partial, {"meta": json.dumps(meta)})
-    partial.replace(path)
+    with atomic_path(path, force=True) as temp:
+        save_file({name: tensor.clone() for name, tensor in tensors.items()}, temp, {"meta": json.dumps(meta)})
 
 
 def load_checkpoint(
@@ -67,4 +68,5 @@ def _like_parameters(optimiser: torch.optim.Optimizer) -> None:
 def trim_metrics(path: Path, epochs: int) -> None:
     """Drops lines of epochs that a resumed run will do again."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    path.write_text("".join(lines[:epochs]), encoding="utf-8")
+    with atomic_path(path, force=True) as temp:
+        temp.write_text("".join(lines[:epochs]), encoding="utf-8")

@@ -62,7 +62,7 @@ class DistillLoss(nn.Module):
 
 
 @dataclass(frozen=True)
-class Parts:
+class LessonState:
     """What an epoch works with: the tower that learns as one call, ``images``, and what it learns from."""
 
     student: Towers
@@ -96,7 +96,7 @@ def teach(
     contrastive = ContrastiveLoss(config.loss, config.model.heads)  # its place in the checkpoint of a run
     model = nn.ModuleDict({"towers": student.modules(), "loss": contrastive}).to(device)
     images: Any = Pair(student, source, device).images
-    parts = Parts(
+    state = LessonState(
         student=student,
         source=source,
         images=torch.compile(images) if config.optim.compile else images,
@@ -108,50 +108,50 @@ def teach(
     )
     first = 0
     if resume and (run / CHECKPOINT).exists():
-        first = int(load_checkpoint(run / CHECKPOINT, model, parts.optimiser)["epoch"]) + 1
+        first = int(load_checkpoint(run / CHECKPOINT, model, state.optimiser)["epoch"]) + 1
     trim_metrics(run / METRICS, first)
     for epoch in range(first, config.optim.epochs):
         progress("epochs", epoch, config.optim.epochs)
         set_training(model, student)
         student.expression.eval()
-        record = _epoch(parts, epoch)
+        record = _epoch(state, epoch)
         with (run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if epoch == config.optim.epochs - 1 or (epoch + 1) % CHECKPOINT_EVERY == 0:
-            save_checkpoint(run / CHECKPOINT, model, parts.optimiser, {"epoch": epoch})
+            save_checkpoint(run / CHECKPOINT, model, state.optimiser, {"epoch": epoch})
         for watch in watchers:
             watch(record)
     progress("epochs", config.optim.epochs, config.optim.epochs)
 
 
-def _epoch(parts: Parts, epoch: int) -> dict[str, Any]:
+def _epoch(state: LessonState, epoch: int) -> dict[str, Any]:
     """One pass over all tiles, each in one view drawn for it; returns its line of ``metrics.jsonl``."""
-    config, optimiser = parts.config, parts.optimiser
+    config, optimiser = state.config, state.optimiser
     torch.manual_seed(config.optim.seed * 100_003 + epoch)
-    batches = epoch_batches(len(parts.teacher), config, epoch)
-    fetched = ahead(lambda batch: parts.source.fetch(batch.rows), batches)
+    batches = epoch_batches(len(state.teacher), config, epoch)
+    fetched = ahead(lambda batch: state.source.fetch(batch.rows), batches)
     seen: list[list[float]] = []
     for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
         set_learning_rate(optimiser, config, epoch, i, len(batches))
         optimiser.zero_grad(set_to_none=True)
-        seen.append(_gradients(parts, batch, tiles))
+        seen.append(_gradients(state, batch, tiles))
         if config.optim.clip_norm:
-            nn.utils.clip_grad_norm_(parts.student.image.parameters(), config.optim.clip_norm)
+            nn.utils.clip_grad_norm_(state.student.image.parameters(), config.optim.clip_norm)
         optimiser.step()
     loss, cosine = np.mean(seen, axis=0).tolist()
     return {"epoch": epoch, "loss": loss, "cosine": cosine, "lr": optimiser.param_groups[0]["lr"]}
 
 
-def _gradients(parts: Parts, batch: Batch, fetched: Tensor) -> list[float]:
+def _gradients(state: LessonState, batch: Batch, fetched: Tensor) -> list[float]:
     """Adds a batch's gradients, ``micro_batch`` tiles at a time: every tile has a loss of its own, so nothing but
     batch norms that learn can tell. Returns loss and cosine."""
-    tiles = fetched.to(parts.device, non_blocking=True)
-    wanted = parts.teacher[torch.from_numpy(batch.rows)].to(parts.device, non_blocking=True)
+    tiles = fetched.to(state.device, non_blocking=True)
+    wanted = state.teacher[torch.from_numpy(batch.rows)].to(state.device, non_blocking=True)
     total, size = torch.zeros(2), len(batch.rows)
-    for chunk in chunks_of(size, [size], parts.config.optim.micro_batch):
+    for chunk in chunks_of(size, [size], state.config.optim.micro_batch):
         stain = None if batch.stain is None else batch.stain[chunk]
-        vectors = parts.images(parts.source.prepare(tiles[chunk], batch.views[chunk], stain))
-        loss, cosine = parts.loss(F.normalize(vectors, dim=1), wanted[chunk])
+        vectors = state.images(state.source.prepare(tiles[chunk], batch.views[chunk], stain))
+        loss, cosine = state.loss(F.normalize(vectors, dim=1), wanted[chunk])
         share = len(vectors) / size
         (loss * share).backward()
         total += share * torch.stack([loss.detach(), cosine.detach()]).cpu()

@@ -1,8 +1,9 @@
-"""Several processes as one: a batch is split over the ranks, and its loss is that of the whole batch.
+"""Where training runs: on which device, and several processes as one.
 
-Started by ``torchrun --nproc-per-node N -m bleep_train train ...``. Every rank embeds its share; embeddings are
-gathered **with gradient**, so each rank sees every negative, and N ranks × b spots equal one rank × N·b. (The
-published code gathers nothing: its 4 × 512 are four batches of 512.) DDP averages gradients, once.
+A batch is split over the ranks, and its loss is that of the whole batch. Ranks are started by ``torchrun
+--nproc-per-node N -m bleep_train train ...``. Every rank embeds its share; embeddings are gathered **with
+gradient**, so each rank sees every negative, and N ranks × b spots equal one rank × N·b. (The published code
+gathers nothing: its 4 × 512 are four batches of 512.) DDP averages gradients, once.
 """
 
 from __future__ import annotations
@@ -119,6 +120,11 @@ class _Gather(torch.autograd.Function):
 def gathered_with_gradient(local: Tensor) -> tuple[Tensor, ...]:
     """All ranks' tensors of one shape; the gradient of each goes back to the rank it came from, summed."""
     return _Gather.apply(local)  # type: ignore[no-any-return]
+
+
+def pick_device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def join_group() -> Group:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from bleep_cli.base.hashing import file_sha256
 from bleep_cli.towers.encoder import ALL_VIEWS, OnnxEncoder, views_of
 from bleep_cli.types import F32, U8, Progress, Section, TileSpec, no_progress
 from bleep_train.backbones.build import LOCAL, Normalised
-from bleep_train.data.tile_cache import BATCH_TILES, cache_tag, cached_tiles
+from bleep_train.data.tile_cache import BATCH_TILES, cache_tag, cached_tiles, kept_array
 from bleep_train.export.graph import to_onnx
 
 
@@ -30,20 +32,22 @@ def cached_features(
     """
     mark = f"{weights_hash(backbone)}-{'.'.join(map(str, backbone.levels))}{_own_code(backbone)}"
     extractor: FeatureExtractor | None = None  # made only when something is not cached
-    out, done, total = [], 0, sum(len(s.barcodes) for s in sections)
+    out: list[F32] = []
+    done, total = 0, sum(len(s.barcodes) for s in sections)
+
+    def features(tiles: U8) -> F32:
+        nonlocal extractor
+        extractor = extractor or FeatureExtractor(backbone, spec.px, device)
+        parts = []
+        for start in range(0, len(tiles), BATCH_TILES):
+            progress("spots", done + start, total)
+            parts.append(extractor.views(np.asarray(tiles[start : start + BATCH_TILES])))
+        return np.concatenate(parts)
+
     for section, tiles in zip(sections, cached_tiles(sections, spec, cache, progress), strict=True):
         file = cache / f"features-{mark}-{cache_tag(section, spec)}.npy"
-        if not file.exists():
-            extractor = extractor or FeatureExtractor(backbone, spec.px, device)
-            parts = []
-            for start in range(0, len(tiles), BATCH_TILES):
-                progress("spots", done + start, total)
-                parts.append(extractor.views(np.asarray(tiles[start : start + BATCH_TILES])))
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, np.concatenate(parts))
-            partial.rename(file)
+        out.append(kept_array(file, partial(features, tiles)))
         done += len(tiles)
-        out.append(np.load(file, mmap_mode="r"))
     progress("spots", total, total)
     return out
 
@@ -52,7 +56,7 @@ def _own_code(backbone: Normalised) -> str:
     """A mark of the user's own backbone: other code with the same weights gives other features."""
     if not backbone.name.startswith(LOCAL):
         return ""
-    return "-" + hashlib.sha256(Path(backbone.name.removeprefix(LOCAL)).read_bytes()).hexdigest()[:8]
+    return "-" + file_sha256(Path(backbone.name.removeprefix(LOCAL)))[:8]
 
 
 def weights_hash(module: torch.nn.Module) -> str:

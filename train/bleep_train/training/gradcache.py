@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bleep_train.model.towers import Towers
 from bleep_train.training.source import ImageSource
 
-Inputs = Callable[[slice], tuple[Tensor, Tensor]]
+ChunkInputs = Callable[[slice], tuple[Tensor, Tensor]]
 """``inputs(chunk)`` → what both towers take for that part of the batch; the same each time it is asked."""
 LossOf = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """``loss_of(image f32[b, d], expression f32[b, d])`` → the loss, and all ranks' image vectors."""
@@ -74,7 +74,7 @@ class RandomState:
 
 
 def backward(
-    learner: nn.Module, inputs: Inputs, chunks: Sequence[slice], loss_of: LossOf, device: torch.device
+    learner: nn.Module, inputs: ChunkInputs, chunks: Sequence[slice], loss_of: LossOf, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Adds the batch's gradients to the learner's parameters; returns the detached loss and image vectors.
 

@@ -43,7 +43,7 @@ ALONE = Group()
 
 
 @dataclass(frozen=True)
-class Parts:
+class TrainingState:
     """What an epoch works with. ``model`` is what is saved: towers and loss; ``pair`` both towers as one module,
     ``learner`` the same, compiled and under DDP where asked for; ``expression`` f32[n, p] of all spots; ``rows``
     i64[t] those that are learned from; ``targets`` f32[t, c] their principal components."""
@@ -86,16 +86,16 @@ def train(
     """
     if validation is None and config.validation.by != "none":
         raise UsageError(f"validation.by = {config.validation.by}: no spots are held back here; set it to none")
-    parts = _assemble(towers, source, panel, config, validation, device, group)
-    first, best = _take_up(parts, run, resume)
+    state = _assemble(towers, source, panel, config, validation, device, group)
+    first, best = _take_up(state, run, resume)
     warned: list[str] = []
     for epoch in range(first, config.optim.epochs):
         progress("epochs", epoch, config.optim.epochs)
-        record, last = _epoch(parts, epoch), epoch == config.optim.epochs - 1
+        record, last = _epoch(state, epoch), epoch == config.optim.epochs - 1
         better = False
         if validation and (last or (epoch + 1) % config.validation.every == 0):
-            parts.model.eval()
-            r = retrieval_r(parts.pair, source, validation, parts.expression, config, group)
+            state.model.eval()
+            r = retrieval_r(state.pair, source, validation, state.expression, config, group)
             better = best is None or r > best["validation_r"]
             best = {"epoch": epoch, "validation_r": r} if better else best
             record["validation_r"] = r
@@ -106,12 +106,12 @@ def train(
             with (run / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             if last or better or (epoch + 1) % CHECKPOINT_EVERY == 0:
-                _save(parts, run, epoch, best)
+                _save(state, run, epoch, best)
             for watch in watchers:
                 watch(record)
     group.wait()
     if best:
-        load_checkpoint(run / BEST, parts.model)
+        load_checkpoint(run / BEST, state.model)
     progress("epochs", config.optim.epochs, config.optim.epochs)
     return warned
 
@@ -124,7 +124,7 @@ def _assemble(
     validation: Validation | None,
     device: torch.device,
     group: Group,
-) -> Parts:
+) -> TrainingState:
     group.share_statistics(towers.image, device)
     towers.image.to(memory_format=torch.channels_last)
     model = nn.ModuleDict(
@@ -134,7 +134,7 @@ def _assemble(
     learner: Any = torch.compile(pair) if config.optim.compile else pair
     expression = torch.from_numpy(panel).to(device)
     rows = validation.training if validation else np.arange(len(panel), dtype=np.int64)
-    return Parts(
+    return TrainingState(
         config=config,
         towers=towers,
         source=source,
@@ -150,76 +150,76 @@ def _assemble(
     )
 
 
-def _take_up(parts: Parts, run: Path, resume: bool) -> tuple[int, dict[str, Any] | None]:
+def _take_up(state: TrainingState, run: Path, resume: bool) -> tuple[int, dict[str, Any] | None]:
     """The epoch to begin with and the best one so far; an earlier run's traces are brought back to there."""
     first, best = 0, None
     if resume and (run / CHECKPOINT).exists():
-        meta = load_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser)
+        meta = load_checkpoint(run / CHECKPOINT, state.model, state.optimiser)
         first, best = int(meta["epoch"]) + 1, meta.get("best")
-    if parts.group.leads:
+    if state.group.leads:
         trim_metrics(run / METRICS, first)
         if best is None:
             (run / BEST).unlink(missing_ok=True)
         elif best["epoch"] == first - 1:  # it may have been killed between the two files
-            save_checkpoint(run / BEST, parts.model, None, best)
+            save_checkpoint(run / BEST, state.model, None, best)
     return first, best
 
 
-def _save(parts: Parts, run: Path, epoch: int, best: dict[str, Any] | None) -> None:
+def _save(state: TrainingState, run: Path, epoch: int, best: dict[str, Any] | None) -> None:
     """The checkpoint, and the best weights if they are these. In this order: a best file is never of a future that
     the checkpoint does not know."""
     meta = {"epoch": epoch, "best": best} if best else {"epoch": epoch}
-    save_checkpoint(run / CHECKPOINT, parts.model, parts.optimiser, meta)
+    save_checkpoint(run / CHECKPOINT, state.model, state.optimiser, meta)
     if best and best["epoch"] == epoch:
-        save_checkpoint(run / BEST, parts.model, None, best)
+        save_checkpoint(run / BEST, state.model, None, best)
 
 
-def _epoch(parts: Parts, epoch: int) -> dict[str, Any]:
+def _epoch(state: TrainingState, epoch: int) -> dict[str, Any]:
     """One pass over the training spots; returns its line of ``metrics.jsonl``."""
-    config, group = parts.config, parts.group
-    objective: Any = parts.model["loss"]
+    config, group = state.config, state.group
+    objective: Any = state.model["loss"]
     torch.manual_seed((config.optim.seed * 100_003 + epoch) * group.world + group.rank)
-    set_training(parts.model, parts.towers)
-    batches = epoch_batches(len(parts.rows), config, epoch, group.world)
-    fetched = ahead(lambda batch: parts.source.fetch(parts.rows[batch.share(group).rows]), batches)
+    set_training(state.model, state.towers)
+    batches = epoch_batches(len(state.rows), config, epoch, group.world)
+    fetched = ahead(lambda batch: state.source.fetch(state.rows[batch.share(group).rows]), batches)
     losses, images = [], torch.empty(0)
     for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
-        set_learning_rate(parts.optimiser, config, epoch, i, len(batches))
-        parts.optimiser.zero_grad(set_to_none=True)
-        loss, images = _gradients(parts, batch, tiles)
+        set_learning_rate(state.optimiser, config, epoch, i, len(batches))
+        state.optimiser.zero_grad(set_to_none=True)
+        loss, images = _gradients(state, batch, tiles)
         group.average_gradients(objective)
         if config.optim.clip_norm:
-            nn.utils.clip_grad_norm_(parts.model.parameters(), config.optim.clip_norm)
-        parts.optimiser.step()
+            nn.utils.clip_grad_norm_(state.model.parameters(), config.optim.clip_norm)
+        state.optimiser.step()
         losses.append(loss)
     return {
         "epoch": epoch,
         "loss": float(np.mean(torch.stack(losses).tolist())),
         "ln_batch": float(np.mean([math.log(len(batch.rows)) for batch in batches])),
         "temperature": float(1 / objective.scale.detach()),
-        "lr": parts.optimiser.param_groups[0]["lr"],
+        "lr": state.optimiser.param_groups[0]["lr"],
         **spread(images),
     }
 
 
-def _gradients(parts: Parts, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
+def _gradients(state: TrainingState, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and gradients of a batch, of which this rank has fetched its share; returns loss and image vectors."""
-    group, device, total = parts.group, parts.device, len(batch.rows)
-    mine, objective = batch.share(group), parts.model["loss"]
+    group, device, total = state.group, state.device, len(batch.rows)
+    mine, objective = batch.share(group), state.model["loss"]
     tiles = fetched.to(device, non_blocking=True)
-    expression = parts.expression[torch.from_numpy(parts.rows[mine.rows]).to(device)]
-    targets = parts.targets[torch.from_numpy(batch.rows).to(device)]
+    expression = state.expression[torch.from_numpy(state.rows[mine.rows]).to(device)]
+    targets = state.targets[torch.from_numpy(batch.rows).to(device)]
 
     def inputs(chunk: slice) -> tuple[Tensor, Tensor]:
         stain = None if mine.stain is None else mine.stain[chunk]
-        return parts.source.prepare(tiles[chunk], mine.views[chunk], stain), expression[chunk]
+        return state.source.prepare(tiles[chunk], mine.views[chunk], stain), expression[chunk]
 
     def loss_of(image: Tensor, spots: Tensor) -> tuple[Tensor, Tensor]:
         image, spots = group.gather(image, total), group.gather(spots, total)
         return objective(image, spots, targets), image
 
-    chunks = chunks_of(len(mine.rows), group.sizes(total), parts.config.optim.micro_batch)
-    return backward(parts.learner, inputs, chunks, loss_of, device)
+    chunks = chunks_of(len(mine.rows), group.sizes(total), state.config.optim.micro_batch)
+    return backward(state.learner, inputs, chunks, loss_of, device)
 
 
 def make_optimiser(model: nn.Module, config: Config, device: torch.device) -> torch.optim.AdamW:

@@ -17,8 +17,6 @@ from bleep_cli.types import F32, I64, U8
 from bleep_train.model.towers import ImageTower
 from bleep_train.training.augment import restained, turned
 
-__all__ = ["FeatureSource", "ImageSource", "TileSource", "turned"]
-
 
 class ImageSource(Protocol):
     """Gives the image tower's input for training spots, each in one of its eight views."""

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from bleep_cli.errors import UsageError
 from bleep_train.__main__ import app
+from bleep_train.commands.live import COLUMNS, ROWS, TENSORBOARD, epoch_table, live_training, tensorboard
 from bleep_train.training.checkpoint import METRICS
-from bleep_train.training.live import COLUMNS, ROWS, TENSORBOARD, epoch_table, live_training, tensorboard
 
 RECORD: dict[str, float] = {
     "epoch": 7,
