@@ -313,6 +313,34 @@ def test_jpeg_streams_say_themselves_what_their_colours_are(
         assert np.abs(by_libtiff(path).astype(int) - PHOTO).mean() > 20
 
 
+def unmarked(stream: bytes) -> bytes:
+    """A JPEG stream without markers of its colours, its components numbered 1, 2, 3, as scanners write it."""
+    out, at = stream[:2], 2
+    while True:
+        kind, end = stream[at + 1], at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+        segment = bytearray(stream[at:end])
+        first, step = {0xC0: (10, 3), 0xDA: (5, 2)}.get(kind, (0, 0))  # where components are numbered
+        for number in range(3 if step else 0):
+            segment[first + step * number] = number + 1
+        out += b"" if kind in (0xE0, 0xEE) else bytes(segment)
+        if kind == 0xDA:
+            return out + stream[end:]
+        at = end
+
+
+@pytest.mark.parametrize(("options", "told"), [({"keep_rgb": True}, RGB), ({"subsampling": 0}, YCBCR)])
+def test_jpeg_streams_without_a_marker_are_what_the_tag_says(tmp_path: Path, options: Any, told: int) -> None:
+    stream, path = unmarked(jpeg_stream(**options)), tmp_path / "a.tif"
+    assert b"JFIF" not in stream and b"Adobe" not in stream
+    given = {"shape": PHOTO.shape, "dtype": np.uint8, "rowsperstrip": HEIGHT, "subsampling": (1, 1)}
+    write_tiff(path, iter([stream]), compression="jpeg", photometric="ycbcr", **given)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["PhotometricInterpretation"].overwrite(told)
+    mine = whole(path)
+    assert np.abs(mine.astype(int) - PHOTO).mean() < 4
+    assert apart(mine, by_tifffile(path)) == apart(mine, by_libtiff(path)) == 0
+
+
 # --- libtiff's files, through Pillow --------------------------------------------------------------------
 
 PILLOW_MODES = {
