@@ -11,7 +11,7 @@ from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Key
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.towers.precision import Chosen, OtherTower
-from bleep_cli.types import F32, F64, Str, TileSpec
+from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
 ENCODING_VERSION = "1.1"
@@ -70,7 +70,7 @@ class BundleArrays:
     expression: Rows
     symbols: Str
     gene_ids: Str
-    panel: Any
+    panel: I64
     section: Str
     barcode: Str
     donor: Str

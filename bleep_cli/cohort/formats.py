@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bleep_cli.tiles.positions import Positions, read_positions
 from bleep_cli.types import F64, Str
 
+if TYPE_CHECKING:
+    from scipy import sparse
+
 
 @dataclass(frozen=True)
 class RawSection:
     """What a reader returns: CSR[n, g], ids and symbols per gene, positions of the same n spots, notes."""
 
-    counts: Any
+    counts: sparse.csr_matrix
     gene_ids: Str
     symbols: Str
     barcodes: Str
@@ -24,7 +27,7 @@ class RawSection:
     notes: list[str]
 
 
-def _join(counts: Any, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> RawSection:
+def _join(counts: sparse.csr_matrix, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> RawSection:
     """Inner join of count rows and in-tissue positions by barcode, in the order of the positions."""
     inside = positions.subset(positions.in_tissue)
     _check_unique(names)
@@ -74,7 +77,7 @@ def read_spaceranger(entry: dict[str, Any], base: Path) -> RawSection:
     return _join(counts, barcodes, read_positions(positions), gene_ids, symbols)
 
 
-def _tenx_mtx(folder: Path) -> tuple[Any, Str, Str, Str]:
+def _tenx_mtx(folder: Path) -> tuple[sparse.csr_matrix, Str, Str, Str]:
     import pandas as pd
     from scipy.io import mmread
 
@@ -95,7 +98,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _tenx_h5(path: Path) -> tuple[Any, Str, Str, Str]:
+def _tenx_h5(path: Path) -> tuple[sparse.csr_matrix, Str, Str, Str]:
     import h5py
     from scipy import sparse
 

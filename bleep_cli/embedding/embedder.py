@@ -8,13 +8,12 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
 
 import numpy as np
 
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.bundle.open import Bundle, stored_costs
-from bleep_cli.choices import Device, Precision
+from bleep_cli.choices import Device, Precision, RunsOn
 from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain
 from bleep_cli.embedding.pinned import cuda_runtime, pinned
 from bleep_cli.tiles.read import reading_order
@@ -116,7 +115,7 @@ def open_embedder(bundle: Bundle, device: Device, precision: Precision) -> Embed
     return _open(bundle, device, precision, choose_device(device))
 
 
-def _open(bundle: Bundle, device: Device, precision: Precision, expected: Literal["cpu", "cuda"]) -> Embedder:
+def _open(bundle: Bundle, device: Device, precision: Precision, expected: RunsOn) -> Embedder:
     stored = stored_costs(bundle.root)
     chosen = choose_precision(precision, expected, stored, tensorrt=expected == "cuda" and has_tensorrt())
     held = chosen == "fp32" or chosen in stored
@@ -132,8 +131,8 @@ def embed_grid(
     embedder: Embedder, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
 ) -> F32:
     """Unit vectors f32[n, d] of the grid's tiles, in its order."""
-    out: Any = np.empty((len(grid), embedder.encoder.dim), np.float32)
+    out = np.empty((len(grid), embedder.encoder.dim), np.float32)
     with closing(embedder.stream(slide, grid, views, progress)) as stream:
         for rows, vectors in stream:
             out[rows] = vectors
-    return np.asarray(out, np.float32)
+    return out

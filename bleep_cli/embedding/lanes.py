@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from bleep_cli.choices import RunsOn
 from bleep_cli.types import F32, U8
 
 Batch = TypeVar("Batch")
@@ -41,7 +42,7 @@ class Lanes:
         return self.readers + 2 * self.embedders
 
 
-def lanes_for(device: Literal["cpu", "cuda"], cores: int) -> Lanes:
+def lanes_for(device: RunsOn, cores: int) -> Lanes:
     """How the work is spread over ``cores``.
 
     Readers are more than they need be: they share the cores with the tower and wait once enough is ready.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from bleep_cli.base.rows import Rows
 from bleep_cli.errors import DeviceError
 from bleep_cli.search.hnsw import hnsw_available, load_graph
 from bleep_cli.types import Progress, no_progress
+
+if TYPE_CHECKING:
+    import hnswlib
 
 SERIAL_UP_TO = 100_000  # rows built on one thread, which gives the same bytes every time
 SAVE_EVERY = 100_000  # rows between checkpoints
@@ -79,7 +82,7 @@ def library_version() -> str:
     return version("hnswlib")
 
 
-def _empty(capacity: int, dim: int, options: GraphOptions) -> Any:
+def _empty(capacity: int, dim: int, options: GraphOptions) -> hnswlib.Index:
     import hnswlib
 
     graph = hnswlib.Index(space="ip", dim=dim)
@@ -109,7 +112,7 @@ def _resume(work: Path, identity: dict[str, Any]) -> tuple[Path | None, int]:
     return None, 0
 
 
-def _save(graph: Any, work: Path, identity: dict[str, Any], done: int) -> Path:
+def _save(graph: hnswlib.Index, work: Path, identity: dict[str, Any], done: int) -> Path:
     """Saves a checkpoint; the one before it stays until this one is whole."""
     file = work / _name(done)
     graph.save_index(str(file))

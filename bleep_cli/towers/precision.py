@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bleep_cli.choices import Precision
+from bleep_cli.choices import Precision, RunsOn
 from bleep_cli.errors import DeviceError, UsageError, option
 
 Chosen = Literal["fp32", "int8", "fp16"]
 TowerName = Literal["image", "image_int8", "image_fp16"]
 TOWERS: dict[Chosen, TowerName] = {"fp32": "image", "int8": "image_int8", "fp16": "image_fp16"}
-FAST: dict[str, Chosen] = {"cpu": "int8", "cuda": "fp16"}  # what auto may take on each device
+FAST: dict[RunsOn, Chosen] = {"cpu": "int8", "cuda": "fp16"}  # what auto may take on each device
 
 LEAST_OVERLAP50 = 0.9
 MOST_DELTA_R = 0.005
@@ -68,12 +68,12 @@ class OtherTower:
     cost: Cost
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def choose_precision(
-    asked: Precision, device: Literal["cpu", "cuda"], stored: Mapping[Chosen, Cost], *, tensorrt: bool = False
+    asked: Precision, device: RunsOn, stored: Mapping[Chosen, Cost], *, tensorrt: bool = False
 ) -> Chosen:
     """The tower to run on ``device``.
 

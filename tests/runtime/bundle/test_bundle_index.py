@@ -129,7 +129,7 @@ def test_the_graph_serves_only_its_own_embeddings(path: Path) -> None:
     rewrite(path, "embeddings/expression", embeddings[::-1])
     seal(path)
     bundle = open_bundle(path)
-    assert why_exact(bundle.root, bundle.embedding_rows("expression")) == "it belongs to other embeddings"
+    assert why_exact(bundle.array(GRAPH), bundle.embedding_rows("expression")) == "it belongs to other embeddings"
     found = index_of(bundle).search(embeddings[:3], 1)
     np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
     assert check(path) == (False, "the stored HNSW graph belongs to other embeddings; search is exact")
