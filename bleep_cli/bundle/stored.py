@@ -39,8 +39,11 @@ def is_array(member: AnyArray | zarr.Group) -> TypeIs[AnyArray]:
 
 
 def array_blocks(array: AnyArray) -> Iterator[NDArray[Any]]:
-    """The values of an array, a chunk's rows at a time."""
-    step = array.chunks[0] if array.ndim else 1
+    """The values of an array, a chunk's rows at a time; a lone value as one row."""
+    if not array.ndim:
+        yield np.asarray(array[...]).reshape(1)
+        return
+    step = array.chunks[0]
     for start in range(0, array.shape[0], step):
         yield np.asarray(array[start : start + step])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from bundle_damage import reattr_array, rewrite, seal, values_of
 
 from bleep_cli.base.hashing import sha256_of
@@ -148,6 +149,16 @@ def test_a_graph_without_ef_and_recall_is_searched_as_in_format_1_0(path: Path) 
     reattr_array(path, GRAPH, only=old)
     found = index_of(open_bundle(path))
     assert isinstance(found, HnswIndex) and found.ef == 400
+
+
+def test_a_group_in_the_place_of_the_graph_is_none(path: Path) -> None:
+    root = zarr.open_group(path, mode="r+")
+    del root[GRAPH]
+    root.create_group(GRAPH)
+    bundle = open_bundle(path)
+    assert isinstance(index_of(bundle), ExactIndex)
+    assert memory_of_index(bundle.root, bundle.embedding_rows("expression"), LARGE) == 4 * 252 * 8
+    assert check(path) == (False, "graph.zarr: index/hnsw is no array")
 
 
 @pytest.mark.parametrize("name", ["recall", "ef"])
