@@ -28,11 +28,13 @@ SAMPLE_SEED = 1  # another sample than the one that ef was chosen on
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, whether it held, and a line about what was found."""
+    """One check of a bundle and what came of it."""
 
     name: str
     ok: bool
+    """Whether it held."""
     detail: str
+    """A line about what was found, or about what is wrong."""
 
 
 def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:

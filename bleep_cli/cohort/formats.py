@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawSection:
-    """What a reader returns: CSR[n, g], ids and symbols per gene, positions of the same n spots, notes."""
+    """What a reader returns of one section: n spots with counts and a position, g genes, no value checked yet."""
 
     counts: sparse.csr_matrix
+    """CSR[n, g] as they stand in the file."""
     gene_ids: Str
+    """str[g] ids, with their version where the file states one; the symbols where it states no ids."""
     symbols: Str
+    """str[g] symbols, or whatever the file calls its genes; may repeat."""
     barcodes: Str
+    """str[n] names of the spots."""
     xy_l0: F64
+    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
     notes: list[str]
+    """What was dropped, a sentence each."""
 
 
 def _join(counts: sparse.csr_matrix, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> RawSection:

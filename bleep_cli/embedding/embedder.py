@@ -26,13 +26,18 @@ from bleep_cli.types import F32, I64, U8, Progress, Slide, TileGrid, no_progress
 
 @dataclass(frozen=True)
 class Embedder:
-    """An encoder and what is known of it; ``cost`` is None for float32, the measure of the others."""
+    """An encoder with its threads and batches settled, and what is known of its tower."""
 
     encoder: OnnxEncoder
     precision: Chosen
+    """Of the tower that runs."""
     cost: Cost | None
+    """What the precision costs; None for float32, the measure of the others, and for the float16 that
+    TensorRT makes of it."""
     sha256: str
+    """Hex digest of the tower's ONNX bytes."""
     lanes: Lanes
+    """Threads that read and embed."""
 
     def stream(
         self, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
@@ -80,8 +85,11 @@ class _Stages:
 
     encoder: OnnxEncoder
     reader: FieldReader
+    """Of the slide's tiles."""
     views: int
+    """Flips and rotations of each tile that are averaged."""
     buffers: TileBuffers = field(repr=False)
+    """u8[batch, px, px, 3 * fields] each; one per batch in flight."""
 
     def read(self, rows: I64) -> tuple[U8, int]:
         """The pixels in a buffer, and how many tiles of it are filled."""

@@ -30,11 +30,14 @@ CUDA_EMBEDDERS = 2  # one copies its tiles to the GPU while the other's are comp
 
 @dataclass(frozen=True)
 class Lanes:
-    """Threads of each stage, and ``threads_each`` that one run of the tower uses itself (0: as it likes)."""
+    """How many threads each stage gets."""
 
     readers: int
+    """Threads that read tiles."""
     embedders: int
+    """Threads that run the tower, each on a whole batch."""
     threads_each: int
+    """Threads that one run of the tower uses itself; 0: as it likes."""
 
     @property
     def ahead(self) -> int:

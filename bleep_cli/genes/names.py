@@ -79,16 +79,16 @@ def sum_duplicates(counts: sparse.csr_matrix, keys: Str) -> tuple[sparse.csr_mat
 
 @dataclass(frozen=True)
 class GeneTable:
-    """Genes that every section of a cohort measures.
-
-    ``keys`` str[g] what sections are joined by (Ensembl id without version, or symbol); ``symbols`` str[g]
-    unique; ``columns[section id]`` the g columns of that section; ``notes`` what was left out.
-    """
+    """Genes that every section of a cohort measures."""
 
     keys: Str
+    """str[g] what the sections are joined by: Ensembl ids without their version, or symbols."""
     symbols: Str
+    """str[g] gene symbols, unique."""
     columns: dict[str, list[int]]
+    """By section id, the g columns of that section."""
     notes: tuple[str, ...]
+    """What was left out or renamed, a sentence each."""
 
 
 def join_genes(sections: Sequence[Section]) -> GeneTable:

@@ -28,6 +28,7 @@ class Plan:
     in_tissue: Bool
     """bool[n]; a given position may say that it lies on glass."""
     warnings: tuple[str, ...]
+    """What to tell the user, a sentence each."""
     options: PredictOptions
     """What the tiles were laid by."""
 

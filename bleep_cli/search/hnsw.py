@@ -51,10 +51,12 @@ class HnswIndex:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The width of search that was chosen, and the recall at ``RECALL_K`` it reached on the sample."""
+    """What tuning a graph came to."""
 
     ef: int
+    """The width of search that was chosen."""
     recall: float
+    """The recall at ``RECALL_K`` that it reached on the sample, 0 to 1."""
 
 
 def hnsw_available() -> bool:

@@ -27,13 +27,18 @@ MANIFEST = "checkpoint.json"
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """How a graph is built. ``threads`` > 1 builds faster, but other bytes every time."""
+    """How a graph is built."""
 
     m: int = 16
+    """Links of each row to others, on every level above the lowest, which has twice as many."""
     ef_construction: int = 200
+    """Width of the search for a new row's neighbours."""
     seed: int = 0
+    """Of the rows' levels."""
     threads: int = 1
+    """More than one build faster, but other bytes every time."""
     save_every: int = SAVE_EVERY
+    """Rows between checkpoints."""
 
     @property
     def reproducible(self) -> bool:

@@ -27,15 +27,17 @@ MOST_DELTA_R = 0.005
 class Cost:
     """What a precision costs against float32 of the same tower, on tiles it was not calibrated with.
 
-    ``cosine`` mean cosine of the embeddings; ``overlap50`` mean share of the 50 nearest neighbours that agree;
-    ``delta_r_hvg50`` change of the mean Pearson r over the 50 most variable genes (negative: worse);
-    ``measured_on`` the sections, in words. NaN = not measured.
+    NaN = not measured.
     """
 
     cosine: float
+    """Mean cosine of the embeddings to float32's."""
     overlap50: float
+    """Mean share of the 50 nearest neighbours that agree, 0 to 1."""
     delta_r_hvg50: float
+    """Change of the mean Pearson r over the 50 most variable genes; negative: worse."""
     measured_on: str
+    """The sections, in words."""
 
     @property
     def within_tolerance(self) -> bool:
@@ -62,9 +64,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class OtherTower:
-    """The image tower at another precision: an ONNX ``model`` and what it costs."""
+    """The image tower at another precision."""
 
     model: bytes
+    """ONNX."""
     cost: Cost
 
 
