@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bleep_cli.base.progress import reporting
 from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estimates
@@ -31,6 +31,9 @@ from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built
 from bleep_cli.slide.open import open_slide
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 __all__ = [
     "Batch",
@@ -83,7 +86,7 @@ def predict(
     k: int | None = None,
     device: Device = "auto",
     progress: Asked = None,
-) -> Any:
+) -> AnnData:
     """Spatial gene expression of one slide, as ``bleep predict`` writes it, in memory.
 
     Parameters

@@ -6,7 +6,10 @@ Light on purpose: the command line reads it before anything else is loaded.
 from typing import Literal
 
 Device = Literal["auto", "cpu", "cuda"]
-"""Where the image tower runs; ``auto`` is a GPU where this ONNX Runtime can use one."""
+"""Where the image tower is to run; ``auto`` is a GPU where this ONNX Runtime can use one."""
+
+RunsOn = Literal["cpu", "cuda"]
+"""Where it really runs."""
 
 Precision = Literal["auto", "fp32", "int8", "fp16"]
 """Of the image tower; ``auto`` is the device's fast one where the bundle holds it at no cost."""

@@ -27,6 +27,7 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
 Str = NDArray[np.str_]
 
 Progress = Callable[[str, int, int], None]
@@ -184,7 +185,7 @@ class Prediction:
     """The slide's name in the output."""
     grid: TileGrid
     """The n tiles."""
-    in_tissue: NDArray[np.bool_]
+    in_tissue: Bool
     """bool[n] whether each lies on tissue; false only at given positions that say so."""
     symbols: Str
     """str[g] symbols of the predicted genes, unique."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.base.rows import Rows, row_blocks
 
@@ -22,7 +23,8 @@ def sha256_of(rows: Rows) -> str:
     return digest.hexdigest()
 
 
-def buffer_of(block: Any) -> Any:
+def buffer_of(block: NDArray[Any]) -> memoryview | bytes:
+    """What is hashed of an array: numbers little-endian in C order, anything else as text with its lengths."""
     if block.dtype.kind in "fiu":
         return np.ascontiguousarray(block, block.dtype.newbyteorder("<")).view(np.uint8).data
     return "".join(f"{len(text)}:{text}" for text in map(str, block)).encode()  # no two columns read alike

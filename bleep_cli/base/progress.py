@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from bleep_cli.types import Progress  # NumPy with it, which --help can do without
 
 
@@ -28,7 +30,7 @@ def live_bars(what: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, tuple[Any, float]] = {}
+        tasks: dict[str, tuple[TaskID, float]] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVarTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.types import F32
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+Block: TypeAlias = "NDArray[Any] | sparse.csr_matrix"
+"""Some rows of a table."""
 
 ROW_BLOCK = 16_384
 Arrays = TypeVarTuple("Arrays")
@@ -23,11 +29,11 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(n, ...)."""
 
-    def __getitem__(self, rows: slice, /) -> Any:
+    def __getitem__(self, rows: slice, /) -> Block:
         """The rows of a slice without a step."""
 
 
-def row_blocks(rows: Rows, step: int) -> Iterator[Any]:
+def row_blocks(rows: Rows, step: int) -> Iterator[Block]:
     """Slices of ``step`` whole rows, in order; the last may be shorter."""
     for start in range(0, rows.shape[0], step):
         yield rows[start : start + step]
@@ -69,7 +75,7 @@ class StackedRows:
         """(sum of the rows, width)."""
         return (int(self._ends[-1]), *self._parts[0].shape[1:])
 
-    def __getitem__(self, rows: slice, /) -> Any:
+    def __getitem__(self, rows: slice, /) -> F32:
         start, stop, _ = rows.indices(self.shape[0])
         taken = []
         for part, end in zip(self._parts, self._ends, strict=True):
@@ -97,6 +103,6 @@ class SpooledRows:
         return values.reshape(-1, *self.shape[1:])
 
 
-def dense_rows(block: Any) -> Any:
+def dense_rows(block: Block) -> F32:
     """A slice of rows as a dense f32 array, whether it came sparse or not."""
     return np.asarray(block.toarray() if hasattr(block, "toarray") else block, np.float32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from bleep_cli.outputs.elements import storable
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.prediction.options import PredictOptions, recorded_options
 from bleep_cli.prediction.provenance import Identity, identity_of, without_device
+
+if TYPE_CHECKING:
+    import h5py
+    import zarr
+    from zarr.types import AnyArray
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
@@ -112,12 +117,12 @@ def _read_provenance(path: Path, kind: str) -> Any:
 def shape(path: Path, kind: str) -> tuple[int, int]:
     """(tiles, genes) of a table."""
     with _opened(path, kind) as root:
-        tiles, genes = root["X"].shape
+        tiles, genes = cast("h5py.Dataset | AnyArray", root["X"]).shape  # for Zarr it could be a group
     return int(tiles), int(genes)
 
 
 @contextmanager
-def _opened(path: Path, kind: str) -> Iterator[Any]:
+def _opened(path: Path, kind: str) -> Iterator[h5py.File | zarr.Group]:
     if kind == "h5ad":
         import h5py
 

@@ -33,8 +33,10 @@ class Batch:
     """Slides, what all of them have in common, and where each one's files go."""
 
     ref: Path
+    """Where the bundle lies."""
     bundle: Bundle
     options: PredictOptions
+    """For every slide."""
     targets: Mapping[Path, Paths]
     """Files by format of every slide, in order; tables before pictures."""
     gene: str | None = None

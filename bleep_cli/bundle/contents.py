@@ -11,7 +11,7 @@ from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Key
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.towers.precision import Chosen, OtherTower
-from bleep_cli.types import F32, F64, Str, TileSpec
+from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
 ENCODING_VERSION = "1.1"
@@ -23,59 +23,73 @@ class SectionRecord:
 
     id: str
     sha256: str
+    """Hex digest of its data (:class:`bleep_cli.types.Section`)."""
     donor: str
     n: int
+    """Number of its spots."""
 
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """The attributes of a bundle that are not arrays; units are µm, expression is log1p per ``target_sum``.
-
-    ``views`` is the number of flips and rotations averaged on the reference side; ``recommended_views`` what
-    a query should use; ``key`` which embeddings queries are compared with; ``tower_input`` what the
-    expression tower was fed with: "log1p", or "harmony" for batch-corrected log1p (such a bundle cannot grow);
-    ``expression_precision`` how expression is stored.
-    """
+    """The attributes of a bundle that are not arrays."""
 
     tile: TileSpec
+    """What the image tower takes; edges in µm."""
     sections: tuple[SectionRecord, ...]
+    """The sections, in the order in which their spots are stored."""
     views: int = ALL_VIEWS
+    """Flips and rotations averaged into each reference image embedding, 1 or 8."""
     recommended_views: int = ALL_VIEWS
+    """How many a query should average."""
     k: int = 50
+    """Neighbours that a query should average."""
     key: Key = "expression"
+    """The embeddings that a query should be compared with."""
     target_sum: float = 10_000.0
+    """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
+    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p; then it cannot grow."""
     expression_precision: ExpressionPrecision = "f16"
+    """How expression is stored."""
     species: str = ""
     licence: str = ""
     citation: str = ""
     intended_use: str = "Research use only. Not for diagnostic use."
     parent_sha256: str = ""
+    """Content hash of the bundle that this one grew from; empty where there is none."""
     training: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able: the configuration that the towers were trained with."""
 
 
 @dataclass(frozen=True)
 class BundleArrays:
-    """The arrays of a bundle with n spots, g genes, d dimensions, p panel genes.
-
-    ``image_embeddings``, ``expression_embeddings`` f32[n, d] unit vectors; ``expression`` [n, g], CSR, dense or
-    on disk, read a slice of rows at a time;
-    ``symbols``, ``gene_ids`` str[g]; ``gene_columns`` further f32[g] per gene; ``panel`` i64[p] columns of
-    ``expression`` that the expression tower takes, in its order; ``section``, ``barcode``, ``donor`` str[n];
-    ``xy_l0`` f64[n, 2]; towers as ONNX bytes, ``other_towers`` the image tower at further precisions.
-    """
+    """The arrays of a bundle with n spots, g genes, d dimensions, p panel genes, and its towers."""
 
     image_embeddings: F32
+    """f32[n, d] unit vectors of the tiles around the spots."""
     expression_embeddings: F32
+    """f32[n, d] unit vectors of the spots' expression."""
     expression: Rows
+    """[n, g] log1p of counts per ``target_sum``: CSR, dense or on disk, read a slice of rows at a time."""
     symbols: Str
+    """str[g] gene symbols, unique."""
     gene_ids: Str
-    panel: Any
+    """str[g] Ensembl ids without their version; the symbols where there are none."""
+    panel: I64
+    """i64[p] columns of ``expression`` that the expression tower takes, in its order."""
     section: Str
+    """str[n] id of each spot's section."""
     barcode: Str
+    """str[n] its name within the section."""
     donor: Str
+    """str[n] whom it is from."""
     xy_l0: F64
+    """f64[n, 2] (x, y) spot centres in level-0 pixels of their own images."""
     image_tower: bytes
+    """ONNX, float32."""
     expression_tower: bytes
+    """ONNX."""
     gene_columns: Mapping[str, F32] = field(default_factory=dict)
+    """Further f32[g] columns by name."""
     other_towers: Mapping[Chosen, OtherTower] = field(default_factory=dict)
+    """The image tower at further precisions."""

@@ -22,19 +22,22 @@ MANIFEST = "encoders.json"
 @dataclass(frozen=True)
 class Encoders:
     """Both towers and what they were trained with; on disk a folder with ``image.onnx``, ``expression.onnx``
-    and ``encoders.json`` (``docs/bundle-format.md``).
-
-    ``panel`` str[p] gene keys in the expression tower's order; ``info`` further fields of ``BundleInfo``;
-    ``others`` the image tower at further precisions.
-    """
+    and ``encoders.json`` (``docs/bundle-format.md``)."""
 
     image: bytes
+    """The image tower, ONNX, float32."""
     expression: bytes
+    """The expression tower, ONNX."""
     tile: TileSpec
+    """What the image tower takes."""
     panel: tuple[str, ...]
+    """p gene keys, Ensembl ids or symbols, in the expression tower's order."""
     target_sum: float = TARGET_SUM
+    """Counts that a spot is scaled to before log1p."""
     info: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of ``BundleInfo`` by name."""
     others: Mapping[Chosen, OtherTower] = field(default_factory=dict)
+    """The image tower at further precisions."""
 
     def save(self, folder: Path) -> None:
         """Writes the folder."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
-from bleep_cli.base.rows import Rows, SpooledRows, row_blocks
-from bleep_cli.bundle.stored import reading, sample_rows
+from bleep_cli.base.rows import Rows, SpooledRows
+from bleep_cli.bundle.stored import array_blocks, is_array, reading, sample_rows
 from bleep_cli.errors import ReferenceError
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import (
@@ -26,6 +27,10 @@ from bleep_cli.search.hnsw import (
 from bleep_cli.search.hnsw_build import GraphOptions, build_graph, library_version
 from bleep_cli.types import F32, Index, Progress, no_progress
 
+if TYPE_CHECKING:
+    import zarr
+    from zarr.types import AnyArray
+
 # Rows. Here exact search takes 0.8 ms of one core per tile (benchmarks/search.py), the fastest tower takes 12.
 # Above, it begins to be felt, and a graph of recall 0.99 is worth its time to build and its place in the bundle.
 EXACT_UP_TO = 100_000
@@ -34,47 +39,53 @@ GRAPH = "index/hnsw"
 SAMPLE_SEED = 0
 
 
-def choose_index(root: Any, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
+def choose_index(root: zarr.Group, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
     """Exact search, or above ``exact_up_to`` rows the bundle's graph where there is one that may be used."""
-    if embeddings.shape[0] > exact_up_to and not why_exact(root, embeddings):
-        return load_stored(root, name, embeddings.shape)
+    graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
+    if graph is not None and not why_exact(graph, embeddings):
+        return load_stored(graph, name, embeddings.shape)
     n, dim = embeddings.shape
     return ExactIndex(embeddings[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(embeddings))
 
 
-def memory_of_index(root: Any, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
+def memory_of_index(root: zarr.Group, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
     """Bytes that searching ``embeddings`` takes at most, without the blocks it is done in."""
-    if embeddings.shape[0] > exact_up_to and GRAPH in root:
-        return int(root[GRAPH].shape[0])
+    graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
+    if graph is not None:
+        return int(graph.shape[0])
     return min(HELD_BYTES, 4 * embeddings.shape[0] * embeddings.shape[1])
 
 
-def why_exact(root: Any, embeddings: Rows) -> str:
-    """Why the stored graph cannot serve a search of ``embeddings``; empty where it can."""
-    if GRAPH not in root:
-        return "none stored"
-    attrs = root[GRAPH].attrs
+def stored_graph(root: zarr.Group) -> AnyArray | None:
+    """The bytes of a bundle's graph, u8[bytes]; None where it holds none."""
+    found = root.get(GRAPH)
+    return found if found is not None and is_array(found) else None
+
+
+def why_exact(graph: AnyArray, embeddings: Rows) -> str:
+    """Why a stored graph cannot serve a search of ``embeddings``; empty where it can."""
+    attrs = graph.attrs
     if not hnsw_available():
         return "hnswlib is not installed"
-    if not _number(attrs, "recall", 1.0) >= RECALL_TARGET:
+    if not stated_number(attrs, "recall", 1.0) >= RECALL_TARGET:
         return f"its recall@{RECALL_K} of {attrs['recall']} is under {RECALL_TARGET}"
     if attrs.get("embeddings_sha256") != sha256_of(embeddings):
         return "it belongs to other embeddings"
     return ""
 
 
-def load_stored(root: Any, name: str, shape: tuple[int, ...]) -> HnswIndex:
+def load_stored(graph: AnyArray, bundle: str, shape: tuple[int, ...]) -> HnswIndex:
     """The stored graph over embeddings of ``shape`` [n, d]. Raises ``ReferenceError`` for a damaged one."""
-    array = root[GRAPH]
     with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
         file = Path(folder) / "hnsw"
-        with reading(name, GRAPH), file.open("wb") as handle:
-            for block in row_blocks(array, array.chunks[0]):
+        with reading(bundle, GRAPH), file.open("wb") as handle:
+            for block in array_blocks(graph):
                 handle.write(block.tobytes())
-        return HnswIndex(load_graph(file, shape[0], shape[1]), int(_number(array.attrs, "ef", LEGACY_EF)))
+        return HnswIndex(load_graph(file, shape[0], shape[1]), int(stated_number(graph.attrs, "ef", LEGACY_EF)))
 
 
-def _number(attrs: Any, name: str, default: float) -> float:
+def stated_number(attrs: Mapping[str, Any], name: str, default: float) -> float:
+    """A number among a graph's attributes; ``ReferenceError`` for anything else of that name."""
     value = attrs.get(name, default)
     if not isinstance(value, int | float):
         raise ReferenceError(f"{GRAPH}: {name} is {value!r} and no number")

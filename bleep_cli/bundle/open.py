@@ -9,26 +9,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import first_line
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
-from bleep_cli.bundle.stored import StoredExpression, UnitRows, reading
+from bleep_cli.bundle.stored import StoredExpression, UnitRows, is_array, reading
 from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.names import did_you_mean
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 
+if TYPE_CHECKING:
+    import zarr
+    from scipy import sparse
+    from zarr.types import AnyArray
+
 
 class Bundle:
     """An open bundle: ``info``, gene and spot columns in memory; expression and towers read when asked for."""
 
-    def __init__(self, root: Any, name: str, info: BundleInfo, attrs: Mapping[str, Any]) -> None:
+    def __init__(self, root: zarr.Group, name: str, info: BundleInfo, attrs: Mapping[str, Any]) -> None:
         self.root, self.name, self.info, self.attrs = root, name, info, attrs
         self.content_sha256 = str(attrs["content_sha256"])
         self.symbols = self._strings("genes/symbol")
@@ -40,20 +46,20 @@ class Bundle:
         """Number of reference spots."""
         return int(self.array("expression").shape[0])
 
-    def array(self, name: str) -> Any:
+    def array(self, name: str) -> AnyArray:
         """The Zarr array of that path; ``ReferenceError`` if the bundle has none."""
         try:
             found = self.root[name]
         except KeyError as error:
             raise ReferenceError(f"{self.name}: no array {name}") from error
-        if not hasattr(found, "shape"):
+        if not is_array(found):
             raise ReferenceError(f"{self.name}: {name} is no array")
         return found
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str) -> NDArray[Any]:
         """All values of an array; a damaged chunk is a ``ReferenceError``."""
         with reading(self.name, name):
-            return self.array(name)[...]
+            return np.asarray(self.array(name)[...])
 
     def _strings(self, name: str) -> Str:
         return np.array([str(value) for value in self.read(name)], dtype=str)
@@ -93,7 +99,9 @@ class Bundle:
 
     def gene_columns(self) -> dict[str, F32]:
         """Further columns per gene, f32[g] by name."""
-        names = [name for name, _ in self.root["genes"].members() if name not in ("symbol", "id", "panel")]
+        genes = self.root["genes"]
+        assert not is_array(genes)  # open_bundle has read arrays of it
+        names = [name for name, _ in genes.members() if name not in ("symbol", "id", "panel")]
         return {name: np.asarray(self.read(f"genes/{name}"), np.float32) for name in sorted(names)}
 
     def gene_rows(self, genes: Sequence[str] | None, asked: str = "genes") -> I64:
@@ -115,7 +123,7 @@ class Bundle:
         wanted = np.arange(len(self.symbols)) if columns is None else columns
         return StoredExpression(self.array("expression"), self.name, wanted)
 
-    def expression(self, columns: I64 | None, dense_bytes: int) -> Any:
+    def expression(self, columns: I64 | None, dense_bytes: int) -> F32 | sparse.csr_matrix:
         """log1p expression f32[n, g] of those columns, whole; CSR where dense would take over ``dense_bytes``.
 
         Only the chunks that these genes lie in are read.
@@ -153,7 +161,7 @@ def open_bundle(path: Path | str) -> Bundle:
             else zarr.storage.LocalStore(path, read_only=True)
         )
         root = zarr.open_group(store, mode="r", zarr_format=3)
-        attrs = root.attrs.asdict()
+        attrs: dict[str, Any] = root.attrs.asdict()
     except Exception as error:  # zarr, zipfile and json each raise their own, some telling the whole path
         raise ReferenceError(f"{path.name}: not a reference bundle ({type(error).__name__})") from error
     if attrs.get("encoding-type") != ENCODING_TYPE:
@@ -173,7 +181,7 @@ def open_bundle(path: Path | str) -> Bundle:
     return bundle
 
 
-def _info(attrs: Mapping[str, Any], stored: Any) -> BundleInfo:
+def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
     tile, expression = attrs["tile"], attrs["expression"]
     key = attrs["key"]
     if key not in get_args(Key):
@@ -220,7 +228,7 @@ def _check_shapes(bundle: Bundle) -> None:
         raise ReferenceError(f"{bundle.name}: its sections do not add up to its {n} spots")
 
 
-def stored_costs(root: Any) -> dict[Chosen, Cost]:
+def stored_costs(root: zarr.Group) -> dict[Chosen, Cost]:
     """The precisions that a bundle's Zarr group holds beside float32, with their costs."""
     names = {chosen: f"encoders/{tower}" for chosen, tower in TOWERS.items() if chosen != "fp32"}
     return {chosen: Cost.of(root[name].attrs.asdict()) for chosen, name in names.items() if name in root}

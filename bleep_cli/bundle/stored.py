@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import first_line
 from bleep_cli.base.rows import Rows
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, I64
+
+if TYPE_CHECKING:
+    import zarr
+    from scipy import sparse
+    from typing_extensions import TypeIs
+    from zarr.types import AnyArray
 
 ExpressionPrecision = Literal["f16", "f32"]
 DTYPES: dict[ExpressionPrecision, str] = {"f16": "<f2", "f32": "<f4"}
@@ -26,10 +33,25 @@ def reading(bundle: str, array: str) -> Iterator[None]:
         raise ReferenceError(f"{bundle}: {array} is damaged ({first_line(error)})") from error
 
 
+def is_array(member: AnyArray | zarr.Group) -> TypeIs[AnyArray]:
+    """Whether what a Zarr group holds is an array; else it is a group."""
+    return hasattr(member, "shape")
+
+
+def array_blocks(array: AnyArray) -> Iterator[NDArray[Any]]:
+    """The values of an array, a chunk's rows at a time; a lone value as one row."""
+    if not array.ndim:
+        yield np.asarray(array[...]).reshape(1)
+        return
+    step = array.chunks[0]
+    for start in range(0, array.shape[0], step):
+        yield np.asarray(array[start : start + step])
+
+
 class StoredRows:
     """An array of a bundle [n, ...], read by slices of rows. Raises ``ReferenceError`` for a damaged chunk."""
 
-    def __init__(self, array: Any, bundle: str, name: str) -> None:
+    def __init__(self, array: AnyArray, bundle: str, name: str) -> None:
         self._array, self._bundle, self._name = array, bundle, name
 
     @property
@@ -37,9 +59,9 @@ class StoredRows:
         """(n, ...)."""
         return tuple(self._array.shape)
 
-    def __getitem__(self, rows: slice, /) -> Any:
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
         with reading(self._bundle, self._name):
-            return self._array[rows]
+            return np.asarray(self._array[rows])
 
 
 class UnitRows(StoredRows):
@@ -58,7 +80,7 @@ class StoredExpression:
     Nothing is read before it is asked for; only the chunks of the asked spots and genes are.
     """
 
-    def __init__(self, array: Any, bundle: str, columns: I64) -> None:
+    def __init__(self, array: AnyArray, bundle: str, columns: I64) -> None:
         self._array, self._bundle = array, bundle
         self._order = np.argsort(columns, kind="stable")  # positions of the genes as they lie on disk
         self._sorted = columns[self._order]
@@ -102,19 +124,23 @@ class StoredExpression:
             for across in np.unique(columns // width):
                 c, d = np.searchsorted(columns, (across * width, (across + 1) * width))
                 with reading(self._bundle, "expression"):
-                    chunk = self._array[down * height : (down + 1) * height, across * width : (across + 1) * width]
+                    chunk = np.asarray(self._array[_part(down, height), _part(across, width)])
                 taken = chunk[:, columns[c:d] - across * width]
                 out[a:b, positions[c:d]] = taken if len(inside) == len(chunk) else taken[inside]
 
 
-def sample_rows(rows: Rows, count: int, seed: int) -> Any:
+def _part(number: int, size: int) -> slice:
+    return slice(number * size, (number + 1) * size)
+
+
+def sample_rows(rows: Rows, count: int, seed: int) -> NDArray[Any]:
     """``count`` rows (all, where there are fewer) drawn without replacement, in their order."""
     n = rows.shape[0]
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:count])
     return np.concatenate([rows[int(row) : int(row) + 1] for row in chosen])
 
 
-def rounded(expression: Any, precision: ExpressionPrecision) -> Any:
+def rounded(expression: sparse.csr_matrix, precision: ExpressionPrecision) -> sparse.csr_matrix:
     """CSR f32 expression with the values that it will have when it is read back, still as f32."""
     if precision == "f32":
         return expression

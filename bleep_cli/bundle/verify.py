@@ -12,7 +12,7 @@ from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import row_blocks
 from bleep_cli.bundle.content_hash import content_sha256
-from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, why_exact
+from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import Key
 from bleep_cli.errors import BleepError, ReferenceError
@@ -28,11 +28,13 @@ SAMPLE_SEED = 1  # another sample than the one that ef was chosen on
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, whether it held, and a line about what was found."""
+    """One check of a bundle and what came of it."""
 
     name: str
     ok: bool
+    """Whether it held."""
     detail: str
+    """A line about what was found, or about what is wrong."""
 
 
 def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
@@ -150,19 +152,20 @@ def _index(bundle: Bundle) -> str:
     rows = bundle.embedding_rows(key)
     if GRAPH not in bundle.root:
         return f"none stored; search is exact, recall@{RECALL_K} 1.000"
-    if bundle.array(GRAPH).attrs.get("embeddings_sha256") != sha256_of(rows):
+    graph = bundle.array(GRAPH)
+    if graph.attrs.get("embeddings_sha256") != sha256_of(rows):
         raise ReferenceError("the stored HNSW graph belongs to other embeddings; search is exact")
     if not hnsw_available():
         return f"HNSW stored; hnswlib is not installed, search is exact, recall@{RECALL_K} 1.000"
-    near = load_stored(bundle.root, bundle.name, rows.shape)
+    near = load_stored(graph, bundle.name, rows.shape)
     other: Key = "image" if key == "expression" else "expression"
     queries = sample_queries(bundle.embedding_rows(other), SAMPLE_SEED)
     wanted = ExactIndex(rows).search(queries, RECALL_K).index
     recall = float(recall_at(near.search(queries, RECALL_K).index, wanted).mean())
-    stated = float(bundle.array(GRAPH).attrs.get("recall", recall))
+    stated = stated_number(graph.attrs, "recall", recall)
     if recall < stated - RECALL_SLACK:
         raise ReferenceError(f"the stored HNSW graph's recall@{RECALL_K} is {recall:.4f}; it states {stated}")
-    reason = why_exact(bundle.root, rows)
+    reason = why_exact(graph, rows)
     if not reason and rows.shape[0] <= EXACT_UP_TO:
         reason = f"{rows.shape[0]} spots are no more than {EXACT_UP_TO}"
     used = f"search is exact: {reason}" if reason else "used"

@@ -7,10 +7,12 @@ import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.base.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
@@ -24,6 +26,10 @@ from bleep_cli.search.hnsw import hnsw_available
 from bleep_cli.search.hnsw_build import GraphOptions, options_for
 from bleep_cli.towers.precision import TOWERS
 from bleep_cli.types import Progress, no_progress
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.types import AnyArray
 
 ROW_CHUNK = 1024
 EXPRESSION_CHUNK = (2048, 256)  # spots × genes: a MB of f16, and few genes beside the asked ones
@@ -77,7 +83,7 @@ def graph_folder(path: Path) -> Path:
     return path.with_name(f".{path.name[:40]}.graph{TEMP_SUFFIX}")
 
 
-def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> Any:
+def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> zarr.Group:
     import zarr
 
     root = zarr.create_group(zarr.storage.LocalStore(folder), zarr_format=3, overwrite=True)
@@ -85,7 +91,7 @@ def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> Any:
     return root
 
 
-def _seal(root: Any, info: BundleInfo) -> str:
+def _seal(root: zarr.Group, info: BundleInfo) -> str:
     attrs = _attrs(info)
     attrs["content_sha256"] = content_sha256(root, attrs)
     root.attrs.update(attrs)
@@ -109,7 +115,7 @@ def _check_arrays(a: BundleArrays) -> None:
         raise ReferenceError("gene symbols of a bundle must be unique")
 
 
-def _write_arrays(root: Any, info: BundleInfo, a: BundleArrays) -> None:
+def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
     for name, rows in (("image", a.image_embeddings), ("expression", a.expression_embeddings)):
         _put_rows(root, f"embeddings/{name}", rows, "<f4", (ROW_CHUNK, rows.shape[1]))
     _put_rows(root, "expression", a.expression, DTYPES[info.expression_precision], EXPRESSION_CHUNK)
@@ -125,28 +131,33 @@ def _write_arrays(root: Any, info: BundleInfo, a: BundleArrays) -> None:
     for name, tower in (("image", a.image_tower), ("expression", a.expression_tower)):
         _put_tower(root, name, tower)
     for chosen, other in a.other_towers.items():
-        _put_tower(root, TOWERS[chosen], other.model).update(other.cost.attrs())
+        _put_tower(root, TOWERS[chosen], other.model, other.cost.attrs())
 
 
-def _put_tower(root: Any, name: str, model: bytes) -> Any:
-    """Stores an ONNX model; returns its attributes."""
-    attrs = _put(root, f"encoders/{name}", np.frombuffer(model, np.uint8)).attrs
-    attrs["sha256"] = hashlib.sha256(model).hexdigest()
-    return attrs
+def _put_tower(root: zarr.Group, name: str, model: bytes, cost: Mapping[str, Any] | None = None) -> None:
+    """Stores an ONNX model with its hash and, at another precision, its cost."""
+    array = _put(root, f"encoders/{name}", np.frombuffer(model, np.uint8))
+    array.attrs.update({"sha256": hashlib.sha256(model).hexdigest(), **(cost or {})})
 
 
 def _write_graph(
-    root: Any, info: BundleInfo, a: BundleArrays, options: GraphOptions, work: Path, progress: Progress
+    root: zarr.Group, info: BundleInfo, a: BundleArrays, options: GraphOptions, work: Path, progress: Progress
 ) -> None:
     keyed, other = a.expression_embeddings, a.image_embeddings
     if info.key == "image":
         keyed, other = other, keyed
     file, attrs = make_graph(keyed, other, options, work, progress)
-    _put_rows(root, GRAPH, np.memmap(file, np.uint8, mode="r"), "u1", (BYTES_CHUNK,))
-    root[GRAPH].attrs.update(attrs | {"key": info.key})
+    array = _put_rows(root, GRAPH, np.memmap(file, np.uint8, mode="r"), "u1", (BYTES_CHUNK,))
+    array.attrs.update(attrs | {"key": info.key})
 
 
-def _create(root: Any, name: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...]) -> Any:
+def _create(
+    root: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any] | type[str] | str,
+    chunks: tuple[int, ...],
+) -> AnyArray:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     fitting = tuple(max(1, min(size, chunk)) for size, chunk in zip(shape, chunks, strict=True))
@@ -154,20 +165,21 @@ def _create(root: Any, name: str, shape: tuple[int, ...], dtype: Any, chunks: tu
     return root.create_array(name, shape=shape, dtype=dtype, chunks=fitting, compressors=codecs)
 
 
-def _put(root: Any, name: str, values: Any) -> Any:
+def _put(root: zarr.Group, name: str, values: NDArray[Any]) -> AnyArray:
     text = values.dtype.kind == "U"
     array = _create(root, name, values.shape, str if text else values.dtype, (BYTES_CHUNK,))
     array[...] = values.astype(object) if text else values
     return array
 
 
-def _put_rows(root: Any, name: str, rows: Rows, dtype: str, chunks: tuple[int, ...]) -> None:
+def _put_rows(root: zarr.Group, name: str, rows: Rows, dtype: str, chunks: tuple[int, ...]) -> AnyArray:
     """Writes a table a chunk's rows at a time, so that it is never in memory whole nor dense."""
     array = _create(root, name, rows.shape, dtype, chunks)
     step = array.chunks[0]
     for start in range(0, rows.shape[0], step):
         block = rows[start : start + step]
         array[start : start + step] = (block.toarray() if hasattr(block, "toarray") else block).astype(dtype)
+    return array
 
 
 def _attrs(info: BundleInfo) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bleep_cli import errors
 from bleep_cli.base.version import __version__
 from bleep_cli.cluster import worker as cluster_worker
 from bleep_cli.errors import BleepError, DeviceError, OutputError, SlideError, UsageError, option
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, as_completed
 
 ADDRESS = re.compile(r"((tcp|tls)://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):[0-9]{1,5}")
 WORKER_S = 60.0  # to wait for the first worker
@@ -30,8 +33,6 @@ RETRIES = 1  # of what is no error of ours; those are not repeated
 GPU = {"GPU": 1.0}
 _SHARE = "slides, bundle and results must lie on storage that every worker sees under the same absolute path"
 
-Client = Any  # distributed.Client
-Future = Any  # distributed.Future
 Plain = dict[str, Any]
 Attempts = Mapping[int, Sequence[tuple[str, int]]]
 """(worker, process id) of every start of a task, by the job's number."""
@@ -87,7 +88,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _distributed() -> ModuleType:
-    """Dask's module, whose own types are incomplete, so its objects are ``Any`` here."""
+    """Dask's module, where it is installed."""
     try:
         return importlib.import_module("distributed")
     except ImportError as error:
@@ -172,7 +173,7 @@ class Work:
         told = event[1]
         self._attempts[told["number"]].append((told["worker"], told["pid"]))
 
-    def _wait(self, done: Any, say: Callable[[str], None]) -> None:
+    def _wait(self, done: as_completed, say: Callable[[str], None]) -> None:
         """Until a task is done; says when nobody is left to do them, and when somebody is again."""
         looked, alone = time.monotonic(), False
         while not done.has_ready():
@@ -185,7 +186,7 @@ class Work:
                 say("bleep: no worker is left; waiting for one" if alone else "bleep: workers are back")
 
 
-def _outcome(future: Future) -> Plain | BleepError:
+def _outcome(future: Future[Plain]) -> Plain | BleepError:
     """What a task returned, or the error that stands for it."""
     gone = DeviceError(
         f"the scheduler is gone or has dropped the work; once it is back, go on with {option('resume')}"

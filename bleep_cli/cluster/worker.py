@@ -115,9 +115,12 @@ def _see(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Loaded:
+    """The bundle that this worker used last, and its predictor once one was asked for."""
+
     bundle: Bundle
     options: PredictOptions
     make: Callable[[], Predictor]
+    """Makes the predictor, or returns the one it has made."""
 
     def predictor(self) -> Predictor:
         """The one predictor of this process."""

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bleep_cli.tiles.positions import Positions, read_positions
 from bleep_cli.types import F64, Str
 
+if TYPE_CHECKING:
+    from scipy import sparse
+
 
 @dataclass(frozen=True)
 class RawSection:
-    """What a reader returns: CSR[n, g], ids and symbols per gene, positions of the same n spots, notes."""
+    """What a reader returns of one section: n spots with counts and a position, g genes, no value checked yet."""
 
-    counts: Any
+    counts: sparse.csr_matrix
+    """CSR[n, g] as they stand in the file."""
     gene_ids: Str
+    """str[g] ids, with their version where the file states one; the symbols where it states no ids."""
     symbols: Str
+    """str[g] symbols, or whatever the file calls its genes; may repeat."""
     barcodes: Str
+    """str[n] names of the spots."""
     xy_l0: F64
+    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
     notes: list[str]
+    """What was dropped, a sentence each."""
 
 
-def _join(counts: Any, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> RawSection:
+def _join(counts: sparse.csr_matrix, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> RawSection:
     """Inner join of count rows and in-tissue positions by barcode, in the order of the positions."""
     inside = positions.subset(positions.in_tissue)
     _check_unique(names)
@@ -74,7 +83,7 @@ def read_spaceranger(entry: dict[str, Any], base: Path) -> RawSection:
     return _join(counts, barcodes, read_positions(positions), gene_ids, symbols)
 
 
-def _tenx_mtx(folder: Path) -> tuple[Any, Str, Str, Str]:
+def _tenx_mtx(folder: Path) -> tuple[sparse.csr_matrix, Str, Str, Str]:
     import pandas as pd
     from scipy.io import mmread
 
@@ -95,7 +104,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _tenx_h5(path: Path) -> tuple[Any, Str, Str, Str]:
+def _tenx_h5(path: Path) -> tuple[sparse.csr_matrix, Str, Str, Str]:
     import h5py
     from scipy import sparse
 

@@ -21,7 +21,7 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from bleep_cli.cohort.formats import RawSection, read_h5ad, read_spaceranger, re
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.genes.names import strip_version, sum_duplicates
 from bleep_cli.types import F64, Progress, Section, Str, no_progress
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 SOURCES = ("spaceranger", "h5ad", "counts")
 KEYS = {"id", "donor", "image", "mpp", "spaceranger", "h5ad", "layer", "counts", "positions", "genes"}
@@ -163,7 +166,7 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
     )
 
 
-def _digest(counts: Any, genes: Str, barcodes: Str, xy_l0: F64) -> str:
+def _digest(counts: sparse.csr_matrix, genes: Str, barcodes: Str, xy_l0: F64) -> str:
     """Identity of a section's data, whatever its files or its id are called."""
     digest = hashlib.sha256()
     for array in (

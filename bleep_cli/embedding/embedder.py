@@ -8,13 +8,12 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
 
 import numpy as np
 
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.bundle.open import Bundle, stored_costs
-from bleep_cli.choices import Device, Precision
+from bleep_cli.choices import Device, Precision, RunsOn
 from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain
 from bleep_cli.embedding.pinned import cuda_runtime, pinned
 from bleep_cli.tiles.read import reading_order
@@ -27,13 +26,18 @@ from bleep_cli.types import F32, I64, U8, Progress, Slide, TileGrid, no_progress
 
 @dataclass(frozen=True)
 class Embedder:
-    """An encoder and what is known of it; ``cost`` is None for float32, the measure of the others."""
+    """An encoder with its threads and batches settled, and what is known of its tower."""
 
     encoder: OnnxEncoder
     precision: Chosen
+    """Of the tower that runs."""
     cost: Cost | None
+    """What the precision costs; None for float32, the measure of the others, and for the float16 that
+    TensorRT makes of it."""
     sha256: str
+    """Hex digest of the tower's ONNX bytes."""
     lanes: Lanes
+    """Threads that read and embed."""
 
     def stream(
         self, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
@@ -81,8 +85,11 @@ class _Stages:
 
     encoder: OnnxEncoder
     reader: FieldReader
+    """Of the slide's tiles."""
     views: int
+    """Flips and rotations of each tile that are averaged."""
     buffers: TileBuffers = field(repr=False)
+    """u8[batch, px, px, 3 * fields] each; one per batch in flight."""
 
     def read(self, rows: I64) -> tuple[U8, int]:
         """The pixels in a buffer, and how many tiles of it are filled."""
@@ -116,7 +123,7 @@ def open_embedder(bundle: Bundle, device: Device, precision: Precision) -> Embed
     return _open(bundle, device, precision, choose_device(device))
 
 
-def _open(bundle: Bundle, device: Device, precision: Precision, expected: Literal["cpu", "cuda"]) -> Embedder:
+def _open(bundle: Bundle, device: Device, precision: Precision, expected: RunsOn) -> Embedder:
     stored = stored_costs(bundle.root)
     chosen = choose_precision(precision, expected, stored, tensorrt=expected == "cuda" and has_tensorrt())
     held = chosen == "fp32" or chosen in stored
@@ -132,8 +139,8 @@ def embed_grid(
     embedder: Embedder, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
 ) -> F32:
     """Unit vectors f32[n, d] of the grid's tiles, in its order."""
-    out: Any = np.empty((len(grid), embedder.encoder.dim), np.float32)
+    out = np.empty((len(grid), embedder.encoder.dim), np.float32)
     with closing(embedder.stream(slide, grid, views, progress)) as stream:
         for rows, vectors in stream:
             out[rows] = vectors
-    return np.asarray(out, np.float32)
+    return out

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from bleep_cli.choices import RunsOn
 from bleep_cli.types import F32, U8
 
 Batch = TypeVar("Batch")
@@ -29,11 +30,14 @@ CUDA_EMBEDDERS = 2  # one copies its tiles to the GPU while the other's are comp
 
 @dataclass(frozen=True)
 class Lanes:
-    """Threads of each stage, and ``threads_each`` that one run of the tower uses itself (0: as it likes)."""
+    """How many threads each stage gets."""
 
     readers: int
+    """Threads that read tiles."""
     embedders: int
+    """Threads that run the tower, each on a whole batch."""
     threads_each: int
+    """Threads that one run of the tower uses itself; 0: as it likes."""
 
     @property
     def ahead(self) -> int:
@@ -41,7 +45,7 @@ class Lanes:
         return self.readers + 2 * self.embedders
 
 
-def lanes_for(device: Literal["cpu", "cuda"], cores: int) -> Lanes:
+def lanes_for(device: RunsOn, cores: int) -> Lanes:
     """How the work is spread over ``cores``.
 
     Readers are more than they need be: they share the cores with the tower and wait once enough is ready.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import weakref
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from bleep_cli.types import U8
 CUDART = ("libcudart.so.13", "libcudart.so.12", "cudart64_13.dll", "cudart64_12.dll")
 
 
-def cuda_runtime() -> Any | None:
+def cuda_runtime() -> ctypes.CDLL | None:
     """The CUDA runtime library, where it is there; None elsewhere."""
     for name in CUDART:
         try:
@@ -24,7 +23,7 @@ def cuda_runtime() -> Any | None:
     return None
 
 
-def pinned(shape: tuple[int, ...], cudart: Any | None) -> U8:
+def pinned(shape: tuple[int, ...], cudart: ctypes.CDLL | None) -> U8:
     """An uninitialised ``u8`` array that a GPU copies from without a detour; an ordinary one where that fails.
 
     Page-locking is only a matter of speed. The memory is freed with the array.

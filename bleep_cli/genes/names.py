@@ -6,12 +6,15 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import Section, Str
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(\.\d+)?$")
 
@@ -48,7 +51,7 @@ def symbol_columns(symbols: Str, keys: Str) -> dict[str, int]:
     return chosen
 
 
-def sum_duplicates(counts: Any, keys: Str) -> tuple[Any, Str, list[int], int]:
+def sum_duplicates(counts: sparse.csr_matrix, keys: Str) -> tuple[sparse.csr_matrix, Str, list[int], int]:
     """Adds up the columns of one key.
 
     ``counts`` CSR[n, g], ``keys`` str[g] → (CSR[n, u], unique keys in order of first appearance, the first
@@ -76,16 +79,16 @@ def sum_duplicates(counts: Any, keys: Str) -> tuple[Any, Str, list[int], int]:
 
 @dataclass(frozen=True)
 class GeneTable:
-    """Genes that every section of a cohort measures.
-
-    ``keys`` str[g] what sections are joined by (Ensembl id without version, or symbol); ``symbols`` str[g]
-    unique; ``columns[section id]`` the g columns of that section; ``notes`` what was left out.
-    """
+    """Genes that every section of a cohort measures."""
 
     keys: Str
+    """str[g] what the sections are joined by: Ensembl ids without their version, or symbols."""
     symbols: Str
+    """str[g] gene symbols, unique."""
     columns: dict[str, list[int]]
+    """By section id, the g columns of that section."""
     notes: tuple[str, ...]
+    """What was left out or renamed, a sentence each."""
 
 
 def join_genes(sections: Sequence[Section]) -> GeneTable:

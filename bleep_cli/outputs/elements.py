@@ -11,12 +11,14 @@ import numpy as np
 from bleep_cli.types import Prediction
 
 if TYPE_CHECKING:
+    import h5py
     import pandas as pd
+    import zarr
 
 X_ATTRS: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
 
 
-def write_all_but_x(root: Any, prediction: Prediction) -> None:
+def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
     """Writes every element but the expression, all small, to an HDF5 file or a Zarr group.
 
     One by one, since ``write_elem`` of a whole AnnData also writes a ``raw`` that backed mode trips over.
@@ -108,5 +110,5 @@ def storable(value: Any) -> Any:
     raise TypeError(f"provenance cannot hold a {type(value).__name__}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)

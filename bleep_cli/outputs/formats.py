@@ -38,9 +38,10 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """One value of ``--format``: the ``suffix`` of its files, and what writes them."""
+    """One value of ``--format``."""
 
     suffix: str
+    """Ending of its files, with the dot."""
     write: Writer
 
 

@@ -6,12 +6,16 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.outputs.blocks import checked_blocks
 from bleep_cli.outputs.elements import X_ATTRS, write_all_but_x
 from bleep_cli.types import Prediction, Progress, no_progress
+
+if TYPE_CHECKING:
+    import h5py
+    from typing_extensions import Buffer
 
 
 def write_h5ad(
@@ -47,7 +51,7 @@ class _RawFile(io.FileIO):
         super().__init__(path, mode)
         self._held: list[tuple[int, bytes]] = []
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         """Writes all of ``data``, to memory once a write has failed."""
         start, whole = self.tell(), memoryview(data).cast("B")
         rest = whole
@@ -61,7 +65,7 @@ class _RawFile(io.FileIO):
             self.seek(start + len(whole))
         return len(whole)
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         """Fills the whole buffer: from the file, then from what is held; zeros where neither has anything."""
         view, start = memoryview(buffer).cast("B"), self.tell()
         got = super().readinto(view) or 0
@@ -88,7 +92,7 @@ class _RawFile(io.FileIO):
 
 
 @contextmanager
-def _hdf5(path: Path) -> Iterator[tuple[Any, _RawFile]]:
+def _hdf5(path: Path) -> Iterator[tuple[h5py.File, _RawFile]]:
     """A new HDF5 file, and the file under it to ask whether the disk took what was written."""
     import h5py
 

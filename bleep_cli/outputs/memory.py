@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,8 +10,11 @@ from bleep_cli.outputs.blocks import checked_blocks
 from bleep_cli.outputs.elements import elements
 from bleep_cli.types import Prediction
 
+if TYPE_CHECKING:
+    from anndata import AnnData
 
-def to_anndata(prediction: Prediction) -> Any:
+
+def to_anndata(prediction: Prediction) -> AnnData:
     """The ``anndata.AnnData`` that the h5ad of the same prediction holds, whole in memory.
 
     ``X`` is f32[n, g] of log1p expression; the other elements are listed in :mod:`bleep_cli.outputs.formats`.

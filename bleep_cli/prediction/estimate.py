@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bleep_cli.bundle.index import memory_of_index
+from bleep_cli.choices import RunsOn
 from bleep_cli.prediction.impute import memory_of_expression
 from bleep_cli.prediction.plan import Plan
 from bleep_cli.prediction.predictor import Predictor
@@ -15,17 +16,23 @@ SLIDE_BYTES = 300 << 20  # decoded tiles kept by the reader
 
 @dataclass(frozen=True)
 class Estimate:
-    """``seconds`` for the tower alone, which is nearly all of it on a CPU; ``memory_mb`` peak resident."""
+    """What predicting one slide will take."""
 
     slide: str
+    """Its file name."""
     tiles: int
     genes: int
     views: int
+    """Flips and rotations of each tile that are averaged."""
     fields: int
-    device: str
+    """Fields of view of each tile."""
+    device: RunsOn
     seconds: float
+    """For the image tower alone, which is nearly all of it on a CPU."""
     memory_mb: int
+    """Peak resident memory in MiB."""
     output_mb: int
+    """``X`` in MiB."""
 
     def line(self) -> str:
         """One line for a person."""

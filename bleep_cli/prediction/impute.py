@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.bundle.stored import StoredExpression
 from bleep_cli.choices import WEIGHTED_TEMPERATURE, Aggregation
 from bleep_cli.types import F32, I64, Neighbours
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 PUBLISHED_NORM_SQUARED = 256.0  # the published code compares LayerNorm outputs of 256 dimensions, norm 16
 DENSE_BYTES = 1 << 30  # expression larger than this is left on disk, and read a block of genes at a time
@@ -39,7 +42,10 @@ def weigh(neighbours: Neighbours, how: Aggregation, temperature: float = WEIGHTE
 
 
 def impute_blocks(
-    neighbours: Neighbours, weights: F32, expression: F32 | StoredExpression | Any, block_rows: int = 2048
+    neighbours: Neighbours,
+    weights: F32,
+    expression: F32 | sparse.csr_matrix | StoredExpression,
+    block_rows: int = 2048,
 ) -> Iterator[tuple[int, F32]]:
     """Yields ``(first row, f32[b, g])``: each row the weighted mean of its neighbours' expression.
 
@@ -82,7 +88,7 @@ def _from_disk(
             yield start + first, out[first : first + block_rows]
 
 
-def _mix(weights: F32, index: I64, n_ref: int) -> Any:
+def _mix(weights: F32, index: I64, n_ref: int) -> sparse.csr_matrix:
     """CSR f32[b, n_ref]: the weights at their neighbours."""
     from scipy import sparse
 

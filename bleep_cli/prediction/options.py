@@ -22,7 +22,7 @@ class PredictOptions:
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""
     stride_um: float | None = None
-    """Distance between tiles; None: the smallest field's edge."""
+    """µm between tiles; None: the smallest field's edge."""
     min_tissue: float = MIN_TISSUE
     """Least fraction of tissue in a tile."""
     at: Path | None = None
@@ -34,12 +34,17 @@ class PredictOptions:
     k: int | None = None
     """Neighbours to combine."""
     aggregation: Aggregation = "average"
+    """How they are combined."""
     temperature: float = WEIGHTED_TEMPERATURE
+    """Of the softmax over cosine that ``weighted`` takes."""
     key: Key | None = None
+    """The embeddings of the reference that tiles are compared with."""
     views: int | None = None
     """1, or 8 flips and rotations averaged."""
     device: Device = "auto"
+    """Where the image tower is to run."""
     precision: Precision = "auto"
+    """Of the image tower."""
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:

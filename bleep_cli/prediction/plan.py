@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.prediction.options import PredictOptions
@@ -14,7 +13,7 @@ from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.positions import read_positions
 from bleep_cli.tiles.tissue import find_tissue, require_tissue
-from bleep_cli.types import Slide, TileGrid
+from bleep_cli.types import Bool, Slide, TileGrid
 
 COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
 
@@ -26,9 +25,10 @@ class Plan:
     slide: Slide
     grid: TileGrid
     """The n tiles."""
-    in_tissue: NDArray[np.bool_]
+    in_tissue: Bool
     """bool[n]; a given position may say that it lies on glass."""
     warnings: tuple[str, ...]
+    """What to tell the user, a sentence each."""
     options: PredictOptions
     """What the tiles were laid by."""
 

@@ -18,6 +18,7 @@ class SlideRecord:
     mpp: float
     """µm per level-0 pixel, as used."""
     width_px: int
+    """Of level 0."""
     height_px: int
     bounds_l0: Sequence[int]
     """(x, y, width, height) of the scanned part."""
@@ -28,10 +29,11 @@ class TileRecord:
     """The tiles."""
 
     px: int
+    """Edge in pixels."""
     um: Sequence[float]
-    """Edge of every field of view."""
+    """Edge of every field of view in µm."""
     pitch_um: float
-    """Distance from tile to tile."""
+    """Distance from tile to tile in µm."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,14 @@ class ReferenceRecord:
     """The reference."""
 
     name: str
+    """File name of the bundle, without its folders."""
     content_sha256: str
     image_tower_sha256: str
     """Of the tower that ran, at its precision."""
     sections: Sequence[str]
+    """Their ids."""
     spots: int
+    """How many it holds."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,9 @@ class Provenance:
 
     bleep_version: str
     expression_units: str
+    """In words."""
     intended_use: str
+    """The bundle's."""
     slide: SlideRecord
     tile: TileRecord
     reference: ReferenceRecord
@@ -75,6 +82,7 @@ class Provenance:
     precision_cost: Mapping[str, Any]
     """What the precision costs against float32; empty for float32."""
     warnings: Sequence[str]
+    """What was told of the slide."""
     versions: Mapping[str, str]
     """Installed libraries that the numbers come from."""
 

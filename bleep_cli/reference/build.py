@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.names import join_genes, strip_version
 from bleep_cli.genes.normalise import detected, log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
-from bleep_cli.types import F32, Progress, Section, Str, no_progress
+from bleep_cli.types import F32, Bool, Progress, Section, Str, no_progress
 
 MIN_SPOTS = 3
 MIN_SPOT_FRACTION = 0.005
@@ -82,10 +81,10 @@ def build_reference(
     return Built(info, arrays, tuple(notes))
 
 
-def enough_spots(sections: Sequence[Section], columns: Mapping[str, Sequence[int]]) -> Any:
+def enough_spots(sections: Sequence[Section], columns: Mapping[str, Sequence[int]]) -> Bool:
     """bool[g]: genes detected in at least ``MIN_SPOTS`` spots and ``MIN_SPOT_FRACTION`` of all."""
     total = sum(detected(s.counts)[np.asarray(columns[s.id])] for s in sections)
-    return total >= max(MIN_SPOTS, MIN_SPOT_FRACTION * sum(len(s.barcodes) for s in sections))
+    return np.asarray(total >= max(MIN_SPOTS, MIN_SPOT_FRACTION * sum(len(s.barcodes) for s in sections)))
 
 
 def _as_keys(panel: Sequence[str], keys: Str, symbols: Str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
 from bleep_cli.types import Progress, Section, no_progress
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 MAX_ABSENT = 0.05  # of a bundle's genes that a section may lack and still be added to it
 
@@ -77,7 +80,7 @@ def grow_reference(
     return Built(info, arrays, tuple(notes))
 
 
-def align_genes(section: Section, base: Bundle) -> tuple[Any, str]:
+def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, str]:
     """log1p expression CSR[n, g] of a section on the genes of a bundle, and a note about absent ones."""
     from scipy import sparse
 

@@ -18,11 +18,12 @@ SPOT_BLOCK = 4096  # spots whose expression is embedded at a time
 
 @dataclass(frozen=True)
 class Built:
-    """A reference, ready to be written; ``notes`` what was dropped, repaired or assumed."""
+    """A reference, ready to be written."""
 
     info: BundleInfo
     arrays: BundleArrays
     notes: tuple[str, ...]
+    """What was dropped, repaired or assumed, a sentence each."""
 
 
 def refuse_twice(known: Mapping[str, str], sections: Sequence[Section]) -> None:

@@ -6,12 +6,15 @@ import importlib.util
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, I64, Neighbours
+
+if TYPE_CHECKING:
+    import hnswlib
 
 RECALL_K = 50  # the K that recall is stated for, and that ef is chosen at
 RECALL_TARGET = 0.99
@@ -27,7 +30,7 @@ class HnswIndex:
     ``ef`` is the width of the search that its recall was measured with, for up to ``RECALL_K`` neighbours.
     """
 
-    def __init__(self, graph: Any, ef: int = LEGACY_EF) -> None:
+    def __init__(self, graph: hnswlib.Index, ef: int = LEGACY_EF) -> None:
         self._graph, self.ef = graph, ef
 
     def search(self, queries: F32, k: int) -> Neighbours:
@@ -48,10 +51,12 @@ class HnswIndex:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The width of search that was chosen, and the recall at ``RECALL_K`` it reached on the sample."""
+    """What tuning a graph came to."""
 
     ef: int
+    """The width of search that was chosen."""
     recall: float
+    """The recall at ``RECALL_K`` that it reached on the sample, 0 to 1."""
 
 
 def hnsw_available() -> bool:
@@ -59,7 +64,7 @@ def hnsw_available() -> bool:
     return importlib.util.find_spec("hnswlib") is not None
 
 
-def load_graph(file: Path, rows: int, dim: int, capacity: int | None = None) -> Any:
+def load_graph(file: Path, rows: int, dim: int, capacity: int | None = None) -> hnswlib.Index:
     """The hnswlib index in ``file``, which must hold ``rows`` vectors of ``dim`` dimensions.
 
     ``capacity`` is how many it can grow to. Raises ``ReferenceError`` for any other file: hnswlib itself takes
@@ -84,7 +89,7 @@ def recall_at(found: I64, wanted: I64) -> F32:
     return np.array([len(np.intersect1d(a, b)) / len(b) for a, b in pairs], np.float32)
 
 
-def tune(graph: Any, queries: F32, wanted: I64, efs: tuple[int, ...] = EFS) -> Tuned:
+def tune(graph: hnswlib.Index, queries: F32, wanted: I64, efs: tuple[int, ...] = EFS) -> Tuned:
     """The first of ``efs`` that finds ``RECALL_TARGET`` of the exact neighbours ``wanted`` i64[m, k].
 
     The last where none does. It must be above the target by two standard errors of the mean over the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from bleep_cli.errors import DeviceError
 from bleep_cli.search.hnsw import hnsw_available, load_graph
 from bleep_cli.types import Progress, no_progress
 
+if TYPE_CHECKING:
+    import hnswlib
+
 SERIAL_UP_TO = 100_000  # rows built on one thread, which gives the same bytes every time
 SAVE_EVERY = 100_000  # rows between checkpoints
 ADD_ROWS = 4096  # rows added between two reports of progress
@@ -24,13 +27,18 @@ MANIFEST = "checkpoint.json"
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """How a graph is built. ``threads`` > 1 builds faster, but other bytes every time."""
+    """How a graph is built."""
 
     m: int = 16
+    """Links of each row to others, on every level above the lowest, which has twice as many."""
     ef_construction: int = 200
+    """Width of the search for a new row's neighbours."""
     seed: int = 0
+    """Of the rows' levels."""
     threads: int = 1
+    """More than one build faster, but other bytes every time."""
     save_every: int = SAVE_EVERY
+    """Rows between checkpoints."""
 
     @property
     def reproducible(self) -> bool:
@@ -79,7 +87,7 @@ def library_version() -> str:
     return version("hnswlib")
 
 
-def _empty(capacity: int, dim: int, options: GraphOptions) -> Any:
+def _empty(capacity: int, dim: int, options: GraphOptions) -> hnswlib.Index:
     import hnswlib
 
     graph = hnswlib.Index(space="ip", dim=dim)
@@ -109,7 +117,7 @@ def _resume(work: Path, identity: dict[str, Any]) -> tuple[Path | None, int]:
     return None, 0
 
 
-def _save(graph: Any, work: Path, identity: dict[str, Any], done: int) -> Path:
+def _save(graph: hnswlib.Index, work: Path, identity: dict[str, Any], done: int) -> Path:
     """Saves a checkpoint; the one before it stays until this one is whole."""
     file = work / _name(done)
     graph.save_index(str(file))

@@ -7,17 +7,19 @@ no std. The eight views of a tile are its flips and right-angle rotations, under
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bleep_cli.choices import Device
+from bleep_cli.choices import Device, RunsOn
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.towers.session import make_session, run, run_on_device
 from bleep_cli.types import F32, U8, Encoder
 
-BATCH = {"cpu": 8, "cuda": 128}  # on a CPU larger batches cost memory and win nothing
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+BATCH: dict[RunsOn, int] = {"cpu": 8, "cuda": 128}  # on a CPU larger batches cost memory and win nothing
 ALL_VIEWS = 8
 """Flips and right-angle rotations of a tile."""
 VIEW_CHOICES = (1, ALL_VIEWS)
@@ -78,7 +80,7 @@ class OnnxExpressionEncoder:
         return out
 
 
-def _sizes(session: Any, dtype: str, rank: int, what: str) -> tuple[list[int], int]:
+def _sizes(session: InferenceSession, dtype: str, rank: int, what: str) -> tuple[list[int], int]:
     """The sizes after the batch of a tower's one input, and the length of its one output's vectors.
 
     Raises ``ReferenceError`` for a model with other inputs or outputs, or that leaves a size open.
@@ -95,7 +97,7 @@ def _sizes(session: Any, dtype: str, rank: int, what: str) -> tuple[list[int], i
     return sizes, dim
 
 
-def views_of(tiles: NDArray[np.uint8], views: int) -> Iterator[U8]:
+def views_of(tiles: U8, views: int) -> Iterator[U8]:
     """The tile itself, or its four rotations and their mirror images: ``u8[b, p, p, c]`` each."""
     if views not in VIEW_CHOICES:
         raise UsageError(f"{option('views')} {views}: choose one of {', '.join(map(str, VIEW_CHOICES))}")

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bleep_cli.choices import Precision
+from bleep_cli.choices import Precision, RunsOn
 from bleep_cli.errors import DeviceError, UsageError, option
 
 Chosen = Literal["fp32", "int8", "fp16"]
 TowerName = Literal["image", "image_int8", "image_fp16"]
 TOWERS: dict[Chosen, TowerName] = {"fp32": "image", "int8": "image_int8", "fp16": "image_fp16"}
-FAST: dict[str, Chosen] = {"cpu": "int8", "cuda": "fp16"}  # what auto may take on each device
+FAST: dict[RunsOn, Chosen] = {"cpu": "int8", "cuda": "fp16"}  # what auto may take on each device
 
 LEAST_OVERLAP50 = 0.9
 MOST_DELTA_R = 0.005
@@ -27,15 +27,17 @@ MOST_DELTA_R = 0.005
 class Cost:
     """What a precision costs against float32 of the same tower, on tiles it was not calibrated with.
 
-    ``cosine`` mean cosine of the embeddings; ``overlap50`` mean share of the 50 nearest neighbours that agree;
-    ``delta_r_hvg50`` change of the mean Pearson r over the 50 most variable genes (negative: worse);
-    ``measured_on`` the sections, in words. NaN = not measured.
+    NaN = not measured.
     """
 
     cosine: float
+    """Mean cosine of the embeddings to float32's."""
     overlap50: float
+    """Mean share of the 50 nearest neighbours that agree, 0 to 1."""
     delta_r_hvg50: float
+    """Change of the mean Pearson r over the 50 most variable genes; negative: worse."""
     measured_on: str
+    """The sections, in words."""
 
     @property
     def within_tolerance(self) -> bool:
@@ -62,18 +64,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class OtherTower:
-    """The image tower at another precision: an ONNX ``model`` and what it costs."""
+    """The image tower at another precision."""
 
     model: bytes
+    """ONNX."""
     cost: Cost
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def choose_precision(
-    asked: Precision, device: Literal["cpu", "cuda"], stored: Mapping[Chosen, Cost], *, tensorrt: bool = False
+    asked: Precision, device: RunsOn, stored: Mapping[Chosen, Cost], *, tensorrt: bool = False
 ) -> Chosen:
     """The tower to run on ``device``.
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Literal
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from bleep_cli.base.reasons import first_line
-from bleep_cli.choices import Device
+from bleep_cli.choices import Device, RunsOn
 from bleep_cli.errors import DeviceError, ReferenceError, option
-from bleep_cli.types import U8
+from bleep_cli.types import F32, U8
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+Provider = str | tuple[str, dict[str, str]]
+"""The name of an execution provider, or the name and its options."""
 
 
-def _runtime() -> Any:
+def _runtime() -> ModuleType:
     try:
-        import onnxruntime
+        return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise DeviceError(
             'ONNX Runtime is not installed; install it with "pip install bleep-cli[cpu]" or "bleep-cli[gpu]"'
         ) from error
-    return onnxruntime
 
 
-def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+def choose_device(device: Device) -> RunsOn:
     """``auto`` → cuda where this ONNX Runtime was built for it, else cpu.
 
     Raises ``DeviceError`` when cuda is asked for and this installation cannot do it.
@@ -44,7 +50,7 @@ def has_tensorrt() -> bool:
 
 def make_session(
     model: bytes, device: Device, what: str, *, threads: int = 0, tensorrt_fp16: bool = False
-) -> tuple[Any, Literal["cpu", "cuda"]]:
+) -> tuple[InferenceSession, RunsOn]:
     """An inference session of an ONNX model held in memory, and the device it really runs on.
 
     ONNX Runtime falls back to the CPU silently: for ``auto`` that is accepted, for ``cuda`` it is an error.
@@ -76,7 +82,7 @@ def make_session(
     return session, "cuda" if CUDA in used else "cpu"
 
 
-def _options(ort: Any, threads: int) -> Any:
+def _options(ort: ModuleType, threads: int) -> SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its complaints reach the user through our own errors
     options.intra_op_num_threads = threads
@@ -85,27 +91,28 @@ def _options(ort: Any, threads: int) -> Any:
     return options
 
 
-def _providers(ort: Any, device: Literal["cpu", "cuda"], tensorrt_fp16: bool) -> list[Any]:
+def _providers(ort: ModuleType, device: RunsOn, tensorrt_fp16: bool) -> list[Provider]:
     """The providers to try, best first; float32 on CUDA is float32, not TF32, so that devices agree."""
     if device == "cpu":
         return [CPU]
     with contextlib.suppress(Exception):  # absent DLLs show later, in the providers really used
         ort.preload_dlls()
-    providers: list[Any] = [(CUDA, {"use_tf32": "0"}), CPU]
+    providers: list[Provider] = [(CUDA, {"use_tf32": "0"}), CPU]
     if tensorrt_fp16 and has_tensorrt():
         providers.insert(0, (TENSORRT, {"trt_fp16_enable": "1"}))
     return providers
 
 
-def run(session: Any, rows: Any, what: str) -> Any:
+def run(session: InferenceSession, rows: U8 | F32, what: str) -> F32:
     """The one output for one batch."""
     try:
-        return session.run(None, {session.get_inputs()[0].name: rows})[0]
+        vectors: F32 = session.run(None, {session.get_inputs()[0].name: rows})[0]
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise _run_error(session, error, what) from error
+    return vectors
 
 
-def run_on_device(session: Any, rows: U8, what: str, device: Literal["cpu", "cuda"] = "cuda") -> Any:
+def run_on_device(session: InferenceSession, rows: U8, what: str, device: RunsOn = "cuda") -> F32:
     """The same with input and output bound to the device's memory: one copy each way, none hidden in the graph."""
     ort = _runtime()
     try:
@@ -114,12 +121,13 @@ def run_on_device(session: Any, rows: U8, what: str, device: Literal["cpu", "cud
         binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
         binding.bind_output(session.get_outputs()[0].name, device, 0)
         session.run_with_iobinding(binding)
-        return binding.copy_outputs_to_cpu()[0]
+        vectors: F32 = binding.copy_outputs_to_cpu()[0]
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise _run_error(session, error, what) from error
+    return vectors
 
 
-def _run_error(session: Any, error: Exception, what: str) -> Exception:
+def _run_error(session: InferenceSession, error: Exception, what: str) -> Exception:
     if CUDA in session.get_providers():
         return DeviceError(f"the {what} failed on the GPU ({first_line(error)}); use {option('device')} cpu")
     return ReferenceError(f"the {what} cannot be run ({first_line(error)})")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from bundle_damage import reattr_array, rewrite, seal, values_of
 
 from bleep_cli.base.hashing import sha256_of
@@ -129,7 +130,7 @@ def test_the_graph_serves_only_its_own_embeddings(path: Path) -> None:
     rewrite(path, "embeddings/expression", embeddings[::-1])
     seal(path)
     bundle = open_bundle(path)
-    assert why_exact(bundle.root, bundle.embedding_rows("expression")) == "it belongs to other embeddings"
+    assert why_exact(bundle.array(GRAPH), bundle.embedding_rows("expression")) == "it belongs to other embeddings"
     found = index_of(bundle).search(embeddings[:3], 1)
     np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
     assert check(path) == (False, "the stored HNSW graph belongs to other embeddings; search is exact")
@@ -148,6 +149,16 @@ def test_a_graph_without_ef_and_recall_is_searched_as_in_format_1_0(path: Path) 
     reattr_array(path, GRAPH, only=old)
     found = index_of(open_bundle(path))
     assert isinstance(found, HnswIndex) and found.ef == 400
+
+
+def test_a_group_in_the_place_of_the_graph_is_none(path: Path) -> None:
+    root = zarr.open_group(path, mode="r+")
+    del root[GRAPH]
+    root.create_group(GRAPH)
+    bundle = open_bundle(path)
+    assert isinstance(index_of(bundle), ExactIndex)
+    assert memory_of_index(bundle.root, bundle.embedding_rows("expression"), LARGE) == 4 * 252 * 8
+    assert check(path) == (False, "graph.zarr: index/hnsw is no array")
 
 
 @pytest.mark.parametrize("name", ["recall", "ef"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import zarr
 from bundle_damage import edit, reattr, rewrite, seal, values_of
 
 from bleep_cli.bundle.open import open_bundle
@@ -130,3 +131,16 @@ def test_a_damaged_chunk_fails_its_checks_and_stops_none(broken: Path) -> None:
     checks = verify(open_bundle(broken))
     assert [check.name for check in checks] == CHECKS
     assert [check.name for check in checks if not check.ok] == ["content hash", "expression", "towers"]
+
+
+@pytest.mark.parametrize("value", [np.float32(3), "three"])
+def test_an_array_of_no_axes_is_hashed_by_its_value(broken: Path, value: Any) -> None:
+    held = np.array(value, dtype=object if isinstance(value, str) else None)
+    root = zarr.open_group(broken, mode="r+")
+    lone = root.create_array("own/lone", shape=(), dtype=str if isinstance(value, str) else held.dtype)
+    lone[...] = held
+    assert list(failed(broken)) == ["content hash"]
+    seal(broken)
+    assert failed(broken) == {}
+    lone[...] = held + held
+    assert list(failed(broken)) == ["content hash"]

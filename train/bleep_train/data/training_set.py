@@ -91,7 +91,7 @@ def choose_panel(
     """Columns of the joined table that feed the expression tower, ascending."""
     spots = sum(len(s.barcodes) for s in sections)
     seen = sum(detected(s.counts)[table.columns[s.id]] for s in sections)
-    enough = seen >= max(1, config.min_spots * spots)
+    enough = np.asarray(seen >= max(1, config.min_spots * spots))
     if config.panel == "hvg":
         chosen = np.zeros(len(enough), bool)
         for matrix in expression:
