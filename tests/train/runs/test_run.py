@@ -27,9 +27,9 @@ from bleep_train.config.toml import load_config
 from bleep_train.runs.export import load_towers
 from bleep_train.runs.record import open_run
 from bleep_train.runs.train import train_run
-from bleep_train.study.bundle import starting_backbone
 from bleep_train.training import start
 from bleep_train.training.frozen import weights_hash
+from bleep_train.training.start import starting_backbone
 
 Train = Callable[..., str]
 

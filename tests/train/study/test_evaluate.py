@@ -42,6 +42,11 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def genes_of(folder: Path, method: str, column: str) -> dict[str, float]:
+    """A column of ``genes.csv`` by gene."""
+    return {row["gene"]: float(row[column]) for row in rows(folder) if row["method"] == method}
+
+
 def measured_on(section: Section, bundle: Bundle) -> Any:
     return measured_log1p(section, bundle.symbols, bundle.gene_ids, bundle.info.target_sum)
 
@@ -90,9 +95,11 @@ def test_intervals_over_spots_hold_the_estimate(evaluated: Any) -> None:
             assert low < scored[method][name] < high
     assert scored["bleep"]["intervals"]["hvg50"][0] > 0
     assert scored["mean"]["intervals"] == {name: [0, 0] for name in SETS}
-    known = [row for row in rows(evaluated.folder) if row["r_bleep"] != "nan"]
-    inside = [float(row["r_bleep_low"]) < float(row["r_bleep"]) < float(row["r_bleep_high"]) for row in known]
-    assert np.mean(inside) > 0.98
+    columns = (genes_of(evaluated.folder, "bleep", name) for name in ("pearson_low", "pearson", "pearson_high"))
+    low, r, high = (np.array(list(column.values())) for column in columns)
+    known = ~np.isnan(r)
+    assert np.mean((low < r)[known] & (r < high)[known]) > 0.98
+    assert np.isnan(list(genes_of(evaluated.folder, "shuffled", "pearson_low").values())).all()
 
 
 def test_table_csv_and_gene_sets_agree_with_the_metrics(evaluated: Any) -> None:
@@ -100,20 +107,20 @@ def test_table_csv_and_gene_sets_agree_with_the_metrics(evaluated: Any) -> None:
     assert evaluated.printed == table
     sets, genes = json.loads((evaluated.folder / "gene_sets.json").read_text()), rows(evaluated.folder)
     scored = metrics(evaluated.folder)["sections"]["C-S1"]
-    assert [row["gene"] for row in genes] == sets["all"]
-    for name in ("hvg50", "heg50"):
-        assert len(sets[name]) == 50
+    assert list(dict.fromkeys(row["method"] for row in genes)) == METHODS
+    assert {row["fold"] for row in genes} == {"C-S1"}
+    for name in SETS:
+        assert len(sets[name]) == (50 if name != "all" else len(genes) / 4)
         assert {row["gene"] for row in genes if row[name] == "1"} == set(sets[name])
-    for method in ("bleep", "ridge"):
-        r = {row["gene"]: float(row[f"r_{method}"]) for row in genes}
+    for method in METHODS:
+        r, error, ranks = (genes_of(evaluated.folder, method, name) for name in ("pearson", "mse", "spearman"))
         assert f"| C-S1 | {method} | {scored[method]['hvg50']:.3f} | " in table
         for name in SETS:
             by_hand = np.mean(np.nan_to_num([r[gene] for gene in sets[name]]))
             assert scored[method][name] == pytest.approx(by_hand, abs=1e-9)
-        error = np.mean([float(row[f"mse_{method}"]) for row in genes])
-        assert scored[method]["mse"] == pytest.approx(error, abs=1e-9)
-        ranks = np.nan_to_num([float(row[f"spearman_{method}"]) for row in genes if row["hvg50"] == "1"])
-        assert scored[method]["spearman"] == pytest.approx(np.mean(ranks), abs=1e-9)
+        assert scored[method]["mse"] == pytest.approx(np.mean([error[gene] for gene in sets["all"]]), abs=1e-9)
+        of_hvg = np.nan_to_num([ranks[gene] for gene in sets["hvg50"]])
+        assert scored[method]["spearman"] == pytest.approx(np.mean(of_hvg), abs=1e-9)
 
 
 def test_gene_sets_are_picked_on_the_training_spots(evaluated: Any, phantoms: Path) -> None:
@@ -165,9 +172,8 @@ def test_predict_gives_exactly_what_was_scored(
     written = metrics(evaluated.folder)["sections"]["C-S1"]["bleep"]
     assert score(x, measured, sets) == without_intervals(written)
     r = pearson(x, measured)
-    assert [float(row["r_bleep"]) for row in rows(evaluated.folder)] == pytest.approx(
-        [r[slot[row["gene"]]] for row in rows(evaluated.folder)], abs=0, nan_ok=True
-    )
+    found = genes_of(evaluated.folder, "bleep", "pearson")
+    assert found == pytest.approx({gene: r[slot[gene]] for gene in found}, rel=0, abs=0, nan_ok=True)
 
 
 def test_the_runtime_builds_the_same_bundle_from_the_towers(
@@ -227,7 +233,7 @@ def test_options_and_shared_donors_are_told(
     assert written["donors"]["shared"] == ["A"]
     assert "Donor A is on both sides: this measures a new section, not a new patient." in printed
     assert json.loads((tmp_path / "out" / "gene_sets.json").read_text())["markers"] == ["CYP3A4", "HAL"]
-    r = {row["gene"]: float(row["r_bleep"]) for row in rows(tmp_path / "out")}
+    r = genes_of(tmp_path / "out", "bleep", "pearson")
     assert scored["bleep"]["markers"] == pytest.approx((r["CYP3A4"] + r["HAL"]) / 2)
     before = metrics(evaluated.folder)["sections"]["C-S1"]["bleep"]
     assert scored["bleep"]["variance_ratio"] > before["variance_ratio"]  # ten neighbours smooth less than fifty

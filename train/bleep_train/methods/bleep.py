@@ -18,7 +18,7 @@ from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config, LossName
-from bleep_train.methods.folds import PARTS, FoldData, Part
+from bleep_train.methods.folds import PARTS, CohortFold, Part
 from bleep_train.model.towers import Towers, build_towers
 from bleep_train.training.distributed import pick_device
 from bleep_train.training.loop import train
@@ -43,7 +43,7 @@ def with_loss(config: Config, loss: LossName, seed: int) -> Config:
 class Retrieval:
     """Trained towers of a fold: unit vectors of every training and held-out spot, and predictions from them."""
 
-    def __init__(self, data: FoldData, config: Config, run: Path) -> None:
+    def __init__(self, data: CohortFold, config: Config, run: Path) -> None:
         self.data = data
         towers = _train(data, config, run)
         views = config.reference.views, config.reference.recommended_views
@@ -61,7 +61,7 @@ class Retrieval:
         return np.concatenate([block for _, block in blocks])
 
 
-def _train(data: FoldData, config: Config, run: Path) -> Towers:
+def _train(data: CohortFold, config: Config, run: Path) -> Towers:
     training = data.training
     torch.manual_seed(config.optim.seed)
     device = pick_device()
@@ -83,7 +83,7 @@ def _train(data: FoldData, config: Config, run: Path) -> Towers:
     return towers
 
 
-def _embed(towers: Towers, data: FoldData, config: Config, which: Part, part: int, views: int) -> F32:
+def _embed(towers: Towers, data: CohortFold, config: Config, which: Part, part: int, views: int) -> F32:
     """Unit vectors f32[n, dim] of one section, averaged over ``views`` as the runtime does it."""
     shown = range(ALL_VIEWS if views == ALL_VIEWS else 1)
     with torch.inference_mode():

@@ -24,13 +24,13 @@ from bleep_cli.types import F32
 from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import LOSSES
 from bleep_train.methods.bleep import Retrieval, with_loss
-from bleep_train.methods.folds import FoldData
+from bleep_train.methods.folds import CohortFold, FoldData
 from bleep_train.methods.histogene import HisToGeneOptions, predict_histogene
 from bleep_train.methods.simple import knn, mean_predictor, ridge
 from bleep_train.methods.stnet import StNetOptions, predict_stnet
 
 BLEEP, ST_NET = "bleep", "st-net"
-Method = Callable[[FoldData, int, Path], F32]
+Method = Callable[[CohortFold, int, Path], F32]
 """``method(data, seed, work)`` → f32[m, g] log1p on ``data.symbols``; NaN columns for genes it does not predict.
 ``work`` is a folder of its own for checkpoints."""
 
@@ -48,7 +48,7 @@ def find_method(name: str) -> Method:
     return _PLAIN[name]
 
 
-def _bleep(data: FoldData, seed: int, work: Path, loss: str) -> F32:
+def _bleep(data: CohortFold, seed: int, work: Path, loss: str) -> F32:
     config = data.study.config
     chosen = next((name for name in LOSSES if name == loss), config.loss.name)
     recommended = config.reference
@@ -57,7 +57,7 @@ def _bleep(data: FoldData, seed: int, work: Path, loss: str) -> F32:
 
 
 def _st_net(options: StNetOptions) -> Method:
-    def predict(data: FoldData, seed: int, work: Path) -> F32:
+    def predict(data: CohortFold, seed: int, work: Path) -> F32:
         try:
             return predict_stnet(data, seed, work, options)
         except BackboneError as error:
@@ -83,15 +83,16 @@ def _knn(data: FoldData, seed: int, work: Path) -> F32:
 
 
 def _mean(data: FoldData, seed: int, work: Path) -> F32:
-    return mean_predictor(data.train_y, sum(len(s.barcodes) for s in data.sections("test")))
+    return mean_predictor(data.train_y, len(data.test_y))
 
+
+UNTRAINED: dict[str, Callable[[FoldData, int, Path], F32]] = {"ridge": _ridge, "knn": _knn, "mean": _mean}
+"""The methods that train no network: any fold will do, and no seed changes them."""
 
 _PLAIN: dict[str, Method] = {
     ST_NET: _st_net(StNetOptions()),
     f"{ST_NET}-cpu": _st_net(StNetOptions.cpu()),
     "histogene": _histogene(HisToGeneOptions()),
     "histogene-cpu": _histogene(HisToGeneOptions.cpu()),
-    "ridge": _ridge,
-    "knn": _knn,
-    "mean": _mean,
+    **UNTRAINED,
 }

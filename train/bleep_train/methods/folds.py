@@ -10,14 +10,14 @@ Two protocols, by name (docs/reproduce.md, section 3, tells them apart):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from scipy import sparse
 
 from bleep_cli.cohort.read import read_cohort
@@ -25,7 +25,7 @@ from bleep_cli.errors import UsageError
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
-from bleep_train.backbones.build import Normalised, build_backbone
+from bleep_train.backbones.build import Normalised
 from bleep_train.config.protocols import By, DataProtocol
 from bleep_train.config.schema import Config
 from bleep_train.data.tile_cache import cached_tiles
@@ -33,6 +33,7 @@ from bleep_train.data.training_set import TrainingSet, prepare
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
 from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import cached_features
+from bleep_train.training.start import starting_backbone
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -97,9 +98,9 @@ class Study:
             )
         return [fold for fold in folds if not test or fold.name in test]
 
-    def data(self, fold: Fold, protocol: DataProtocol = "leak-free") -> FoldData:
+    def data(self, fold: Fold, protocol: DataProtocol = "leak-free") -> CohortFold:
         """What a method may see of a fold."""
-        return FoldData(self, fold, protocol)
+        return CohortFold(self, fold, protocol)
 
     def tiles(self, parts: Sequence[int]) -> list[U8]:
         """Memory-mapped ``u8[n, px, px, 3 * fields]`` of the sections at those positions."""
@@ -115,29 +116,48 @@ class Study:
 
     @cached_property
     def backbone(self) -> Normalised:
-        """The backbone that training starts from; random weights are drawn as training draws them."""
-        model = self.config.model
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.optim.seed)
-            return build_backbone(model.backbone, model.weights, model.levels)
+        """The backbone that training starts from."""
+        return starting_backbone(self.config)
 
 
-class FoldData:
-    """Expression of one fold's training and held-out spots on the genes that any gene set names.
+class FoldData(ABC):
+    """One fold as it is predicted and scored, wherever its training spots come from."""
 
-    ``symbols`` str[g]; ``train_y`` f32[n, g], ``test_y`` f32[m, g]; ``sets`` positions in ``symbols`` by name
-    (``hvg50``, ``heg50``, ``all``, ``markers``); ``groups`` i64[n] cohort position of each training spot.
-    """
+    name: str
+    """Of the fold; the resamples of its spots are drawn by it."""
+    symbols: Str
+    """str[g] genes that any gene set names"""
+    sets: Mapping[str, I64]
+    """Positions in ``symbols`` by name (``hvg50``, ``heg50``, ``all``, ``markers``), best first."""
+    train_y: F32
+    """f32[n, g] expression of the training spots, log1p"""
+    groups: I64
+    """i64[n] the section each training spot is of"""
+    held_out: Sequence[Section]
+    """The sections that the m held-out spots are of, in order."""
+    test_y: F32
+    """f32[m, g] expression of the held-out spots, log1p"""
+
+    @abstractmethod
+    def features(self, which: Part) -> list[F32]:
+        """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
+
+    def mean_features(self, which: Part) -> F32:
+        """Frozen features averaged over the eight views, f32[n, d]."""
+        return np.concatenate([np.asarray(f).mean(axis=1) for f in self.features(which)])
+
+
+class CohortFold(FoldData):
+    """A fold of a cohort: its sections' tiles are there to train on, and their expression to prepare a run of."""
 
     def __init__(self, study: Study, fold: Fold, protocol: DataProtocol) -> None:
-        self.study, self.fold, self.protocol = study, fold, protocol
-        self.groups: I64 = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
-        genes, train_y, test_y = self._corrected() if protocol == "paper" else self._measured()
-        used = np.unique(np.concatenate(list(genes.sets.values())))
-        self.symbols: Str = genes.symbols[used]
-        self.sets: dict[str, I64] = {name: np.searchsorted(used, rows) for name, rows in genes.sets.items()}
-        self.train_y: F32 = np.ascontiguousarray(_dense(train_y[:, used]))
-        self.test_y: F32 = np.ascontiguousarray(_dense(test_y[:, used]))
+        self.study, self.fold, self.protocol, self.name = study, fold, protocol, fold.name
+        self.held_out = self.sections("test")
+        self.groups = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
+        picked, train_y, test_y = self._corrected() if protocol == "paper" else self._measured()
+        used, genes = picked.alone()
+        self.symbols, self.sets = genes.symbols, genes.sets
+        self.train_y, self.test_y = dense_columns(train_y, used), dense_columns(test_y, used)
 
     def parts(self, which: Part) -> tuple[int, ...]:
         """Cohort positions of the training or of the held-out sections."""
@@ -154,10 +174,6 @@ class FoldData:
     def features(self, which: Part) -> list[F32]:
         """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
         return self.study.features(self.parts(which))
-
-    def mean_features(self, which: Part) -> F32:
-        """Frozen features averaged over the eight views, f32[n, d]."""
-        return np.concatenate([np.asarray(f).mean(axis=1) for f in self.features(which)])
 
     @cached_property
     def training(self) -> TrainingSet:
@@ -199,5 +215,7 @@ class FoldData:
         return pick_gene_sets(panel[n:], symbols, everywhere, self.study.markers), panel[:n], panel[n:]
 
 
-def _dense(matrix: sparse.csr_matrix | F32) -> F32:
-    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray(), np.float32)
+def dense_columns(matrix: sparse.csr_matrix | F32, columns: I64) -> F32:
+    """Some columns of f32[n, g], dense, row after row in memory."""
+    chosen = matrix[:, columns]
+    return np.ascontiguousarray(chosen if isinstance(chosen, np.ndarray) else chosen.toarray(), np.float32)

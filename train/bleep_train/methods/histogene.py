@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, F64, I64, U8, Progress
 from bleep_train.config.schema import OptimConfig
-from bleep_train.methods.folds import PARTS, FoldData
+from bleep_train.methods.folds import PARTS, CohortFold
 from bleep_train.training.augment import turned
 from bleep_train.training.batches import learning_rate
 from bleep_train.training.checkpoint import METRICS
@@ -159,7 +159,7 @@ def _step(distances: F64, pitch: float) -> tuple[float, bool]:
     return (float(np.median(same)) if len(same) else pitch), staggered
 
 
-def predict_histogene(data: FoldData, seed: int, work: Path, options: HisToGeneOptions) -> F32:
+def predict_histogene(data: CohortFold, seed: int, work: Path, options: HisToGeneOptions) -> F32:
     """Trains on the fold's training sections and predicts its held-out spots: f32[m, g] log1p.
 
     Writes a line per epoch into ``work/metrics.jsonl``.

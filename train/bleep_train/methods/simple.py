@@ -74,3 +74,8 @@ def mean_predictor(train_y: F32, spots: int) -> F32:
 def shuffled_rows(n: int, seed: int) -> I64:
     """A permutation of n spots: the prediction for another spot's image."""
     return np.random.default_rng(seed).permutation(n).astype(np.int64)
+
+
+def shuffles(predicted: F32) -> list[F32]:
+    """A prediction f32[m, g] given to other spots, in ``SHUFFLES`` permutations."""
+    return [predicted[shuffled_rows(len(predicted), seed)] for seed in range(SHUFFLES)]

@@ -25,7 +25,7 @@ from bleep_cli.types import F32, I64, U8, Progress
 from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.config.schema import OptimConfig
 from bleep_train.data.tile_cache import cache_tag, kept_array
-from bleep_train.methods.folds import PARTS, FoldData, Part
+from bleep_train.methods.folds import PARTS, CohortFold, Part
 from bleep_train.training.augment import turned
 from bleep_train.training.batches import learning_rate
 from bleep_train.training.checkpoint import METRICS
@@ -175,7 +175,7 @@ def _through(stages: nn.ModuleList, x: Tensor) -> Tensor:
     return x
 
 
-def predict_stnet(data: FoldData, seed: int, work: Path, options: StNetOptions) -> F32:
+def predict_stnet(data: CohortFold, seed: int, work: Path, options: StNetOptions) -> F32:
     """Trains on the fold's training spots and predicts its held-out ones: f32[m, g] log1p, NaN for other genes.
 
     Predictions are means over the eight views. Writes a line per epoch into ``work/metrics.jsonl``.
@@ -198,7 +198,7 @@ def predict_stnet(data: FoldData, seed: int, work: Path, options: StNetOptions) 
             _set_colours(backbone, train, len(target))
     model = StNet(features, backbone.dim, target.mean(dim=0), options.dropout).to(device)
     _fit(model, train, target, seed, work, options, data.study.progress)
-    spots = sum(len(s.barcodes) for s in data.sections("test"))
+    spots = len(data.test_y)
     out = np.full((spots, len(data.symbols)), np.nan, np.float32)
     out[:, chosen] = _predict(model, test, spots)
     return out
@@ -223,7 +223,7 @@ def _set_colours(backbone: Normalised, train: SpotInputs, n: int) -> None:
 
 
 def _kept_maps(
-    data: FoldData, which: Part, backbone: Normalised, options: StNetOptions, device: torch.device
+    data: CohortFold, which: Part, backbone: Normalised, options: StNetOptions, device: torch.device
 ) -> MapInputs:
     """What the frozen stages make of every tile in eight views, from the study's cache or put into it."""
     early = EarlyStages(backbone, options.first_trained).eval()

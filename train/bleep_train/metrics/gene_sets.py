@@ -25,6 +25,12 @@ class GeneSets:
         """Symbols of every set, to be saved."""
         return {name: self.symbols[rows].tolist() for name, rows in self.sets.items()}
 
+    def alone(self) -> tuple[I64, GeneSets]:
+        """Positions i64[u] of the genes that any set names, ascending, and the same sets on these genes alone."""
+        used = np.unique(np.concatenate(list(self.sets.values())))
+        sets = {name: np.searchsorted(used, rows) for name, rows in self.sets.items()}
+        return used, GeneSets(self.symbols[used], sets)
+
 
 def pick_gene_sets(
     training: Any, symbols: Str, measured_everywhere: Any, markers: Sequence[str] | None = None

@@ -6,7 +6,7 @@ section) is NaN in its place: nothing is dropped before indexing, and NaNs are c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,12 @@ def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, A
     out["n_spots"] = len(measured)
     out["n_nan"] = int(np.isnan(r[sets["all"]]).sum())
     return out
+
+
+def mean_score(predictions: Sequence[F32], measured: F32, sets: Mapping[str, I64]) -> dict[str, Any]:
+    """The means of the scores of several predictions of the same spots; counts stay whole numbers."""
+    scores = [score(predicted, measured, sets) for predicted in predictions]
+    return {key: type(scores[0][key])(np.mean([s[key] for s in scores])) for key in scores[0]}
 
 
 def _mean(r: F64) -> float:

@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.types import Progress, no_progress
 from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
-from bleep_train.methods.folds import Fold, FoldData, Study
-from bleep_train.methods.simple import SHUFFLES, mean_predictor, ridge, shuffled_rows
-from bleep_train.metrics.per_gene import score
+from bleep_train.methods.folds import CohortFold, Fold, FoldData, Study
+from bleep_train.methods.simple import mean_predictor, ridge, shuffles
+from bleep_train.metrics.per_gene import mean_score, score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint
 
@@ -51,11 +49,10 @@ def baselines(data: FoldData) -> Iterator[Row]:
     predicted, alpha = ridge(x, data.train_y, z, data.groups, data.sets["all"])
     yield {"method": "ridge", "alpha": alpha, **score(predicted, data.test_y, data.sets)}
     yield {"method": "mean", **score(mean_predictor(data.train_y, len(z)), data.test_y, data.sets)}
-    shuffled = [score(predicted[shuffled_rows(len(z), s)], data.test_y, data.sets) for s in range(SHUFFLES)]
-    yield {"method": "shuffled", **{k: float(np.mean([r[k] for r in shuffled])) for k in shuffled[0]}}
+    yield {"method": "shuffled", **mean_score(shuffles(predicted), data.test_y, data.sets)}
 
 
-def cells(data: FoldData, config: Config, grid: AblationGrid, run: Path) -> Iterator[Row]:
+def cells(data: CohortFold, config: Config, grid: AblationGrid, run: Path) -> Iterator[Row]:
     """One training, and every K, aggregation and key on it."""
     retrieval = Retrieval(data, config, run)
     for key in grid.keys:

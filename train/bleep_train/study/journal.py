@@ -29,17 +29,17 @@ class Journal:
                 with atomic_path(path, force=True) as temp:
                     temp.write_text(whole + "\n" if whole else "", encoding="utf-8")
 
-    def find(self, job: Mapping[str, Any]) -> Row | None:
-        """The newest row whose job has all those values."""
+    def find(self, job: Mapping[str, Any]) -> Any:
+        """The newest row whose job has all those values, None where there is none."""
         matching = (row for row in reversed(self.rows) if job.items() <= row["job"].items())
         return next(matching, None)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Mapping[str, Any]) -> None:
         """Appends a row, to the file too."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        self.rows.append(row)
+        self.rows.append(dict(row))
 
 
 def fingerprint(document: Mapping[str, Any]) -> str:

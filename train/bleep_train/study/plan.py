@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 from bleep_cli.errors import UsageError
 from bleep_train.config.protocols import StudyProtocol
-from bleep_train.methods.by_name import BLEEP, find_method
+from bleep_train.methods.by_name import BLEEP, UNTRAINED, find_method
 from bleep_train.study.saved import SHUFFLED
-
-DETERMINISTIC = ("ridge", "knn", "mean")
-"""Methods that no seed changes: they run once."""
 
 
 @dataclass(frozen=True)
@@ -45,4 +42,4 @@ class StudyPlan:
 
     def seeds_of(self, method: str) -> tuple[int, ...]:
         """The seeds a method runs with."""
-        return self.seeds[:1] if method in DETERMINISTIC else self.seeds
+        return self.seeds[:1] if method in UNTRAINED else self.seeds

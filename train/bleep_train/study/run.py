@@ -20,17 +20,15 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.errors import UsageError
-from bleep_cli.types import F32, Progress, no_progress
+from bleep_cli.types import Progress, no_progress
 from bleep_train.config.protocols import LEFT_OUT, DataProtocol
 from bleep_train.config.schema import Config
 from bleep_train.methods.by_name import BLEEP, find_method
-from bleep_train.methods.folds import Fold, FoldData, Study
-from bleep_train.methods.simple import SHUFFLES, shuffled_rows
-from bleep_train.metrics.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
+from bleep_train.methods.folds import CohortFold, Fold, Study
+from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.clusters import cluster_agreement, leiden
 from bleep_train.metrics.gene_gene import gene_gene, structure_agreement, structure_genes
-from bleep_train.metrics.per_gene import pearson, per_gene, score
-from bleep_train.study.journal import Journal, Row, fingerprint
+from bleep_train.study.journal import Journal, fingerprint
 from bleep_train.study.plan import StudyPlan
 from bleep_train.study.saved import (
     SHUFFLED,
@@ -38,15 +36,14 @@ from bleep_train.study.saved import (
     FoldFolder,
     FoldTruth,
     StudyRecord,
+    donors_of,
     file_name,
     load_study,
     save_study,
 )
+from bleep_train.study.scoring import Job, MethodRow, score_fold
 
 RESULTS = "results.jsonl"
-RESAMPLED = "resampled_"
-WITHIN = "hvg50_within"
-TOP = 5
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class StudyResult:
     """What was run, and a row of ``results.jsonl`` for every fold, method and seed of it."""
 
     record: StudyRecord
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
 
 
 def run_study(
@@ -69,7 +66,7 @@ def run_study(
     _refuse_another(out, record)
     save_study(out, record)
     journal = Journal(out / RESULTS)
-    rows: list[Row] = []
+    rows: list[MethodRow] = []
     total = len(folds) * len(plan.jobs())
     for fold in folds:
         for row in _FoldRun(study, fold, plan, record, out, journal).rows():
@@ -82,14 +79,9 @@ def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], trut
     described: dict[str, Any] = {}
     for fold in folds:
         train, test = ([study.sections[i] for i in part] for part in (fold.train, fold.test))
-        donors = {s.donor for s in train}, {s.donor for s in test}
         described[fold.name] = {
             "sections": [s.id for s in test],
-            "donors": {
-                "train": sorted(donors[0]),
-                "test": sorted(donors[1]),
-                "shared": sorted(donors[0] & donors[1]),
-            },
+            "donors": donors_of([s.donor for s in train], [s.donor for s in test]),
             "data": fingerprint({"train": [s.sha256 for s in train], "test": [s.sha256 for s in test]}),
         }
     return StudyRecord(
@@ -126,31 +118,38 @@ class _FoldRun:
         self.study, self.fold, self.plan, self.out, self.journal = study, fold, plan, out, journal
         self.folder = FoldFolder.of(out, fold.name)
         self.truth_kind = LEFT_OUT[plan.protocol][1]
-        self.key = {
-            "config": fingerprint({"config": record.config, "markers": record.markers}),
-            "data": record.folds[fold.name]["data"],
-            "protocol": plan.protocol,
-            "fold": fold.name,
-        }
+        self.config = fingerprint({"config": record.config, "markers": record.markers})
+        self.data = str(record.folds[fold.name]["data"])
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[MethodRow]:
         """A row per job, from the journal or just made."""
-        data: FoldData | None = None
+        data: CohortFold | None = None
         for method, seed in self.plan.jobs():
-            job = {**self.key, "method": method, "seed": seed}
-            if method == SHUFFLED:
-                job["of"] = self.plan.shuffled_from
-            row = self.journal.find(job)
+            job = self._job(method, seed)
+            row: MethodRow | None = self.journal.find(job)
             if row is None or not self.folder.has_predicted(method, seed):
                 data = data or self._open()
-                row = {"job": job, **self._run(data, method, seed)}
+                row = self._run(data, job)
                 self.journal.add(row)
             yield row
 
-    def _open(self) -> FoldData:
+    def _job(self, method: str, seed: int) -> Job:
+        job: Job = {
+            "config": self.config,
+            "data": self.data,
+            "protocol": self.plan.protocol,
+            "fold": self.fold.name,
+            "method": method,
+            "seed": seed,
+        }
+        if method == SHUFFLED:
+            job["of"] = self.plan.shuffled_from or BLEEP
+        return job
+
+    def _open(self) -> CohortFold:
         """The fold's data, its truth and the clusters of that saved."""
         data = self.study.data(self.fold, self.truth_kind)
-        held_out = data.sections("test")
+        held_out = data.held_out
         truth = FoldTruth(
             symbols=data.symbols,
             measured=data.test_y,
@@ -164,65 +163,21 @@ class _FoldRun:
         self.folder.save_clusters(leiden(data.test_y[:, data.sets["all"]]))
         return data
 
-    def _run(self, data: FoldData, method: str, seed: int) -> Row:
+    def _run(self, data: CohortFold, job: Job) -> MethodRow:
+        method, seed = job["method"], job["seed"]
         if method == SHUFFLED:
-            original = self.folder.predicted(self.plan.shuffled_from or BLEEP, seed)
-            orders = [shuffled_rows(len(original), i) for i in range(SHUFFLES)]
-            predictions = [original[order] for order in orders]
+            predictions = shuffles(self.folder.predicted(job["of"], seed))
         else:
             work = self.out / "runs" / f"{file_name(method)}-{file_name(self.fold.name)}-{seed}"
             predictions = [find_method(method)(data, seed, work)]
-        measured = _measure(data, predictions, with_intervals=method != SHUFFLED)
-        self.folder.save_scores(method, seed, measured.arrays)
-        structure = self._structure(data, predictions[0], method, seed)
-        self.folder.save_predicted(method, seed, predictions[0])  # last: its presence says that all is there
-        return {"scores": measured.scores, "intervals": measured.intervals, "top": measured.top, **structure}
-
-    def _structure(self, data: FoldData, predicted: F32, method: str, seed: int) -> Row:
-        labels = leiden(predicted[:, data.sets["all"]], seed=seed)
+        scored = score_fold(data, predictions, with_intervals=method != SHUFFLED)
+        self.folder.save_scores(method, seed, scored.arrays)
+        labels = leiden(predictions[0][:, data.sets["all"]], seed=seed)
         self.folder.save_clusters(labels, method, seed)
+        row = scored.row(job)
+        row["clusters"] = cluster_agreement(self.folder.clusters(), labels)
         genes, rows = structure_genes(data.sets)
-        agreement = structure_agreement(gene_gene(data.test_y[:, rows]), gene_gene(predicted[:, rows]))
-        return {
-            "clusters": cluster_agreement(self.folder.clusters(), labels),
-            "genegene": {"genes": genes, **agreement},
-        }
-
-
-def _within_sections(data: FoldData, predicted: F32) -> float:
-    """Mean over the held-out sections of the mean r over ``hvg50`` inside each.
-
-    Over several sections at once, r also rewards telling one section from another.
-    """
-    ends = np.cumsum([len(s.barcodes) for s in data.sections("test")])[:-1]
-    rows = data.sets["hvg50"]
-    sides = (np.split(side[:, rows], ends) for side in (predicted, data.test_y))
-    return float(np.mean([np.nan_to_num(pearson(p, m)).mean() for p, m in zip(*sides, strict=True)]))
-
-
-@dataclass(frozen=True)
-class _Measured:
-    scores: dict[str, Any]
-    intervals: dict[str, tuple[float, float]]
-    top: list[tuple[str, float]]
-    arrays: dict[str, Any]
-
-
-def _measure(data: FoldData, predictions: list[F32], *, with_intervals: bool) -> _Measured:
-    """The scores of one prediction; of several (shuffles), their means."""
-    every = [{**score(p, data.test_y, data.sets), WITHIN: _within_sections(data, p)} for p in predictions]
-    scores = {key: type(every[0][key])(np.mean([s[key] for s in every])) for key in every[0]}
-    genes = [per_gene(p, data.test_y) for p in predictions]
-    arrays: dict[str, Any] = {name: np.mean([g[name] for g in genes], axis=0) for name in genes[0]}
-    rows = data.sets["all"]
-    r = arrays["pearson"][rows]
-    best = np.argsort(np.where(np.isnan(r), np.inf, -r), kind="stable")[:TOP]
-    top = [(str(data.symbols[rows[i]]), float(r[i])) for i in best if not np.isnan(r[i])]
-    intervals: dict[str, tuple[float, float]] = {}
-    if with_intervals:
-        resampled = resampled_pearson(predictions[0], data.test_y, data.fold.name)
-        arrays["pearson_low"], arrays["pearson_high"] = gene_intervals(resampled)
-        means = resampled_means(resampled, data.sets)
-        arrays |= {RESAMPLED + name: values for name, values in means.items()}
-        intervals = {name: interval(values) for name, values in means.items()}
-    return _Measured(scores, intervals, top, arrays)
+        agreement = structure_agreement(gene_gene(data.test_y[:, rows]), gene_gene(predictions[0][:, rows]))
+        row["genegene"] = {"genes": genes, **agreement}
+        self.folder.save_predicted(method, seed, predictions[0])  # last: its presence says that all is there
+        return row

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,12 @@ class StudyRecord:
     markers: tuple[str, ...]
     folds: Mapping[str, Any]
     config: Mapping[str, Any]
+
+
+def donors_of(train: Iterable[str], test: Iterable[str]) -> dict[str, list[str]]:
+    """Who was trained and who was tested on: sections of one donor on both sides flatter the result."""
+    trained, tested = set(train), set(test)
+    return {"train": sorted(trained), "test": sorted(tested), "shared": sorted(trained & tested)}
 
 
 def file_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.json_file import write_json
-from bleep_cli.types import F32
 from bleep_train.metrics.bootstrap import interval
 from bleep_train.metrics.per_gene import GENE_METRICS
 from bleep_train.metrics.tables import MISSING, SHORT, Table, number, over_seeds, seeds_cell, span, write_tables
-from bleep_train.study.journal import Row
-from bleep_train.study.run import RESAMPLED, WITHIN, StudyResult
+from bleep_train.study.gene_table import SETS, GeneScores, write_gene_table
+from bleep_train.study.run import StudyResult
 from bleep_train.study.saved import FoldFolder
+from bleep_train.study.scoring import ENDS, RESAMPLED, WITHIN, MethodRow
 
-METRICS_FILE, GENES_FILE = "metrics.json", "genes.csv"
-SETS = ("hvg50", "heg50", "all", "markers")
+METRICS_FILE, GENES_FILE, GENE_SETS_FILE, TABLE_FILE = "metrics.json", "genes.csv", "gene_sets.json", "table.md"
+GENE_FORM = ".5g"  # of numbers that are kept as float32
+BOTH_SIDES = "is on both sides: this measures a new section, not a new patient."
 LEAKS = (
     "This protocol leaks: the held-out section enters the union of highly variable genes and the Harmony fit, "
     "truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it with nothing "
@@ -36,20 +35,19 @@ class StudyTables:
         self.record, self.rows, self.out = result.record, result.rows, out
         self.methods = tuple(dict.fromkeys(row["job"]["method"] for row in self.rows))
         self.folds = tuple(self.record.folds)
-        known = [name for name in SHORT if any(name in row["scores"] for row in self.rows)]
         several = any(len(fold["sections"]) > 1 for fold in self.record.folds.values())
-        self.numbers = tuple(name for name in known if several or name != WITHIN)
+        self.numbers = score_names(self.rows, several=several)
         seeds = len({row["job"]["seed"] for row in self.rows})
         self.over = f"mean over {seeds} seeds ± the largest deviation" if seeds > 1 else "one seed"
 
     def write(self) -> None:
         """Writes every table as Markdown, the per-gene numbers as ``genes.csv`` and all as ``metrics.json``."""
-        write_tables(self.out / "table.md", self.main())
+        write_tables(self.out / TABLE_FILE, self.main())
         write_tables(self.out / "top_genes.md", [self.top_genes()])
         write_tables(self.out / "clusters.md", [self.clusters()])
         write_tables(self.out / "genegene.md", [self.gene_gene()])
         write_json(self.out / METRICS_FILE, self.metrics())
-        self._write_genes()
+        write_gene_table(self.out / GENES_FILE, map(self._genes, self.folds), GENE_FORM)
 
     def main(self) -> list[Table]:
         """The summary over folds, and every fold."""
@@ -76,15 +74,7 @@ class StudyTables:
 
     def per_fold(self) -> Table:
         """A row per fold and method."""
-        rows = []
-        for fold in self.folds:
-            for method in self.methods:
-                own = [row for row in self._of(method) if row["job"]["fold"] == fold]
-                cells = [seeds_cell({r["job"]["seed"]: [r["scores"][n]] for r in own}) for n in self.numbers]
-                counts = (str(own[0]["scores"][name]) for name in ("n_spots", "n_nan"))
-                rows.append((fold, method, *cells, span(own[0]["intervals"].get("hvg50")), *counts))
-        columns = ("fold", "method", *(SHORT[name] for name in self.numbers), "HVG50 r 95 %", "spots", "no r")
-        return Table(columns, tuple(rows), f"{self._label()}: each fold, {self.over}")
+        return fold_table(self.rows, self.numbers, f"{self._label()}: each fold, {self.over}")
 
     def top_genes(self) -> Table:
         """The five genes with the largest r of each method and fold, in the replicate of the first seed."""
@@ -99,7 +89,7 @@ class StudyTables:
     def clusters(self) -> Table:
         """Agreement of Leiden clusters of predicted and of measured expression."""
 
-        def cells(row: Row) -> tuple[str, ...]:
+        def cells(row: MethodRow) -> tuple[str, ...]:
             found = row["clusters"]
             return number(found["nmi"]), number(found["ari"]), str(found["measured"]), str(found["predicted"])
 
@@ -110,7 +100,7 @@ class StudyTables:
     def gene_gene(self) -> Table:
         """Agreement of gene-gene correlations of predicted and of measured expression."""
 
-        def cells(row: Row) -> tuple[str, ...]:
+        def cells(row: MethodRow) -> tuple[str, ...]:
             found = row["genegene"]
             return found["genes"], number(found["r"]), number(found["mad"]), str(found["pairs"])
 
@@ -135,7 +125,7 @@ class StudyTables:
         rows = [{**row["job"], **{k: v for k, v in row.items() if k != "job"}} for row in self.rows]
         head = {"protocol": self.record.protocol, "truth": self.record.truth, "leaks": self._leaks}
         folds = {name: {k: v for k, v in fold.items() if k != "data"} for name, fold in self.record.folds.items()}
-        return {**head, "seeds": self.record.seeds, "folds": folds, "methods": methods, "rows": _clean(rows)}
+        return {**head, "seeds": self.record.seeds, "folds": folds, "methods": methods, "rows": without_nan(rows)}
 
     def interval(self, method: str, name: str = "hvg50") -> tuple[float, float] | None:
         """The 95 % interval over spots of the mean over folds; none for a method without resamples."""
@@ -168,15 +158,12 @@ class StudyTables:
         for fold, described in self.record.folds.items():
             shared = described["donors"]["shared"]
             if shared:
-                yield (
-                    f"Fold {fold}: donor {', '.join(shared)} is on both sides: this measures a new section, not a "
-                    "new patient."
-                )
+                yield f"Fold {fold}: donor {', '.join(shared)} {BOTH_SIDES}"
 
-    def _of(self, method: str) -> list[Row]:
+    def _of(self, method: str) -> list[MethodRow]:
         return [row for row in self.rows if row["job"]["method"] == method]
 
-    def _first(self) -> list[Row]:
+    def _first(self) -> list[MethodRow]:
         return [row for row in self.rows if row["job"]["seed"] == self.record.seeds[0]]
 
     def _values(self, method: str, name: str) -> dict[int, list[float]]:
@@ -192,7 +179,7 @@ class StudyTables:
         self,
         key: str,
         columns: tuple[str, ...],
-        cells: Callable[[Row], tuple[str, ...]],
+        cells: Callable[[MethodRow], tuple[str, ...]],
         what: str,
         notes: tuple[str, ...],
     ) -> Table:
@@ -200,44 +187,48 @@ class StudyTables:
         title = f"{self._label()}: {what}, seed {self.record.seeds[0]}"
         return Table(("fold", "method", *columns), tuple(rows), title, notes)
 
-    def _write_genes(self) -> None:
-        """``genes.csv``: a line per fold, method and gene, means over seeds."""
-        with (
-            atomic_path(self.out / GENES_FILE, force=True) as temp,
-            temp.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(
-                ("fold", "method", "gene", *SETS, "mean", "variance", *GENE_METRICS, "pearson_low", "pearson_high")
-            )
-            for fold in self.folds:
-                self._fold_genes(fold, writer.writerow)
-
-    def _fold_genes(self, fold: str, write: Callable[[Sequence[object]], object]) -> None:
+    def _genes(self, fold: str) -> GeneScores:
+        """The genes of a fold: means over seeds, ends of the intervals from the first."""
         folder = FoldFolder.of(self.out, fold)
-        truth, sets = folder.truth(), {name: set(genes) for name, genes in folder.genes().items()}
-        symbols = truth.symbols.tolist()
-        member = [[int(symbol in sets.get(name, ())) for name in SETS] for symbol in symbols]
-        mean, variance = truth.measured.mean(axis=0), truth.measured.var(axis=0)
-        missing: F32 = np.full(len(symbols), np.nan, np.float32)
+        truth, methods = folder.truth(), {}
         for method in self.methods:
             seeds = [row["job"]["seed"] for row in self._of(method) if row["job"]["fold"] == fold]
             saved = [folder.scores(method, seed) for seed in seeds]
-            columns = [np.mean([s[name] for s in saved], axis=0) for name in GENE_METRICS]
-            columns += [saved[0].get(name, missing) for name in ("pearson_low", "pearson_high")]
-            for i, symbol in enumerate(symbols):
-                numbers = (f"{column[i]:.5g}" for column in (mean, variance, *columns))
-                write((fold, method, symbol, *member[i], *numbers))
+            means = {name: np.mean([s[name] for s in saved], axis=0) for name in GENE_METRICS}
+            methods[method] = means | {name: saved[0][name] for name in ENDS if name in saved[0]}
+        return GeneScores(fold, truth.symbols, folder.genes(), truth.measured, methods)
+
+
+def score_names(rows: Sequence[MethodRow], *, several: bool) -> tuple[str, ...]:
+    """The scores that any row has, in the order of their columns; those inside sections only where a fold holds
+    ``several``."""
+    known = [name for name in SHORT if any(name in row["scores"] for row in rows)]
+    return tuple(name for name in known if several or name != WITHIN)
+
+
+def fold_table(
+    rows: Sequence[MethodRow], names: Sequence[str], title: str = "", notes: tuple[str, ...] = ()
+) -> Table:
+    """A row per fold and method: its scores over seeds, the interval over spots, spots, and genes without r."""
+    lines = []
+    for fold in dict.fromkeys(row["job"]["fold"] for row in rows):
+        for method in dict.fromkeys(row["job"]["method"] for row in rows):
+            own = [row for row in rows if (row["job"]["fold"], row["job"]["method"]) == (fold, method)]
+            cells = [seeds_cell({r["job"]["seed"]: [r["scores"][name]] for r in own}) for name in names]
+            counts = (str(own[0]["scores"][name]) for name in ("n_spots", "n_nan"))
+            lines.append((fold, method, *cells, span(own[0]["intervals"].get("hvg50")), *counts))
+    columns = ("fold", "method", *(SHORT[name] for name in names), "HVG50 r 95 %", "spots", "no r")
+    return Table(columns, tuple(lines), title, notes)
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _clean(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """The same with null for NaN, which JSON has not."""
     if isinstance(value, dict):
-        return {key: _clean(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     return _finite(value) if isinstance(value, float) else value

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bleep_cli.types import Progress, Section
+from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.config.schema import Config
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet
@@ -30,6 +31,13 @@ def towers_and_source(
     if group.leads:
         group.wait()
     return towers, source
+
+
+def starting_backbone(config: Config) -> Normalised:
+    """The backbone that training starts from; random weights are drawn as training draws them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.optim.seed)
+        return build_backbone(config.model.backbone, config.model.weights, config.model.levels)
 
 
 def standardise(

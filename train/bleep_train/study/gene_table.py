@@ -1,0 +1,53 @@
+"""``genes.csv``: a line per fold, method and gene."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.types import F32, F64, Str
+from bleep_train.metrics.per_gene import GENE_METRICS
+from bleep_train.study.scoring import ENDS
+
+SETS = ("hvg50", "heg50", "all", "markers")
+COLUMNS = ("fold", "method", "gene", *SETS, "mean", "variance", *GENE_METRICS, *ENDS)
+
+
+@dataclass(frozen=True)
+class GeneScores:
+    """The g genes of one fold, as its methods predict them."""
+
+    fold: str
+    symbols: Str
+    """str[g]"""
+    sets: Mapping[str, Collection[str]]
+    """Symbols by gene set."""
+    measured: F32
+    """f32[m, g] log1p of the held-out spots"""
+    methods: Mapping[str, Mapping[str, F64 | F32]]
+    """By method, by metric of a gene (``GENE_METRICS``, and ``ENDS`` where there are resamples): [g]"""
+
+    def rows(self, form: str) -> Iterator[Sequence[object]]:
+        """Lines in the order of ``COLUMNS``, numbers written as ``form`` says."""
+        members = {name: set(self.sets.get(name, ())) for name in SETS}
+        mean, variance = self.measured.mean(axis=0), self.measured.var(axis=0)
+        missing = np.full(len(self.symbols), np.nan, np.float32)
+        for method, metrics in self.methods.items():
+            columns = [mean, variance, *(metrics.get(name, missing) for name in (*GENE_METRICS, *ENDS))]
+            for i, symbol in enumerate(self.symbols.tolist()):
+                member = (int(symbol in members[name]) for name in SETS)
+                yield (self.fold, method, symbol, *member, *(format(column[i], form) for column in columns))
+
+
+def write_gene_table(path: Path, folds: Iterable[GeneScores], form: str = "") -> None:
+    """Writes it, replacing what was there; numbers in the format ``form``, by default with all their digits."""
+    with atomic_path(path, force=True) as temp, temp.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for fold in folds:
+            writer.writerows(fold.rows(form))
