@@ -162,7 +162,7 @@ def test_wrong_files_are_named(tmp_path: Path, text: str, told: str) -> None:
 
 def test_no_such_preset_lists_those_there_are() -> None:
     known = "accurate, default, paper, student, tiny"
-    with pytest.raises(UsageError, match=f"--config papre: neither a preset nor a file; presets: {known}"):
+    with pytest.raises(UsageError, match=f"config papre: neither a preset nor a file; presets: {known}"):
         load_config("papre")
 
 

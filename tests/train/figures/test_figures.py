@@ -262,7 +262,7 @@ def test_nothing_is_overwritten_or_half_done(study: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     out.mkdir()
     (out / "fig5_clusters.png").write_text("mine")
-    with pytest.raises(OutputError, match=r"fig5_clusters.png exists already; --force"):
+    with pytest.raises(OutputError, match=r"fig5_clusters.png exists already; force"):
         write_figures(study, out, FigureOptions(only=("2", "5"), methods=ASKED, dpi=60))
     assert [path.name for path in out.iterdir()] == ["fig5_clusters.png"]
     assert (out / "fig5_clusters.png").read_text() == "mine"
@@ -290,7 +290,7 @@ def test_all_methods_but_the_control_are_drawn(study: Path) -> None:
     assert tuple(load_result(study).predicted) == ASKED
     assert tuple(load_result(study, methods=["shuffled", "bleep"]).predicted) == ("shuffled", "bleep")
     save_study(study, record)
-    with pytest.raises(UsageError, match=r"--methods late: fold F has no prediction"):
+    with pytest.raises(UsageError, match=r"methods late: fold F has no prediction"):
         load_result(study)
 
 

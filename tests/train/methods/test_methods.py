@@ -42,7 +42,7 @@ def known(data: FoldData, monkeypatch: pytest.MonkeyPatch) -> dict[str, F32]:
 
 def test_unknown_names_are_told_what_there_is() -> None:
     for name in ("rigde", "bleep:best", "histogene:random", "knn:3", ""):
-        with pytest.raises(UsageError, match=rf"--methods {name}: choose among bleep, .*st-net-cpu, .*knn"):
+        with pytest.raises(UsageError, match=rf"methods {name}: choose among bleep, .*st-net-cpu, .*knn"):
             find_method(name)
 
 
@@ -86,7 +86,7 @@ def test_weights_that_cannot_be_had_name_the_ways_out(
         raise BackboneError("no weights here")
 
     monkeypatch.setattr(methods, "predict_stnet", refuse)
-    with pytest.raises(UsageError, match=r"no weights here; --methods st-net:PATH .*st-net:random .*st-net-cpu"):
+    with pytest.raises(UsageError, match=r"no weights here; methods st-net:PATH .*st-net:random .*st-net-cpu"):
         find_method("st-net")(data, 0, tmp_path)
     with pytest.raises(UsageError, match=r'st-net: weights = "nowhere\.pth" is neither'):
         monkeypatch.undo()

@@ -211,7 +211,7 @@ def test_several_processes_are_refused(run: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_run_is_not_distilled_over(student: tuple[Path, str], run: Path, bleep_train: Command) -> None:
     before = (student[0] / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(OutputError, match="student holds a run already; --resume goes on with it, --force"):
+    with pytest.raises(OutputError, match="student holds a run already; resume goes on with it, force"):
         distil(bleep_train, run, student[0], *FROZEN)
     with pytest.raises(UsageError, match=r"begun with another optim\.lr"):
         distil(bleep_train, run, student[0], *FROZEN, "optim.lr=0.5", options=["--resume"])

@@ -80,7 +80,7 @@ def test_a_held_out_section_teaches_nothing(phantoms: Path, run: Path, train_tin
 def test_a_run_is_not_trained_over(phantoms: Path, own_run: Path, train_tiny: Train) -> None:
     before = {p.name: p.read_bytes() for p in own_run.iterdir() if p.is_file()}
     with pytest.raises(
-        OutputError, match="own holds a run already; --resume goes on with it, --force replaces it"
+        OutputError, match="own holds a run already; resume goes on with it, force replaces it"
     ):
         train_tiny(phantoms, own_run)
     assert {p.name: p.read_bytes() for p in own_run.iterdir() if p.is_file()} == before
@@ -114,9 +114,9 @@ def test_force_begins_anew(phantoms: Path, run: Path, own_run: Path, train_tiny:
 
 
 def test_holding_out_must_leave_and_name_sections(phantoms: Path, train_tiny: Train, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--hold-out: cohort\.toml has no section D-S1"):
+    with pytest.raises(UsageError, match=r"hold_out: cohort\.toml has no section D-S1"):
         train_tiny(phantoms, tmp_path / "run", hold_out="D-S1")
-    with pytest.raises(UsageError, match="--hold-out leaves no section to train on"):
+    with pytest.raises(UsageError, match="hold_out leaves no section to train on"):
         train_tiny(phantoms, tmp_path / "run", hold_out="A-S1, B-S1,C-S1")
     assert not (tmp_path / "run").exists()
 

@@ -198,7 +198,7 @@ def test_a_section_of_the_reference_is_refused_under_any_name(
     evaluated: Any, phantoms: Path, bleep_train: Command, tmp_path: Path, name: str
 ) -> None:
     cohort = rewritten(phantoms, tmp_path / "cohort.toml", 'id = "A-S1"', f'id = "{name}"')
-    with pytest.raises(UsageError, match=f"--on {name}: these sections are in the reference; hold them out"):
+    with pytest.raises(UsageError, match=f"on {name}: these sections are in the reference; hold them out"):
         bleep_train("evaluate", evaluated.bundle, cohort, "--on", f"C-S1,{name}", "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -291,7 +291,7 @@ def test_a_bundle_does_not_get_its_makers_code_run(
     root["attributes"]["training"]["model"]["backbone"] = f"file:{code}"
     (bundle / "zarr.json").write_text(json.dumps(root))
     command = ("evaluate", bundle, phantoms, "--on", "C-S1", "-o", tmp_path / "out")
-    with pytest.raises(UsageError, match=r"backbone of its maker's own code.* use --no-ridge"):
+    with pytest.raises(UsageError, match=r"backbone of its maker's own code.* use no_ridge"):
         bleep_train(*command)
     bleep_train(*command, "--no-ridge")
     assert "ridge" not in metrics(tmp_path / "out")["sections"]["C-S1"]

@@ -54,7 +54,7 @@ def test_tiles_that_all_look_alike_collapse(tmp_path: Path) -> None:
     assert "epoch 1: the embedding is collapsing: image vectors have a mean cosine of 1.000" in told[0]
     assert "effective rank" in told[0]
     assert len(metrics(tmp_path / "blank")) == 6  # a warning does not stop it
-    with pytest.raises(CollapseError, match=r"collapsing.*\(--strict\)"):
+    with pytest.raises(CollapseError, match=r"collapsing.*\(strict\)"):
         on_tiles(blank, tmp_path / "strict", strict=True)
     assert len(metrics(tmp_path / "strict")) == 1
 

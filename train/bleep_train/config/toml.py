@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_train.config.schema import Config
 
 
@@ -23,7 +23,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = (), base: Config |
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--config {name_or_path}: {error}") from error
+        raise UsageError(f"{option('config')} {name_or_path}: {error}") from error
     for override in overrides:
         _override(table, override)
     return config_from(table, name_or_path, base)
@@ -63,7 +63,9 @@ def preset_path(name_or_path: str) -> Path:
             return folder / f"{name_or_path}.toml"
     path = Path(name_or_path)
     if not path.is_file():
-        raise UsageError(f"--config {name_or_path}: neither a preset nor a file; presets: {', '.join(presets())}")
+        raise UsageError(
+            f"{option('config')} {name_or_path}: neither a preset nor a file; presets: {', '.join(presets())}"
+        )
     return path
 
 
@@ -82,7 +84,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     key, sign, value = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not sign or not dot:
-        raise UsageError(f"--set {override}: write section.key=value, such as optim.seed=1")
+        raise UsageError(f"{option('set')} {override}: write section.key=value, such as optim.seed=1")
     try:
         parsed = tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.genes.names import did_you_mean
 from bleep_cli.types import F32, F64, I64, Str
 from bleep_train.metrics.per_gene import pearson
@@ -56,10 +56,10 @@ def load_result(
     ``UsageError`` for names that the study does not have and for files that are not there.
     """
     record = load_study(out)
-    fold = _chosen("--fold", fold, list(record.folds), "the study")
+    fold = _chosen("fold", fold, list(record.folds), "the study")
     folder = FoldFolder.of(out, fold)
     truth = folder.truth()
-    section = _chosen("--section", section, list(dict.fromkeys(truth.section.tolist())), f"fold {fold}")
+    section = _chosen("section", section, list(dict.fromkeys(truth.section.tolist())), f"fold {fold}")
     rows = np.flatnonzero(truth.section == section)
     seeds = _runs(folder, record, fold, methods)
     slot = {symbol: i for i, symbol in enumerate(truth.symbols.tolist())}
@@ -80,9 +80,9 @@ def load_result(
     )
 
 
-def _chosen(option: str, name: str | None, there: Sequence[str], where: str) -> str:
+def _chosen(parameter: str, name: str | None, there: Sequence[str], where: str) -> str:
     if name is not None and name not in there:
-        raise UsageError(f"{option} {name}: {where} has {', '.join(there)}")
+        raise UsageError(f"{option(parameter)} {name}: {where} has {', '.join(there)}")
     return there[0] if name is None else name
 
 
@@ -98,7 +98,9 @@ def _runs(folder: FoldFolder, record: StudyRecord, fold: str, methods: Sequence[
     if missing:
         there = [method for method in record.methods if first_seed(method) is not None]
         known = ", ".join(there) or "none"
-        raise UsageError(f"--methods {','.join(missing)}: fold {fold} has no prediction of it; it has {known}")
+        raise UsageError(
+            f"{option('methods')} {','.join(missing)}: fold {fold} has no prediction of it; it has {known}"
+        )
     return {method: seed for method, seed in found.items() if seed is not None}
 
 
@@ -116,7 +118,8 @@ def pick_gene(result: Result, gene: str | None) -> int:
     if gene is not None:
         if gene not in symbols:
             raise UsageError(
-                f"--gene {gene}: not among the study's {len(symbols):,} genes{did_you_mean(gene, symbols)}"
+                f"{option('gene')} {gene}: not among the study's {len(symbols):,} genes"
+                f"{did_you_mean(gene, symbols)}"
             )
         return symbols.index(gene)
     method = "bleep" if "bleep" in result.predicted else next(iter(result.predicted))

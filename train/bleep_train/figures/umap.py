@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F32, F64
 from bleep_train.figures.data import Result
 from bleep_train.figures.style import CATEGORIES, FAINT, PanelGrid, new_figure, panel, panel_width, title_of
@@ -48,7 +48,7 @@ def _components(rows: F32) -> F64:
 
     n, genes = rows.shape
     if n < LEAST_ROWS or genes < 3:
-        raise UsageError(f"no UMAP of {n} spots and {genes} genes; leave it out with --only 2,3,4,5")
+        raise UsageError(f"no UMAP of {n} spots and {genes} genes; leave it out with {option('only')} 2,3,4,5")
     solver = "full" if n < genes else "covariance_eigh"
     count = min(COMPONENTS, n - 1, genes)
     return np.asarray(PCA(count, svd_solver=solver).fit_transform(rows.astype(np.float64)), np.float64)

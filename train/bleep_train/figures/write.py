@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import check_free
 from bleep_cli.cohort.read import cohort_entries
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import Progress, no_progress
 from bleep_train.figures.clusters import clusters_figure
 from bleep_train.figures.data import Result, load_result, pick_gene
@@ -58,9 +58,9 @@ class FigureOptions:
         """Raises ``UsageError`` for figures and resolutions that cannot be drawn."""
         unknown = [name for name in self.only if name not in FIGURES]
         if unknown or not self.only:
-            raise UsageError(f"--only {','.join(unknown)}: choose among {', '.join(FIGURES)}")
+            raise UsageError(f"{option('only')} {','.join(unknown)}: choose among {', '.join(FIGURES)}")
         if not 50 <= self.dpi <= 1200:
-            raise UsageError(f"--dpi {self.dpi}: choose 50 to 1200")
+            raise UsageError(f"{option('dpi')} {self.dpi}: choose 50 to 1200")
 
 
 def write_figures(
@@ -119,9 +119,11 @@ def _tissue(study: Path, result: Result, options: FigureOptions) -> SectionPictu
     """The section's H&E, from the cohort the study was run on."""
     path = options.cohort or Path(load_study(study).cohort)
     if not path.is_file():
-        raise UsageError(f"{path.name}: the study's cohort is not there any more; name it with --cohort")
+        raise UsageError(f"{path.name}: the study's cohort is not there any more; name it with {option('cohort')}")
     entry = next((e for e in cohort_entries(path) if e["id"] == result.section), None)
     if entry is None:
-        raise UsageError(f"{path.name} has no section {result.section}; name the study's own cohort with --cohort")
+        raise UsageError(
+            f"{path.name} has no section {result.section}; name the study's own cohort with {option('cohort')}"
+        )
     width_px = round(_WIDEST_PANEL_IN * options.dpi)
     return read_tissue(path.parent / entry["image"], entry.get("mpp"), result.xy_l0, width_px)

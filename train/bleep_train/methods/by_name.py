@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F32
 from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import LOSSES
@@ -44,7 +44,7 @@ def find_method(name: str) -> Method:
         return _st_net(replace(StNetOptions(), weights=rest))
     if name not in _PLAIN:
         known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS"]
-        raise UsageError(f"--methods {name}: choose among {', '.join(known)}")
+        raise UsageError(f"{option('methods')} {name}: choose among {', '.join(known)}")
     return _PLAIN[name]
 
 
@@ -62,7 +62,8 @@ def _st_net(options: StNetOptions) -> Method:
             return predict_stnet(data, seed, work, options)
         except BackboneError as error:
             raise UsageError(
-                f"--methods {ST_NET}: {error}; --methods {ST_NET}:PATH takes weights from a file, "
+                f"{option('methods')} {ST_NET}: {error}; "
+                f"{option('methods')} {ST_NET}:PATH takes weights from a file, "
                 f"{ST_NET}:random draws them, and {ST_NET}-cpu needs no download"
             ) from error
 

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from bleep_cli.cohort.read import read_cohort
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
@@ -89,7 +89,7 @@ class Study:
         folds = leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
         if len(folds) < 2:
             raise UsageError(
-                f"the cohort has a single {by}: nothing to train on; add sections or use --by section"
+                f"the cohort has a single {by}: nothing to train on; add sections or use {option('by')} section"
             )
         unknown = set(test) - {fold.name for fold in folds}
         if unknown:

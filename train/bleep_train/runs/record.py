@@ -27,7 +27,7 @@ import torch
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.json_file import write_json
-from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.types import Section
 from bleep_train.config.schema import Config
 from bleep_train.config.toml import dump_toml, load_config
@@ -107,7 +107,9 @@ def run_record(
 def refuse_existing(out: Path, *, resume: bool, force: bool) -> None:
     """Raises ``OutputError`` where ``out`` holds a run and it was not said what becomes of it."""
     if (out / RECORD).exists() and not (resume or force):
-        raise OutputError(f"{out.name} holds a run already; --resume goes on with it, --force replaces it")
+        raise OutputError(
+            f"{out.name} holds a run already; {option('resume')} goes on with it, {option('force')} replaces it"
+        )
 
 
 def begin(out: Path, record: Mapping[str, Any], config: Config, *, anew: bool) -> None:
@@ -137,8 +139,8 @@ def same_run(run: RunFolder, config: Config, sections: Sequence[Section], leaked
         differ.append(f"held-out sections (it has {', '.join(run.leaked_ids)})")
     if differ:
         raise UsageError(
-            f"--resume: {run.path.name} was begun with another {', '.join(differ)}; give the options and "
-            "--hold-out it was begun with, or --force to begin anew"
+            f"{option('resume')}: {run.path.name} was begun with another {', '.join(differ)}; give the options "
+            f"and {option('hold_out')} it was begun with, or {option('force')} to begin anew"
         )
 
 

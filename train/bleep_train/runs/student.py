@@ -16,7 +16,7 @@ from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
 from bleep_cli.towers.precision import Cost
@@ -84,7 +84,8 @@ def distill_run(
         begun = open_run(out)
         if begun.teacher != origin:
             raise UsageError(
-                f"--resume: {out.name} is no student of {teacher_path.name} as it is now; --force begins anew"
+                f"{option('resume')}: {out.name} is no student of {teacher_path.name} as it is now; "
+                f"{option('force')} begins anew"
             )
         same_run(begun, config, data.sections, data.leaked)
     record = run_record(teacher.cohort, teacher.held_out_ids, data, config, None)
@@ -119,7 +120,7 @@ def student_config(teacher: Config, name: str, overrides: Sequence[str]) -> Conf
     shared = [(part, key) for part, keys in SHARED.items() for key in sorted(keys)]
     moved = [f"{part}.{key}" for part, key in shared if old[part][key] != new[part][key]]
     if moved:
-        raise UsageError(f"--config {name}: a student shares {', '.join(moved)} with its teacher")
+        raise UsageError(f"{option('config')} {name}: a student shares {', '.join(moved)} with its teacher")
     if config.validation.by != "none":
         raise UsageError("validation.by: a student has no validation; it learns from its teacher alone")
     return config

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.cohort.read import read_cohort
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import Progress, Section, no_progress
 from bleep_train.config.schema import Config
 from bleep_train.data.training_set import TrainingSet, prepare
@@ -49,10 +49,10 @@ def split_sections(
     everything = read_cohort(cohort, progress=progress)
     unknown = set(held_out) - {s.id for s in everything}
     if unknown:
-        raise UsageError(f"--hold-out: {cohort.name} has no section {', '.join(sorted(unknown))}")
+        raise UsageError(f"{option('hold_out')}: {cohort.name} has no section {', '.join(sorted(unknown))}")
     kept = [s for s in everything if s.id not in held_out]
     if not kept:
-        raise UsageError("--hold-out leaves no section to train on")
+        raise UsageError(f"{option('hold_out')} leaves no section to train on")
     return kept, [s for s in everything if s.id in held_out]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.cohort.read import read_cohort
-from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.columns import gene_columns, measured_log1p
 from bleep_cli.prediction.impute import DENSE_BYTES
 from bleep_cli.prediction.options import PredictOptions
@@ -77,7 +77,7 @@ def evaluate(
     Raises ``UsageError`` for a section that the bundle holds, whatever it is called.
     """
     if not on:
-        raise UsageError("--on names no section")
+        raise UsageError(f"{option('on')} names no section")
     bundle = open_bundle(bundle_path)
     sections = read_cohort(cohort, only=on, progress=progress)
     _refuse_leaks(bundle, sections)
@@ -106,7 +106,7 @@ def _refuse_leaks(bundle: Bundle, sections: Sequence[Section]) -> None:
     leaked = [s.id for s in sections if s.sha256 in known]
     if leaked:
         raise UsageError(
-            f"--on {', '.join(leaked)}: these sections are in the reference; hold them out of training"
+            f"{option('on')} {', '.join(leaked)}: these sections are in the reference; hold them out of training"
         )
 
 
@@ -138,7 +138,8 @@ class _Features:
         self._config = config_from(bundle.info.training, bundle.name)
         if self._config.model.backbone.startswith(LOCAL):
             raise UsageError(
-                f"{bundle.name} names a backbone of its maker's own code, which is not run here; use --no-ridge"
+                f"{bundle.name} names a backbone of its maker's own code, which is not run here; "
+                f"use {option('no_ridge')}"
             )
         self._backbone = starting_backbone(self._config)
         self._cache, self._progress = cache, progress

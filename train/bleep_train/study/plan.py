@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_train.config.protocols import StudyProtocol
 from bleep_train.methods.by_name import BLEEP, UNTRAINED, find_method
 from bleep_train.study.saved import SHUFFLED
@@ -23,12 +23,14 @@ class StudyPlan:
     def check(self) -> None:
         """Raises ``UsageError`` for methods that are not known or do not go together."""
         if not self.methods or not self.seeds:
-            raise UsageError("--methods and --seeds need at least one entry each")
+            raise UsageError(f"{option('methods')} and {option('seeds')} need at least one entry each")
         for method in self.methods:
             if method != SHUFFLED:
                 find_method(method)
         if SHUFFLED in self.methods and self.shuffled_from is None:
-            raise UsageError("--methods shuffled: needs a bleep method beside it, whose predictions it shuffles")
+            raise UsageError(
+                f"{option('methods')} shuffled: needs a bleep method beside it, whose predictions it shuffles"
+            )
 
     @property
     def shuffled_from(self) -> str | None:

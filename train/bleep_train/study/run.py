@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import Progress, no_progress
 from bleep_train.config.protocols import LEFT_OUT, DataProtocol
 from bleep_train.config.schema import Config
@@ -101,11 +101,17 @@ def _refuse_another(out: Path, record: StudyRecord) -> None:
     if not (out / STUDY).is_file():
         return
     before = load_study(out)
-    for what, option in (("protocol", "--protocol"), ("config", "--config and --set"), ("markers", "--markers")):
+    of_options = {
+        "protocol": option("protocol"),
+        "config": f"{option('config')} and {option('set')}",
+        "markers": option("markers"),
+    }
+    for what, given in of_options.items():
         # as JSON: lists and tuples are the same there
         if fingerprint({what: getattr(before, what)}) != fingerprint({what: getattr(record, what)}):
             raise UsageError(
-                f"{out.name} holds a study with another {what}; give its {option}, or another folder with -o"
+                f"{out.name} holds a study with another {what}; give its {given}, "
+                f"or another folder with {option('out')}"
             )
 
 

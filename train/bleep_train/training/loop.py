@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bleep_cli.errors import UsageError
+from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F32, I64, Progress, no_progress
 from bleep_train.config.schema import Config
 from bleep_train.model.loss import ContrastiveLoss
@@ -101,7 +101,7 @@ def train(
             record["validation_r"] = r
         warned += collapse_signs(record, config) if not warned else []
         if warned and strict:
-            raise CollapseError(f"{warned[0]} (--strict)")
+            raise CollapseError(f"{warned[0]} ({option('strict')})")
         if group.leads:
             with (run / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
