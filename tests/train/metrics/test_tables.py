@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bleep_train.metrics.tables import Table, markdown, number, over_seeds, seeds_cell, show, span, write_tables
+from bleep_train.commands.show import show
+from bleep_train.metrics.tables import Table, markdown, number, over_seeds, seeds_cell, span, write_tables
 
 TABLE = Table(("method", "HVG50 r"), (("bleep:paper", "0.250"), ("[mean]", "–")), "A title", ("A note.",))
 TEXT = "**A title**\n\n| method | HVG50 r |\n|---|---|\n| bleep:paper | 0.250 |\n| [mean] | – |\n\nA note.\n"

@@ -79,9 +79,7 @@ def test_a_held_out_section_teaches_nothing(phantoms: Path, run: Path, train_tin
 
 def test_a_run_is_not_trained_over(phantoms: Path, own_run: Path, train_tiny: Train) -> None:
     before = {p.name: p.read_bytes() for p in own_run.iterdir() if p.is_file()}
-    with pytest.raises(
-        OutputError, match="own holds a run already; resume goes on with it, force replaces it"
-    ):
+    with pytest.raises(OutputError, match="own holds a run already; resume goes on with it, force replaces it"):
         train_tiny(phantoms, own_run)
     assert {p.name: p.read_bytes() for p in own_run.iterdir() if p.is_file()} == before
 

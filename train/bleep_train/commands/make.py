@@ -114,7 +114,7 @@ def distill(
 ) -> None:
     """Distil a run into a light student that needs one view per tile; export and evaluate take it like any run."""
     from bleep_train.commands import live
-    from bleep_train.metrics.tables import show
+    from bleep_train.commands.show import show
     from bleep_train.runs.student import distill_run, table_of
 
     console: Console = ctx.obj

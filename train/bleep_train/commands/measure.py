@@ -90,8 +90,8 @@ def _study(
     settings: Sequence[str],
     markers: Sequence[str],
 ) -> None:
+    from bleep_train.commands.show import show
     from bleep_train.config.toml import load_config
-    from bleep_train.metrics.tables import show
     from bleep_train.study.plan import StudyPlan
     from bleep_train.study.run import run_study
     from bleep_train.study.tables import StudyTables
@@ -116,7 +116,7 @@ def _bundle(
     ridge: bool,
 ) -> None:
     from bleep_cli.prediction.options import PredictOptions
-    from bleep_train.metrics.tables import show
+    from bleep_train.commands.show import show
     from bleep_train.runs.export import BUNDLE, CACHE, export_run
     from bleep_train.runs.record import RECORD, open_run
     from bleep_train.study.bundle import evaluate as run_evaluation
@@ -156,8 +156,8 @@ def ablate(
     markers: MarkersOption = "",
 ) -> None:
     """The paper's ablation table on any cohort: objective × K × aggregation × key, beside ridge."""
+    from bleep_train.commands.show import show
     from bleep_train.config.toml import load_config
-    from bleep_train.metrics.tables import show
     from bleep_train.study.ablate import AblationGrid, run_grid
 
     unknown = set(names(losses)) - set(LOSSES)
