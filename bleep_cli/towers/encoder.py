@@ -44,11 +44,6 @@ class OnnxEncoder:
         self.batch = BATCH[self.device]
         self._run = run if self.device == "cpu" else run_on_device
 
-    @property
-    def providers(self) -> list[str]:
-        """What ONNX Runtime really runs it with, best first."""
-        return list(self._session.get_providers())
-
     def embed(self, tiles: U8) -> F32:
         """Embeds any number of tiles in batches; results do not depend on the batching beyond rounding."""
         if tiles.shape[1:] != (self.tile_px, self.tile_px, self.channels):
