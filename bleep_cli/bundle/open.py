@@ -86,7 +86,7 @@ class Bundle:
         return choose_index(self.root, self.name, self.embedding_rows(key))
 
     def tower(self, which: TowerName | Literal["expression"]) -> bytes:
-        """An ONNX model, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
+        """A tower, ONNX, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
         data = bytes(self.read(f"encoders/{which}").tobytes())
         if hashlib.sha256(data).hexdigest() != self.array(f"encoders/{which}").attrs.get("sha256"):
             raise ReferenceError(f"{self.name}: the {which} tower does not match its hash")

@@ -124,10 +124,10 @@ def _towers(bundle: Bundle) -> str:
         raise ReferenceError("the image tower does not take the tiles that the bundle describes")
     _unit_vectors(image, "image tower")
     for chosen, other in bundle.other_towers().items():
-        tower = OnnxEncoder(other.model, "cpu")
-        if (tower.tile_px, tower.channels, tower.dim) != (image.tile_px, image.channels, image.dim):
+        encoder = OnnxEncoder(other.model, "cpu")
+        if (encoder.tile_px, encoder.channels, encoder.dim) != (image.tile_px, image.channels, image.dim):
             raise ReferenceError(f"the {chosen} image tower does not take and give what the float32 one does")
-        _unit_vectors(tower, f"{chosen} image tower")
+        _unit_vectors(encoder, f"{chosen} image tower")
     if expression.panel_size != len(bundle.panel):
         raise ReferenceError("the expression tower does not take the bundle's panel")
     if bundle.info.tower_input != "log1p":

@@ -134,10 +134,10 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
         _put_tower(root, TOWERS[chosen], other.model, other.cost.attrs())
 
 
-def _put_tower(root: zarr.Group, name: str, model: bytes, cost: Mapping[str, Any] | None = None) -> None:
-    """Stores an ONNX model with its hash and, at another precision, its cost."""
-    array = _put(root, f"encoders/{name}", np.frombuffer(model, np.uint8))
-    array.attrs.update({"sha256": hashlib.sha256(model).hexdigest(), **(cost or {})})
+def _put_tower(root: zarr.Group, name: str, tower: bytes, cost: Mapping[str, Any] | None = None) -> None:
+    """Stores a tower with its hash and, at another precision, its cost."""
+    array = _put(root, f"encoders/{name}", np.frombuffer(tower, np.uint8))
+    array.attrs.update({"sha256": hashlib.sha256(tower).hexdigest(), **(cost or {})})
 
 
 def _write_graph(

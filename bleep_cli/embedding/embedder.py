@@ -1,4 +1,4 @@
-"""The image tower of a bundle, ready to embed a slide: device, precision, threads and batches settled here."""
+"""An image tower as an embedder of slides: device, precision, threads and batches are settled here."""
 
 from __future__ import annotations
 
@@ -105,18 +105,18 @@ class _Stages:
         return vectors
 
 
-def embedder_of(model: bytes, device: Device = "auto") -> Embedder:
+def embedder_of(tower: bytes, device: Device = "auto") -> Embedder:
     """An embedder of a float32 image tower that is not in a bundle (yet)."""
     expected = choose_device(device)
     lanes = lanes_for(expected, usable_cores())
-    encoder = OnnxEncoder(model, device, threads=lanes.threads_each)
+    encoder = OnnxEncoder(tower, device, threads=lanes.threads_each)
     if encoder.device != expected:  # a GPU that does not start, where it was not asked for by name
-        return embedder_of(model, encoder.device)
-    return Embedder(encoder, "fp32", None, hashlib.sha256(model).hexdigest(), lanes)
+        return embedder_of(tower, encoder.device)
+    return Embedder(encoder, "fp32", None, hashlib.sha256(tower).hexdigest(), lanes)
 
 
 def open_embedder(bundle: Bundle, device: Device, precision: Precision) -> Embedder:
-    """The tower of a bundle that fits the device and the asked-for precision.
+    """An embedder of the bundle's image tower that fits the device and the asked-for precision.
 
     A GPU that does not start, where it was not asked for by name, is a CPU: the precision is then chosen anew.
     """
@@ -127,12 +127,12 @@ def _open(bundle: Bundle, device: Device, precision: Precision, expected: RunsOn
     stored = stored_costs(bundle.root)
     chosen = choose_precision(precision, expected, stored, tensorrt=expected == "cuda" and has_tensorrt())
     held = chosen == "fp32" or chosen in stored
-    model = bundle.tower(TOWERS[chosen] if held else "image")
+    tower = bundle.tower(TOWERS[chosen] if held else "image")
     lanes = lanes_for(expected, usable_cores())
-    encoder = OnnxEncoder(model, device, threads=lanes.threads_each, tensorrt_fp16=not held)
+    encoder = OnnxEncoder(tower, device, threads=lanes.threads_each, tensorrt_fp16=not held)
     if encoder.device != expected:
         return _open(bundle, encoder.device, precision, encoder.device)
-    return Embedder(encoder, chosen, stored.get(chosen), hashlib.sha256(model).hexdigest(), lanes)
+    return Embedder(encoder, chosen, stored.get(chosen), hashlib.sha256(tower).hexdigest(), lanes)
 
 
 def embed_grid(

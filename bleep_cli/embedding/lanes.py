@@ -41,7 +41,7 @@ class Lanes:
 
     @property
     def ahead(self) -> int:
-        """Batches in flight: one at work in every thread, and one ready for every embedder."""
+        """Batches in flight: one at work in every thread, and one ready for every thread that embeds."""
         return self.readers + 2 * self.embedders
 
 

@@ -45,15 +45,15 @@ class Estimate:
 
 def estimate(predictor: Predictor, ready: Plan) -> Estimate:
     """Times the tower on a few noise tiles and scales it to the slide."""
-    info, encoder, tower = predictor.bundle.info, predictor.encoder, predictor.embedder
-    per_tile = tower.seconds_per_tile(predictor.views)
+    info, encoder, embedder = predictor.bundle.info, predictor.encoder, predictor.embedder
+    per_tile = embedder.seconds_per_tile(predictor.views)
     n, genes = len(ready.grid), predictor.n_genes
     per_row = predictor.k * 16
-    tile_bytes = info.tile.px**2 * 3 * len(info.tile.um)
+    in_flight = embedder.lanes.ahead * encoder.batch * info.tile.px**2 * 3 * len(info.tile.um)
     bundle = predictor.bundle
     reference = memory_of_expression(bundle.n_spots, genes, n)
     reference += memory_of_index(bundle.root, bundle.embedding_rows(predictor.key))
-    memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + tower.lanes.ahead * encoder.batch * tile_bytes
+    memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + in_flight
     return Estimate(
         slide=ready.slide.name,
         tiles=n,

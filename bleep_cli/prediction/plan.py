@@ -61,6 +61,6 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
     if slide.mpp > COARSE * info.tile.mpp():
         warnings.append(
             f"{slide.name} has {slide.mpp:.3g} µm/px, the reference's tiles {info.tile.mpp():.3g}: "
-            "detail that the encoder was trained on is missing"
+            "detail that the image tower was trained on is missing"
         )
     return Plan(slide, grid, in_tissue, tuple(warnings), options)

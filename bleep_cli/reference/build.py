@@ -1,4 +1,4 @@
-"""Building a bundle from sections and two towers, and growing one; no training stack is needed for either."""
+"""Building a reference from sections and two towers; no training stack is needed."""
 
 from __future__ import annotations
 

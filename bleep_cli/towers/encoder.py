@@ -1,4 +1,4 @@
-"""The image tower on ONNX Runtime: uint8 tiles in, unit vectors out.
+"""The towers as encoders, on ONNX Runtime: uint8 tiles or log1p in, unit vectors out.
 
 Scaling, normalisation, transposition and the final L2 norm are in the graph; this module owns no mean and
 no std. The eight views of a tile are its flips and right-angle rotations, under which tissue means the same.
@@ -26,28 +26,23 @@ VIEW_CHOICES = (1, ALL_VIEWS)
 
 
 class OnnxEncoder:
-    """The image tower: ``u8[b, px, px, 3 * fields]`` → unit vectors ``f32[b, d]``. Several threads may embed.
+    """The image tower, ready to embed: ``u8[b, px, px, 3 * fields]`` → unit vectors ``f32[b, d]``.
 
-    ``threads`` is how many one run uses itself (0: all cores); ``tensorrt_fp16`` lets TensorRT compute in float16
-    where ONNX Runtime has it.
+    Several threads may embed. ``threads`` is how many one run uses itself (0: all cores); ``tensorrt_fp16`` lets
+    TensorRT compute in float16 where ONNX Runtime has it.
     """
 
     def __init__(
-        self, model: bytes, device: Device = "auto", *, threads: int = 0, tensorrt_fp16: bool = False
+        self, tower: bytes, device: Device = "auto", *, threads: int = 0, tensorrt_fp16: bool = False
     ) -> None:
         self._session, self.device = make_session(
-            model, device, "image tower", threads=threads, tensorrt_fp16=tensorrt_fp16
+            tower, device, "image tower", threads=threads, tensorrt_fp16=tensorrt_fp16
         )
         (self.tile_px, width, self.channels), self.dim = _sizes(self._session, "uint8", 4, "image tower")
         if width != self.tile_px:
             raise ReferenceError(f"the image tower takes tiles of {width} × {self.tile_px} px, not squares")
         self.batch = BATCH[self.device]
         self._run = run if self.device == "cpu" else run_on_device
-
-    @property
-    def providers(self) -> list[str]:
-        """What ONNX Runtime really runs it with, best first."""
-        return list(self._session.get_providers())
 
     def embed(self, tiles: U8) -> F32:
         """Embeds any number of tiles in batches; results do not depend on the batching beyond rounding."""
@@ -63,10 +58,10 @@ class OnnxEncoder:
 
 
 class OnnxExpressionEncoder:
-    """The expression tower: log1p on the panel ``f32[b, p]`` → unit vectors ``f32[b, d]``."""
+    """The expression tower, ready to embed: log1p on the panel ``f32[b, p]`` → unit vectors ``f32[b, d]``."""
 
-    def __init__(self, model: bytes) -> None:
-        self._session, _ = make_session(model, "cpu", "expression tower")
+    def __init__(self, tower: bytes) -> None:
+        self._session, _ = make_session(tower, "cpu", "expression tower")
         (self.panel_size,), self.dim = _sizes(self._session, "float", 2, "expression tower")
 
     def embed(self, expression: F32, batch: int = 1024) -> F32:
@@ -83,7 +78,7 @@ class OnnxExpressionEncoder:
 def _sizes(session: InferenceSession, dtype: str, rank: int, what: str) -> tuple[list[int], int]:
     """The sizes after the batch of a tower's one input, and the length of its one output's vectors.
 
-    Raises ``ReferenceError`` for a model with other inputs or outputs, or that leaves a size open.
+    Raises ``ReferenceError`` for a tower with other inputs or outputs, or that leaves a size open.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or inputs[0].type != f"tensor({dtype})" or len(inputs[0].shape) != rank:
