@@ -87,7 +87,7 @@ def _tenx_mtx(folder: Path) -> tuple[sparse.csr_matrix, Str, Str, Str]:
     import pandas as pd
     from scipy.io import mmread
 
-    counts = mmread(folder / "matrix.mtx.gz").T.tocsr()
+    counts = mmread(folder / "matrix.mtx.gz", spmatrix=True).T.tocsr()
     features = pd.read_csv(folder / "features.tsv.gz", sep="\t", header=None, dtype=str)
     barcodes = pd.read_csv(folder / "barcodes.tsv.gz", sep="\t", header=None, dtype=str)
     ids, symbols = features[0].to_numpy(dtype=str), features[1].to_numpy(dtype=str)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.types import Prediction
+from bleep_cli.types import Prediction, Str
 
 if TYPE_CHECKING:
     import h5py
@@ -34,13 +34,11 @@ def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> Non
 
 def elements(prediction: Prediction) -> dict[str, Any]:
     """Every element but ``X`` by name, as AnnData knows them (:mod:`bleep_cli.outputs.formats` describes each)."""
-    import pandas as pd
-
-    slide, symbols = prediction.slide_id, prediction.symbols.astype(object)
+    slide, symbols = prediction.slide_id, prediction.symbols
     assert len(set(symbols)) == len(symbols), "gene symbols repeat"
     return {
         "obs": _obs(prediction),
-        "var": pd.DataFrame({"gene_ids": prediction.gene_ids.astype(object)}, index=symbols),
+        "var": _table(symbols, {"gene_ids": prediction.gene_ids}),
         "obsm": {
             "spatial": prediction.grid.centre_l0.astype(np.float64),
             "neighbours": prediction.neighbours.index.astype(np.int32),
@@ -56,20 +54,42 @@ def elements(prediction: Prediction) -> dict[str, Any]:
 
 
 def _obs(prediction: Prediction) -> pd.DataFrame:
-    import pandas as pd
-
     grid = prediction.grid
-    tile_id = grid.tile_id.astype(object)
     columns: dict[str, Any] = {
         "in_tissue": prediction.in_tissue.astype(np.int64),
         "array_row": grid.array_row,
         "array_col": grid.array_col,
-        "tile_id": tile_id,
-        "region": pd.Categorical([prediction.slide_id] * len(grid)),
-        "tissue_piece": pd.Categorical(grid.region.astype(object)),
+        "tile_id": grid.tile_id,
+        "region": _categorical(np.full(len(grid), prediction.slide_id)),
+        "tissue_piece": _categorical(grid.region),
     }
     assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
-    return pd.DataFrame({**columns, **prediction.obs}, index=tile_id)
+    return _table(grid.tile_id, {**columns, **prediction.obs})
+
+
+def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A table indexed by ``names`` str[n], all its strings as Python objects.
+
+    Left to itself, pandas 3 makes them its own string type, which AnnData 0.13 stores as "nullable-string-array";
+    AnnData 0.10 and R's readers know only "string-array", which objects become in every version.
+    """
+    import pandas as pd
+
+    index = pd.Index(names.astype(object), dtype=object)
+
+    def column(values: Any) -> Any:
+        text = isinstance(values, np.ndarray) and values.dtype.kind == "U"
+        return pd.Series(values.astype(object), index, dtype=object) if text else values
+
+    return pd.DataFrame({name: column(values) for name, values in columns.items()}, index)
+
+
+def _categorical(values: Str) -> pd.Categorical:
+    """str[n] as a categorical whose categories, sorted, are Python objects, for the same reason."""
+    import pandas as pd
+
+    categories, codes = np.unique(values, return_inverse=True)
+    return pd.Categorical.from_codes(codes, pd.Index(categories.astype(object), dtype=object))
 
 
 def _spatial(prediction: Prediction) -> dict[str, Any]:

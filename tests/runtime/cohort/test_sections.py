@@ -180,7 +180,9 @@ def to_h5(matrix: Path, path: Path, kind: Any) -> None:
     barcodes = pd.read_csv(matrix / "barcodes.tsv.gz", header=None)[0]
     from scipy.io import mmread
 
-    counts = sparse.hstack([mmread(matrix / "matrix.mtx.gz").T, np.ones((len(barcodes), 1))]).tocsr()
+    counts = sparse.hstack(
+        [mmread(matrix / "matrix.mtx.gz", spmatrix=True).T, np.ones((len(barcodes), 1))]
+    ).tocsr()
     columns = {"id": [*features[0], "CD3"], "name": [*features[1], "CD3"]}
     columns["feature_type"] = [*features[2], "Antibody Capture"]
     with h5py.File(path, "w") as file:

@@ -100,11 +100,10 @@ def test_the_result_plots_in_squidpy_and_passes_spatialdata(predicted: Path) -> 
     import matplotlib as mpl
 
     mpl.use("Agg")
-    import squidpy as sq
-    from spatialdata.models import TableModel
-
+    sq = pytest.importorskip("squidpy", reason="needs squidpy, of the extra dev")
+    models = pytest.importorskip("spatialdata.models", reason="needs spatialdata, of the extra dev")
     adata = anndata.read_h5ad(predicted / "crop.h5ad")
-    TableModel().validate(adata)
+    models.TableModel().validate(adata)
     axes = sq.pl.spatial_scatter(adata, color="CYP3A4", return_ax=True)
     x, y = axes.get_xlim(), axes.get_ylim()
     assert abs(x[1] - x[0]) > abs(y[1] - y[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import anndata
 import numpy as np
 import pytest
-import scanpy as sc
 from scipy import sparse
 
 from bleep_cli.genes.normalise import detected, log1p_normalise
@@ -19,6 +18,7 @@ def counts() -> sparse.csr_matrix:
 
 @pytest.mark.parametrize("target_sum", [1e4, 1e6, 100.0])
 def test_is_scanpys_normalize_total_and_log1p(counts: sparse.csr_matrix, target_sum: float) -> None:
+    sc = pytest.importorskip("scanpy", reason="needs scanpy, of the extra train")
     adata = anndata.AnnData(counts.copy())
     sc.pp.normalize_total(adata, target_sum=target_sum)
     sc.pp.log1p(adata)

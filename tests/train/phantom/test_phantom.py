@@ -51,7 +51,7 @@ def _lines(path: Path) -> list[str]:
 
 def _counts(paths: PhantomPaths) -> Counts:
     with gzip.open(paths.outs / "filtered_feature_bc_matrix" / "matrix.mtx.gz") as packed:
-        return np.asarray(mmread(packed).toarray().T, np.int64)
+        return np.asarray(mmread(packed, spmatrix=False).toarray().T, np.int64)
 
 
 def _log1p(counts: Counts) -> NDArray[np.float64]:

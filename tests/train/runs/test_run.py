@@ -65,7 +65,7 @@ def test_a_held_out_section_teaches_nothing(phantoms: Path, run: Path, train_tin
     """Other counts and another picture of C: the same panel and the same weights."""
     cohort = shutil.copytree(phantoms.parent, tmp_path / "cohort") / "cohort.toml"
     matrix = cohort.parent / "C-S1" / "outs" / "filtered_feature_bc_matrix" / "matrix.mtx.gz"
-    counts = mmread(matrix).toarray()
+    counts = mmread(matrix, spmatrix=False).toarray()
     with gzip.open(matrix, "wb") as file:
         mmwrite(file, coo_matrix(7 * counts[::-1] + 1), field="integer")
     Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(cohort.parent / "C-S1" / "C-S1.tif")
@@ -227,7 +227,7 @@ LEAKING = (
 def change_counts(cohort: Path) -> None:
     """Other counts for C, the picture stays."""
     matrix = cohort.parent / "C-S1" / "outs" / "filtered_feature_bc_matrix" / "matrix.mtx.gz"
-    counts = mmread(matrix).toarray()
+    counts = mmread(matrix, spmatrix=False).toarray()
     counts[::2] = np.random.default_rng(0).poisson(30, counts[::2].shape) * (np.arange(counts.shape[1]) % 2)
     with gzip.open(matrix, "wb") as file:
         mmwrite(file, coo_matrix(counts), field="integer")
