@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.atomic import replacing
+from bleep_cli.base.json_file import write_json
 from bleep_cli.base.reasons import reason
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.stored import DTYPES
@@ -40,12 +42,12 @@ class Encoders:
     """The image tower at further precisions."""
 
     def save(self, folder: Path) -> None:
-        """Writes the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "image.onnx").write_bytes(self.image)
-        (folder / "expression.onnx").write_bytes(self.expression)
-        for chosen, other in self.others.items():
-            (folder / f"{TOWERS[chosen]}.onnx").write_bytes(other.model)
+        """Writes the folder, the manifest last: without it, it is none. Raises ``OutputError``."""
+        towers = {"image": self.image, "expression": self.expression}
+        towers |= {TOWERS[chosen]: other.model for chosen, other in self.others.items()}
+        for name, model in towers.items():
+            with replacing(folder / f"{name}.onnx") as temp:
+                temp.write_bytes(model)
         manifest = {
             "tile": {"px": self.tile.px, "um": list(self.tile.um)},
             "panel": list(self.panel),
@@ -53,7 +55,7 @@ class Encoders:
             "info": dict(self.info),
             "precisions": {chosen: other.cost.attrs() for chosen, other in self.others.items()},
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / MANIFEST, manifest)
 
 
 def load_encoders(folder: Path) -> Encoders:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.base.hashing import file_sha256, sha256_of
+from bleep_cli.base.json_file import write_json
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.base.rows import Rows
 from bleep_cli.errors import DeviceError
@@ -122,9 +123,7 @@ def _save(graph: hnswlib.Index, work: Path, identity: dict[str, Any], done: int)
     file = work / _name(done)
     graph.save_index(str(file))
     stated = {"identity": identity, "done": done, "file_sha256": file_sha256(file)}
-    part = work / f"{MANIFEST}.part"
-    part.write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
-    part.replace(work / MANIFEST)
+    write_json(work / MANIFEST, stated)
     for other in work.glob(_name("*")):
         if other != file:
             other.unlink()
