@@ -18,7 +18,6 @@ import pytest
 
 import bleep_cli
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
-from bleep_cli.base.progress import interactive, reporting
 from bleep_cli.bundle.encoders_folder import Encoders
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -145,17 +144,10 @@ def test_nothing_is_replaced_without_force(folder: Path) -> None:
 
 
 def test_progress_is_silent_in_a_script_and_told_where_asked(
-    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told: list[tuple[str, int, int]] = []
     bleep_cli.predict("slide.tif", "bundle.zarr.zip", at="positions.csv", progress=lambda *step: told.append(step))
     assert ("tiles", 2, 2) in told
-    assert not interactive()
     bleep_cli.predict("slide.tif", "bundle.zarr.zip", at="positions.csv")
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    assert interactive()
-    with reporting(None, "slide") as report:
-        report("tiles", 1, 2)
-    with reporting(False, "slide") as report:
-        report("tiles", 1, 2)
