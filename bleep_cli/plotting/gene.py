@@ -1,7 +1,7 @@
 """The picture of one predicted gene on its slide, as a PNG.
 
 Planes: ``hires`` is pixels of ``Prediction.hires``, origin top left, **(x, y)**, pixel (0, 0) covering
-[0, 1) × [0, 1); ``in`` is inches of the figure.
+[0, 1) × [0, 1); ``in`` is inches of the figure, origin bottom left.
 """
 
 from __future__ import annotations
@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.plotting.style import (
+    EXPRESSION,
+    GREY,
+    BarLook,
+    add_axes,
+    colour_bar,
+    colour_limits,
+    extend_of,
+    length_words,
+    scale_bar_um,
+    width_in,
+)
 from bleep_cli.types import F32, F64, U8, Prediction
 
 if TYPE_CHECKING:
@@ -20,16 +32,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
-COLOURS = "viridis"
-"""Perceptually uniform and safe for the colour-blind."""
-
 FOOTER = "BLEEP prediction, not a measurement; research use only"
 _UNITS = "log1p(CP10k)"
-_GREY = "#5f6368"
 _NO_DATA = "#f2b8b5"
 _PANEL_IN = 5.1, 7.0
 _TOP_IN, _BOTTOM_IN, _EDGE_IN, _GAP_IN = 0.98, 0.42, 0.3, 0.25
 _BAR_IN, _BAR_SPACE_IN = 0.16, 0.95
+_BAR = BarLook(
+    label_pt=9,
+    label_pad_pt=4,
+    tick_pt=8,
+    tick_length_pt=2.5,
+    tick_width_pt=0.6,
+    tick_pad_pt=3.5,
+    end_share=0.025,
+    few_ticks=False,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,9 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     tiles = _tiles(right, centre_hires, edge_hires, values)
     bar_in = (origins_in[1][0] + panel_in[0] + 0.12, origins_in[1][1], _BAR_IN, panel_in[1])
     units = prediction.provenance.get("expression_units", _UNITS)
-    _colour_bar(figure, tiles, bar_in, f"{gene}, {units}, predicted")
+    ends = extend_of(values, colour_limits(values, least=0.0))
+    label = _shortened(f"{gene}, {units}, predicted", 48)
+    colour_bar(tiles, _axes(figure, bar_in), _BAR, label, extend=ends, upright=True)
     _words(figure, prediction)
     return figure
 
@@ -101,12 +121,11 @@ def _layout(
     return (wide, high), size, ((_EDGE_IN, _BOTTOM_IN + step[1]), (_EDGE_IN + step[0], _BOTTOM_IN))
 
 
-def _axes(figure: Figure, box_in: tuple[float, ...]) -> Axes:
-    wide, high = figure.get_size_inches()
-    return figure.add_axes((box_in[0] / wide, box_in[1] / high, box_in[2] / wide, box_in[3] / high))
+def _axes(figure: Figure, box_in: tuple[float, float, float, float]) -> Axes:
+    return add_axes(figure, box_in[0], box_in[2], box_in[3], bottom=box_in[1])
 
 
-def _panel(figure: Figure, window: Window, box_in: tuple[float, ...], title: str) -> Axes:
+def _panel(figure: Figure, window: Window, box_in: tuple[float, float, float, float], title: str) -> Axes:
     axes = _axes(figure, box_in)
     axes.set(
         xlim=(window.left, window.left + window.width),
@@ -144,12 +163,12 @@ def _tiles(axes: Axes, centre_hires: F64, edge_hires: float, values: F32) -> Pol
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
 
-    low, high = _limits(values)
+    low, high = colour_limits(values, least=0.0)
     corners: Any = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * edge_hires / 2
     tiles = PolyCollection(
         centre_hires[:, None, :] + corners,  # f64[n, 4, 2]
         array=np.ma.masked_invalid(values),
-        cmap=matplotlib.colormaps[COLOURS].with_extremes(bad=_NO_DATA),
+        cmap=matplotlib.colormaps[EXPRESSION].with_extremes(bad=_NO_DATA),
         norm=Normalize(low, high),
         edgecolors="none",
     )
@@ -157,47 +176,19 @@ def _tiles(axes: Axes, centre_hires: F64, edge_hires: float, values: F32) -> Pol
     return tiles
 
 
-def _limits(values: F32) -> tuple[float, float]:
-    """What the colours span: 1st to 99th percentile; half a unit around a constant, not below zero."""
-    finite = values[np.isfinite(values)].astype(np.float64)
-    if not len(finite):
-        return 0.0, 1.0
-    low, high = (float(edge) for edge in np.percentile(finite, (1, 99)))
-    if high - low > 1e-6:
-        return low, high
-    return (max(low - 0.5, 0.0) if low >= 0 else low - 0.5), high + 0.5
-
-
-def _colour_bar(figure: Figure, tiles: PolyCollection, box_in: tuple[float, ...], label: str) -> None:
-    values, norm = tiles.get_array(), tiles.norm
-    assert values is not None
-    below, above = bool((values < norm.vmin).any()), bool((values > norm.vmax).any())
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-    bar = figure.colorbar(tiles, cax=_axes(figure, box_in), extend=extend, extendfrac=0.025)
-    bar.set_label(_shortened(label, 48), fontsize=9, parse_math=False)
-    bar.ax.tick_params(labelsize=8, length=2.5, width=0.6)
-    bar.outline.set_linewidth(0.4)
-
-
 def _scale_bar(axes: Axes, window: Window, um_per_hires: float) -> None:
-    """The longest of 1, 2, 5 × 10ⁿ µm that is at most a quarter of the window, in its lower left corner."""
+    """A bar of at most a quarter of the window, in its lower left corner."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
-    most_um = window.width * um_per_hires / 4
-    decade = 10.0 ** np.floor(np.log10(most_um))
-    length_um = max(step * decade for step in (1, 2, 5) if step * decade <= most_um)
-    text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
-    inch, halo = (
-        window.width * DPI / axes.get_window_extent().width,
-        [withStroke(linewidth=2.5, foreground="w")],
-    )
+    length_um = scale_bar_um(window.width * um_per_hires, 1 / 4)
+    inch, halo = window.width / width_in(axes), [withStroke(linewidth=2.5, foreground="w")]
     left, top = window.left + 0.15 * inch, window.top + window.height - 0.2 * inch
     length = length_um / um_per_hires
     bar = Rectangle((left, top), length, 0.05 * inch, color="black", linewidth=0, path_effects=halo)
     axes.add_patch(bar)
     middle, above = left + length / 2, top - 0.04 * inch
-    axes.text(middle, above, text, ha="center", va="bottom", fontsize=9, path_effects=halo)
+    axes.text(middle, above, length_words(length_um), ha="center", va="bottom", fontsize=9, path_effects=halo)
 
 
 def _words(figure: Figure, prediction: Prediction) -> None:
@@ -207,8 +198,8 @@ def _words(figure: Figure, prediction: Prediction) -> None:
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
     left, name = _EDGE_IN / wide, _shortened(prediction.slide_id, 56)
     figure.text(left, 1 - 0.32 / high, name, fontsize=13, weight="bold", va="center", parse_math=False)
-    figure.text(left, 1 - 0.54 / high, count, fontsize=8.5, color=_GREY, va="center")
-    figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=_GREY, va="center")
+    figure.text(left, 1 - 0.54 / high, count, fontsize=8.5, color=GREY, va="center")
+    figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=GREY, va="center")
 
 
 def _shortened(text: str, most: int) -> str:

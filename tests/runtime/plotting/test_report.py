@@ -15,6 +15,7 @@ from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.outputs.blocks import default_gene, gene_values
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.plotting import gene as report
+from bleep_cli.plotting.style import colour_limits
 from bleep_cli.types import F32, Neighbours, Prediction, TileGrid, TileSpec
 
 PITCH_L0 = 200.0
@@ -149,7 +150,7 @@ def test_constant_expression(tmp_path: Path, value: float) -> None:
     ],
 )
 def test_limits_of_the_colours(values: Any, limits: tuple[float, float]) -> None:
-    assert report._limits(np.array(values, np.float32)) == pytest.approx(limits)
+    assert colour_limits(np.array(values, np.float32), least=0.0) == pytest.approx(limits)
 
 
 def test_words_on_the_picture() -> None:

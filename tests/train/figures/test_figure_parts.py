@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bleep_cli.plotting.style import colour_limits
 from bleep_train.figures.clusters import by_size, matched
 from bleep_train.figures.gene_gene import hierarchical_order
 from bleep_train.figures.moments import log_ticks
-from bleep_train.figures.style import limits, signed, title_of
+from bleep_train.figures.style import signed, title_of
 from bleep_train.figures.umap import joint_embedding
 
 
@@ -56,8 +57,8 @@ def test_methods_and_numbers_read_well() -> None:
     titles = {"bleep": "BLEEP", "bleep:clip": "BLEEP (clip)", "knn": "kNN", "other": "other"}
     assert {name: title_of(name) for name in titles} == titles
     assert [signed(value) for value in (0.123, -0.5, -0.0001, np.nan)] == ["0.12", "−0.50", "0.00", "–"]
-    assert limits(np.full(5, 2.0)) == (1.5, 2.5)
-    assert limits(np.full(5, np.nan)) == (0.0, 1.0)
+    assert colour_limits(np.full(5, 2.0)) == (1.5, 2.5)
+    assert colour_limits(np.full(5, np.nan)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bleep_cli.errors import OutputError, UsageError
+from bleep_cli.plotting.style import colour_limits
 from bleep_train.figures.clusters import by_size, clusters_figure, colours_of
 from bleep_train.figures.data import Result, load_result, pick_gene
 from bleep_train.figures.gene import gene_figure
 from bleep_train.figures.gene_gene import gene_gene_figure, hierarchical_order
 from bleep_train.figures.moments import moments_figure
-from bleep_train.figures.style import house_style, limits
+from bleep_train.figures.style import house_style
 from bleep_train.figures.tissue import WASH, SectionPicture, read_tissue, spot_pitch
 from bleep_train.figures.write import FigureOptions, write_figures
 from bleep_train.metrics.gene_gene import gene_gene
@@ -134,15 +135,15 @@ def test_spots_have_the_colour_of_their_value_where_they_lie(result: Result, tis
     figure, pixels = _pixels(lambda: gene_figure(result, 3, tissue, 200))
     viridis, panels = matplotlib.colormaps["viridis"], _panels(figure)
     assert len(panels) == 2 * 4
-    fixed = limits(result.measured[:, 3].astype(float))
+    fixed = colour_limits(result.measured[:, 3].astype(float))
     bar = tissue.xy_l0[:, 1] > tissue.xy_l0[:, 1].max() - 1  # may lie under the scale bar
     for i, values in enumerate(result.everything().values()):
         value = values[:, 3].astype(float)
-        for axes, (low, high) in zip(panels[2 * i : 2 * i + 2], (limits(value), fixed), strict=True):
+        for axes, (low, high) in zip(panels[2 * i : 2 * i + 2], (colour_limits(value), fixed), strict=True):
             expected = np.round(255 * viridis(np.clip((value - low) / (high - low), 0, 1))[:, :3])
             seen = _at(figure, axes, pixels, result.xy_l0)
             assert np.abs(seen - expected)[~bar].max() <= 3
-    assert limits(result.predicted["bleep"][:, 3].astype(float)) != fixed
+    assert colour_limits(result.predicted["bleep"][:, 3].astype(float)) != fixed
 
 
 def test_the_slide_lies_under_its_spots_upright(result: Result, tissue: SectionPicture) -> None:

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bleep_cli.plotting.style import EXPRESSION, Extend, colour_limits, extend_of
 from bleep_cli.types import F64
 from bleep_train.figures.data import Result
 from bleep_train.figures.style import (
-    EXPRESSION,
-    Extend,
     PanelGrid,
     colour_bar,
-    extend_of,
-    limits,
     new_figure,
     panel,
     panel_width,
@@ -42,14 +39,14 @@ def gene_figure(result: Result, gene: int, tissue: SectionPicture, dpi: int) -> 
     symbol = str(result.symbols[gene])
     figure = new_figure(grid.size, f"{symbol} · section {result.section} · {result.unit}", dpi)
     values = {name: matrix[:, gene].astype(np.float64) for name, matrix in result.everything().items()}
-    fixed = limits(values[MEASURED])
+    fixed = colour_limits(values[MEASURED])
     for column, (name, value) in enumerate(values.items()):
         free = panel(figure, grid, 0, column)
-        mapped = _draw(free, tissue, value, limits(value))
+        mapped = _draw(free, tissue, value, colour_limits(value))
         left, top = grid.corner(0, column)
         if np.isfinite(value).any():
             place = (left + 0.08 * wide, top + grid.high + 0.06, 0.84 * wide, 0.06)
-            colour_bar(figure, mapped, place, extend=extend_of(value, limits(value)))
+            colour_bar(figure, mapped, place, extend=extend_of(value, colour_limits(value)))
         _title(free, name, result, gene)
         fixed_axes = panel(figure, grid, 1, column)
         mapped = _draw(fixed_axes, tissue, value, fixed)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bleep_cli.plotting.style import GREY
 from bleep_cli.types import F32, F64
 from bleep_train.figures.data import Result
 from bleep_train.figures.style import (
     CATEGORIES,
-    GREY,
     INK,
     PanelGrid,
     new_figure,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bleep_cli.base.atomic import atomic_path
-from bleep_cli.types import F64
+from bleep_cli.plotting import style
 from bleep_train.study.saved import MEASURED
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
-Extend = Literal["neither", "min", "max", "both"]
 Format = Literal["png", "pdf", "svg"]
 FIGURES = ("2", "3", "4", "5", "S")
 """Of the paper, by number; S of its supplement."""
@@ -31,7 +30,6 @@ FIGURES = ("2", "3", "4", "5", "S")
 WIDTH_IN = 7.2
 """A page's text width in most journals; figures of many methods grow beyond it instead of shrinking the type."""
 
-EXPRESSION = "viridis"
 CORRELATION = "RdBu_r"
 CATEGORIES = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442",
@@ -39,7 +37,17 @@ CATEGORIES = (
 )  # fmt: skip
 """Okabe and Ito without black, then Tol's muted scheme."""
 
-INK, GREY, FAINT = "#202124", "#5f6368", "#c4c8cc"
+INK, FAINT = "#202124", "#c4c8cc"
+_BAR = style.BarLook(
+    label_pt=6.5,
+    label_pad_pt=2,
+    tick_pt=6,
+    tick_length_pt=2,
+    tick_width_pt=0.5,
+    tick_pad_pt=1.5,
+    end_share=0.03,
+    few_ticks=True,
+)
 _TITLES = {
     MEASURED: "Measured",
     "bleep": "BLEEP",
@@ -77,13 +85,13 @@ def house_style() -> Iterator[None]:
         "axes.titlesize": 7.5,
         "axes.labelsize": 7,
         "axes.linewidth": 0.6,
-        "axes.edgecolor": GREY,
+        "axes.edgecolor": style.GREY,
         "axes.labelcolor": INK,
         "text.color": INK,
         "xtick.labelsize": 6.5,
         "ytick.labelsize": 6.5,
-        "xtick.color": GREY,
-        "ytick.color": GREY,
+        "xtick.color": style.GREY,
+        "ytick.color": style.GREY,
         "xtick.labelcolor": INK,
         "ytick.labelcolor": INK,
         "xtick.major.width": 0.6,
@@ -144,15 +152,10 @@ def new_figure(size_in: tuple[float, float], title: str, dpi: int) -> Figure:
     return figure
 
 
-def add_axes(figure: Figure, left: float, top: float, wide: float, high: float) -> Axes:
-    """Axes at a place in inches, origin top left."""
-    width, height = figure.get_size_inches()
-    return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
-
-
 def panel(figure: Figure, grid: PanelGrid, row: int, column: int) -> Axes:
     """The axes of one panel."""
-    return add_axes(figure, *grid.corner(row, column), grid.wide, grid.high)
+    left, top = grid.corner(row, column)
+    return style.add_axes(figure, left, grid.wide, grid.high, top=top)
 
 
 def row_label(figure: Figure, grid: PanelGrid, row: int, text: str) -> None:
@@ -170,43 +173,13 @@ def colour_bar(
     place_in: tuple[float, float, float, float],
     label: str = "",
     *,
-    extend: Extend = "neither",
+    extend: style.Extend = "neither",
     upright: bool = False,
-) -> Axes:
-    """A slim colour bar at (left, top, width, height) in inches."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes = add_axes(figure, *place_in)
-    bar = figure.colorbar(
-        mapped,
-        cax=axes,
-        extend=extend,
-        extendfrac=0.03,
-        orientation="vertical" if upright else "horizontal",
-    )
-    bar.outline.set_linewidth(0.4)
-    bar.locator = MaxNLocator(nbins=4, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10])
-    axes.tick_params(length=2, width=0.5, pad=1.5, labelsize=6)
-    if label:
-        bar.set_label(label, fontsize=6.5, labelpad=2)
-    return axes
-
-
-def limits(values: F64) -> tuple[float, float]:
-    """What colours span: 1st to 99th percentile; half a unit around a constant, so that it has a colour."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return 0.0, 1.0
-    low, high = (float(edge) for edge in np.percentile(finite, (1, 99)))
-    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
-
-
-def extend_of(values: F64, edges: tuple[float, float]) -> Extend:
-    """The ends of a colour bar that values go beyond."""
-    below, above = bool((values < edges[0]).any()), bool((values > edges[1]).any())
-    if below and above:
-        return "both"
-    return "min" if below else "max" if above else "neither"
+) -> None:
+    """A colour bar of the figures' type at (left, top, width, height) in inches."""
+    left, top, wide, high = place_in
+    axes = style.add_axes(figure, left, wide, high, top=top)
+    style.colour_bar(mapped, axes, _BAR, label, extend=extend, upright=upright)
 
 
 def save(figure: Figure, path: Path, form: Format, *, force: bool = False) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.plotting.style import length_words, scale_bar_um, width_in
 from bleep_cli.slide.open import open_slide
 from bleep_cli.types import F64, U8
 
@@ -107,7 +108,7 @@ def draw_spots(axes: Axes, tissue: SectionPicture, colours: NDArray[np.float64])
     """A disc of the spots' size per row of ``colours`` f64[m, 4] RGBA."""
     from matplotlib.collections import EllipseCollection
 
-    diameter = np.full(len(tissue.xy_l0), tissue.diameter_l0(_width_in(axes)))
+    diameter = np.full(len(tissue.xy_l0), tissue.diameter_l0(width_in(axes)))
     discs: Any = EllipseCollection(
         diameter,
         diameter,
@@ -121,18 +122,13 @@ def draw_spots(axes: Axes, tissue: SectionPicture, colours: NDArray[np.float64])
     axes.add_collection(discs, autolim=False)
 
 
-def scale_length_um(width_um: float) -> float:
-    """The longest of 1, 2, 5 × 10ⁿ µm that is at most a third of the width."""
-    decade = 10.0 ** np.floor(np.log10(width_um / 3))
-    return float(max(step * decade for step in (1, 2, 5) if step * decade <= width_um / 3))
-
-
 def draw_scale_bar(axes: Axes, tissue: SectionPicture) -> None:
-    """A black bar with its length above on a pale ground, in the lower corner that covers fewer spots."""
+    """A black bar of at most a third of the window with its length above on a pale ground, in the lower corner
+    that covers fewer spots."""
     from matplotlib.patches import Rectangle
 
-    inch = tissue.size_l0[0] / _width_in(axes)  # in level-0 px
-    length_um = scale_length_um(tissue.size_l0[0] * tissue.um_per_l0)
+    inch = tissue.size_l0[0] / width_in(axes)  # in level-0 px
+    length_um = scale_bar_um(tissue.size_l0[0] * tissue.um_per_l0, 1 / 3)
     length, thick, pad = length_um / tissue.um_per_l0, 0.03 * inch, 0.05 * inch
     wide, high = length + 2 * pad, 0.21 * inch
     top = tissue.corner_l0[1] + tissue.size_l0[1] - high
@@ -141,13 +137,8 @@ def draw_scale_bar(axes: Axes, tissue: SectionPicture) -> None:
     axes.add_patch(Rectangle((left, top), wide, high, **ground))  # type: ignore[arg-type]
     bar = (left + pad, top + high - pad - thick)
     axes.add_patch(Rectangle(bar, length, thick, color="black", linewidth=0, zorder=6))
-    text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
     where = (left + wide / 2, bar[1] - 0.01 * inch)
-    axes.text(*where, text, ha="center", va="bottom", fontsize=6.5, color="black", zorder=6)
-
-
-def _width_in(axes: Axes) -> float:
-    return float(axes.get_position().width * axes.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
+    axes.text(*where, length_words(length_um), ha="center", va="bottom", fontsize=6.5, color="black", zorder=6)
 
 
 def _emptier_side(tissue: SectionPicture, wide: float, top: float) -> float:
