@@ -44,16 +44,19 @@ def project() -> tuple[str, dict[str, list[str]]]:
     return stated["name"], {"": stated["dependencies"], **stated["optional-dependencies"]}
 
 
-def direct(extra: str = "") -> list[str]:
-    """Names of what the runtime, or an extra, asks for by itself; one extra of ours may include another."""
+def asked(extra: str = "") -> list[Requirement]:
+    """What the runtime, or an extra, asks for by itself; one extra of ours may include another."""
     own, requirements = project()
-    names: set[str] = set()
+    found: list[Requirement] = []
     for requirement in map(Requirement, requirements[extra]):
-        if canonicalize_name(requirement.name) == canonicalize_name(own):
-            names.update(name for inner in requirement.extras for name in direct(inner))
-        else:
-            names.add(canonicalize_name(requirement.name))
-    return sorted(names)
+        ours = canonicalize_name(requirement.name) == canonicalize_name(own)
+        found += [r for inner in sorted(requirement.extras) for r in asked(inner)] if ours else [requirement]
+    return found
+
+
+def direct(extra: str = "") -> list[str]:
+    """The names of what :func:`asked` finds."""
+    return sorted({canonicalize_name(requirement.name) for requirement in asked(extra)})
 
 
 def closure(names: Sequence[str]) -> list[str]:
