@@ -18,21 +18,24 @@ from bleep_train.data.harmonise import harmonise
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """``sections`` in order; ``panel_keys`` str[p]; ``panel`` f32[n, p] expression tower input (log1p, or
-    harmonised log1p); ``log1p`` f32[n, p] the same before harmonising; ``section_of`` i64[n]; ``notes``.
-
-    Protocol "paper" only: ``leaked`` held-out sections that the panel and Harmony were fitted with, and
-    ``leaked_panel`` f32[m, p], what ``panel`` would hold of them. Training never sees it.
-    """
+    """What the towers of a run are trained on: n spots, p panel genes."""
 
     sections: tuple[Section, ...]
+    """In the order of the spots."""
     panel_keys: Str
+    """str[p] what the cohort's genes are told apart by: ids, or symbols"""
     panel: F32
+    """f32[n, p] input of the expression tower: log1p, or harmonised log1p"""
     log1p: F32
+    """f32[n, p] the same before harmonising"""
     section_of: I64
+    """i64[n] position in ``sections``"""
     notes: tuple[str, ...]
+    """What joining and choosing had to drop or repair."""
     leaked: tuple[Section, ...] = ()
+    """Protocol "paper" only: held-out sections that the panel and Harmony were fitted with."""
     leaked_panel: F32 | None = None
+    """f32[m, p] what ``panel`` would hold of them; training never sees it"""
 
     @property
     def harmonised(self) -> F32 | None:

@@ -46,11 +46,14 @@ class ExpressionGraph(nn.Module):
 
 @dataclass(frozen=True)
 class Parity:
-    """Agreement of torch and ONNX Runtime: largest |Δ| of each tower, share of the K neighbours that agree."""
+    """Agreement of torch and ONNX Runtime."""
 
     image_delta: float
+    """Largest |Δ| of the image tower's unit vectors."""
     expression_delta: float
+    """The same of the expression tower's."""
     neighbours: float
+    """Share of the K neighbours that agree."""
 
 
 def export_towers(towers: Towers, config: Config, panel_keys: Str, *, half_weights: bool = False) -> Encoders:

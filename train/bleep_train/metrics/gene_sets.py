@@ -16,10 +16,12 @@ MIN_DETECTED = 0.10
 
 @dataclass(frozen=True)
 class GeneSets:
-    """Gene sets picked on training spots only; positions in one list of ``symbols``, best first."""
+    """Gene sets picked on training spots only."""
 
     symbols: Str
+    """str[g]"""
     sets: Mapping[str, I64]
+    """Positions in ``symbols`` by name, best first."""
 
     def names(self) -> dict[str, list[str]]:
         """Symbols of every set, to be saved."""

@@ -33,13 +33,16 @@ from bleep_train.training.validation import choose_validation
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves beside the run folder: the data, warnings of collapse, whether this process is the
-    one that reports, and ``chosen``, the epoch whose weights count, with its validation r if it has one."""
+    """What training leaves beside the run folder."""
 
     data: TrainingSet
+    """What was trained on."""
     warnings: tuple[str, ...]
+    """Of collapse."""
     leads: bool
+    """Whether this process is the one that reports."""
     chosen: Mapping[str, float]
+    """The ``epoch`` whose weights count, with its ``validation_r`` if it has one."""
 
 
 def split_sections(

@@ -48,10 +48,12 @@ RESULTS = "results.jsonl"
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What was run, and a row of ``results.jsonl`` for every fold, method and seed of it."""
+    """What was run, and what came out."""
 
     record: StudyRecord
+    """As in ``study.json``."""
     rows: tuple[MethodRow, ...]
+    """A line of ``results.jsonl`` for every fold, method and seed."""
 
 
 def run_study(

@@ -61,17 +61,24 @@ class FoldTruth:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """``study.json``: what was run. ``folds`` by name, each with its held-out ``sections`` and the ``donors``
-    ``train``, ``test`` and ``shared``."""
+    """``study.json``: what was run."""
 
     cohort: str
+    """Path of the cohort file."""
     protocol: str
+    """What was left out at a time."""
     truth: str
+    """The protocol of the data: what was seen of it."""
     methods: tuple[str, ...]
+    """By name."""
     seeds: tuple[int, ...]
+    """Of each method that a seed changes."""
     markers: tuple[str, ...]
+    """A gene set of their own."""
     folds: Mapping[str, Any]
+    """By name, each with its held-out ``sections`` and the ``donors`` ``train``, ``test`` and ``shared``."""
     config: Mapping[str, Any]
+    """Of every training."""
 
 
 def donors_of(train: Iterable[str], test: Iterable[str]) -> dict[str, list[str]]:
@@ -90,6 +97,7 @@ class FoldFolder:
     """The files of one fold. Readers raise ``UsageError`` for a file that is not there."""
 
     path: Path
+    """Where they lie."""
 
     @classmethod
     def of(cls, out: Path, fold: str) -> FoldFolder:

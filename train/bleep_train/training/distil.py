@@ -36,11 +36,12 @@ from bleep_train.training.source import FeatureSource, TileSource
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a student learns: ``teacher`` f32[n, d] unit vectors of the n tiles that its source gives, ``spots``
-    f32[m, d] those of the reference that queries are compared with."""
+    """What a student learns."""
 
     teacher: F32
+    """f32[n, d] the teacher's unit vectors of the n tiles that the student's source gives"""
     spots: F32
+    """f32[m, d] unit vectors of the reference that queries are compared with"""
 
 
 class DistillLoss(nn.Module):
@@ -63,16 +64,24 @@ class DistillLoss(nn.Module):
 
 @dataclass(frozen=True)
 class LessonState:
-    """What an epoch works with: the tower that learns as one call, ``images``, and what it learns from."""
+    """What an epoch works with."""
 
     student: Towers
+    """Its image tower learns."""
     source: FeatureSource | TileSource
+    """Gives the tiles."""
     images: Callable[[Tensor], Tensor]
+    """The tower as one call: what the source prepared → f32[b, d]."""
     teacher: Tensor
+    """f32[n, d] unit vectors to be learned"""
     loss: DistillLoss
+    """Of a tile's two vectors."""
     optimiser: torch.optim.Optimizer
+    """Over the image tower."""
     config: Config
+    """Of the student's run."""
     device: torch.device
+    """Where it learns."""
 
 
 def teach(

@@ -44,22 +44,32 @@ ALONE = Group()
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What an epoch works with. ``model`` is what is saved: towers and loss; ``pair`` both towers as one module,
-    ``learner`` the same, compiled and under DDP where asked for; ``expression`` f32[n, p] of all spots; ``rows``
-    i64[t] those that are learned from; ``targets`` f32[t, c] their principal components."""
+    """What an epoch works with: n spots, of which t are learned from."""
 
     config: Config
+    """Of the run."""
     towers: Towers
+    """Both towers."""
     source: ImageSource
+    """Gives the image tower its input."""
     model: nn.ModuleDict
+    """What is saved: towers and loss."""
     pair: Pair
+    """Both towers as one module."""
     learner: nn.Module
+    """The same, compiled and under DDP where asked for."""
     optimiser: torch.optim.Optimizer
+    """Over what learns."""
     expression: Tensor
+    """f32[n, p] input of the expression tower, of all spots"""
     rows: I64
+    """i64[t] those that are learned from"""
     targets: Tensor
+    """f32[t, c] their principal components"""
     device: torch.device
+    """Where they are."""
     group: Group
+    """The processes that share each batch."""
 
 
 def train(
