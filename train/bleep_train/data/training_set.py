@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.errors import UsageError
 from bleep_cli.genes.names import GeneTable, join_genes
 from bleep_cli.genes.normalise import detected, log1p_normalise
-from bleep_cli.types import F32, I64, Section, Str
+from bleep_cli.types import F32, F64, I64, Section, Str
 from bleep_train.config.schema import DataConfig
 from bleep_train.data.harmonise import harmonise
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _leak_note(leaked: Sequence[Section], config: DataConfig) -> str:
 
 
 def choose_panel(
-    sections: Sequence[Section], table: GeneTable, expression: Sequence[Any], config: DataConfig
+    sections: Sequence[Section], table: GeneTable, expression: Sequence[sparse.csr_matrix], config: DataConfig
 ) -> I64:
     """Columns of the joined table that feed the expression tower, ascending."""
     spots = sum(len(s.barcodes) for s in sections)
@@ -105,7 +109,7 @@ def choose_panel(
     return np.sort(best[variance[best] > 0])
 
 
-def highly_variable(log1p: Any, n_genes: int) -> Any:
+def highly_variable(log1p: sparse.csr_matrix, n_genes: int) -> NDArray[np.bool_]:
     """bool[g]: scanpy's highly variable genes of one section (paper section 4: 1,000 per section)."""
     import anndata
     import scanpy as sc
@@ -113,12 +117,12 @@ def highly_variable(log1p: Any, n_genes: int) -> Any:
     adata = anndata.AnnData(log1p.copy())
     adata.uns["log1p"] = {"base": None}
     sc.pp.highly_variable_genes(adata, n_top_genes=min(n_genes, adata.n_vars))
-    return adata.var["highly_variable"].to_numpy(bool)
+    return np.asarray(adata.var["highly_variable"], bool)
 
 
-def log1p_variance(expression: Sequence[Any]) -> Any:
+def log1p_variance(expression: Sequence[sparse.csr_matrix]) -> F64:
     """f64[g]: variance of log1p over the spots of all sections."""
     n = sum(e.shape[0] for e in expression)
     mean = sum(np.asarray(e.sum(axis=0), np.float64).ravel() for e in expression) / n
     square = sum(np.asarray(e.multiply(e).sum(axis=0), np.float64).ravel() for e in expression) / n
-    return np.maximum(square - mean**2, 0.0)
+    return np.asarray(np.maximum(square - mean**2, 0.0), np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +104,7 @@ def _in_torch(graph: nn.Module, inputs: Tensor, batch: int) -> F32:
     return torch.cat([graph(inputs[i : i + batch]) for i in range(0, len(inputs), batch)]).numpy()
 
 
-def parity_sample(tiles: Sequence[Any], count: int) -> U8:
+def parity_sample(tiles: Sequence[U8], count: int) -> U8:
     """An even sample of cached tiles, u8[<= count, p, p, c]."""
     total = sum(len(t) for t in tiles)
     rows = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))

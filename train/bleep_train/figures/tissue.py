@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,7 @@ def draw_spots(axes: Axes, tissue: SectionPicture, colours: NDArray[np.float64])
     from matplotlib.collections import EllipseCollection
 
     diameter = np.full(len(tissue.xy_l0), tissue.diameter_l0(width_in(axes)))
-    discs: Any = EllipseCollection(
+    discs = EllipseCollection(
         diameter,
         diameter,
         np.zeros(len(diameter)),

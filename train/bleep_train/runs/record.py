@@ -80,7 +80,7 @@ def open_run(path: Path) -> RunFolder:
         ) from error
 
 
-def chosen_epoch(run: Path) -> dict[str, Any]:
+def chosen_epoch(run: Path) -> dict[str, float]:
     """``epoch`` whose weights export and evaluation take, counted from 0; with ``validation_r`` where validation
     chose it, else it is the last."""
     if (run / BEST).exists():

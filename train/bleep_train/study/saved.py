@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,17 @@ class FoldTruth:
     """f16[n, g] expression of the training spots"""
 
 
+class FoldRecord(TypedDict):
+    """What was held out in one fold."""
+
+    sections: list[str]
+    """Their ids."""
+    donors: dict[str, list[str]]
+    """Those of ``train`` and ``test``, and those of both, ``shared``."""
+    data: str
+    """Fingerprint of all sections of the fold."""
+
+
 @dataclass(frozen=True)
 class StudyRecord:
     """``study.json``: what was run."""
@@ -75,8 +86,8 @@ class StudyRecord:
     """Of each method that a seed changes."""
     markers: tuple[str, ...]
     """A gene set of their own."""
-    folds: Mapping[str, Any]
-    """By name, each with its held-out ``sections`` and the ``donors`` ``train``, ``test`` and ``shared``."""
+    folds: Mapping[str, FoldRecord]
+    """By name."""
     config: Mapping[str, Any]
     """Of every training."""
 

@@ -15,7 +15,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +103,7 @@ def teach(
     student.image.to(memory_format=torch.channels_last)
     contrastive = ContrastiveLoss(config.loss, config.model.heads)  # its place in the checkpoint of a run
     model = nn.ModuleDict({"towers": student.modules(), "loss": contrastive}).to(device)
-    images: Any = Pair(student, source, device).images
+    images: Callable[[Tensor], Tensor] = Pair(student, source, device).images
     state = LessonState(
         student=student,
         source=source,
@@ -133,7 +132,7 @@ def teach(
     progress("epochs", config.optim.epochs, config.optim.epochs)
 
 
-def _epoch(state: LessonState, epoch: int) -> dict[str, Any]:
+def _epoch(state: LessonState, epoch: int) -> dict[str, float]:
     """One pass over all tiles, each in one view drawn for it; returns its line of ``metrics.jsonl``."""
     config, optimiser = state.config, state.optimiser
     torch.manual_seed(config.optim.seed * 100_003 + epoch)
