@@ -15,7 +15,7 @@ import torch
 
 from bleep_cli.types import F64
 from bleep_train.config.schema import Config, DataConfig
-from bleep_train.methods.folds import FoldData, Study
+from bleep_train.methods.folds import CohortFold, Study
 from bleep_train.methods.histogene import HisToGene, HisToGeneOptions, array_places, predict_histogene, small_tiles
 from bleep_train.methods.simple import mean_predictor
 from bleep_train.metrics.per_gene import mse, pearson
@@ -24,7 +24,7 @@ SMALL = replace(HisToGeneOptions.cpu(), px=4, dim=32, layers=2, heads=2, epochs=
 
 
 @pytest.fixture(scope="module")
-def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> FoldData:
+def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> CohortFold:
     """The made-up world's third section held out: a tile's colour sets its expression, its place does not."""
     folder = tmp_path_factory.mktemp("histogene")
     cohort = write_cohort(folder / "cohort", ("st", "st", "st"))
@@ -105,7 +105,7 @@ def test_small_tiles_are_the_middle_of_the_first_field() -> None:
 # --- learning
 
 
-def test_it_learns_a_colour(data: FoldData, tmp_path: Path) -> None:
+def test_it_learns_a_colour(data: CohortFold, tmp_path: Path) -> None:
     predicted = predict_histogene(data, 0, tmp_path, SMALL)
     assert pearson(predicted, data.test_y).min() > 0.5
     mean = mean_predictor(data.train_y, len(predicted))
@@ -115,27 +115,27 @@ def test_it_learns_a_colour(data: FoldData, tmp_path: Path) -> None:
     assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
 
 
-def test_the_published_recipe_learns_it_too(data: FoldData, tmp_path: Path) -> None:
+def test_the_published_recipe_learns_it_too(data: CohortFold, tmp_path: Path) -> None:
     """Raw pixels, upright tiles, a constant rate: the published way with a smaller network and a higher rate."""
     options = replace(HisToGeneOptions(), px=4, dim=32, layers=2, heads=2, epochs=60, lr=1e-3)
     predicted = predict_histogene(data, 0, tmp_path, options)
     assert pearson(predicted, data.test_y).mean() > 0.5
 
 
-def test_it_may_start_at_the_training_mean(data: FoldData, tmp_path: Path) -> None:
+def test_it_may_start_at_the_training_mean(data: CohortFold, tmp_path: Path) -> None:
     expected = mean_predictor(data.train_y, len(data.test_y))
     predicted = predict_histogene(data, 0, tmp_path, replace(SMALL, epochs=0))
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
 
 
-def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: FoldData, tmp_path: Path) -> None:
+def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: CohortFold, tmp_path: Path) -> None:
     options = replace(SMALL, epochs=2)
     first = predict_histogene(data, 3, tmp_path / "a", options)
     assert not np.array_equal(first, predict_histogene(data, 4, tmp_path / "b", options))
     np.testing.assert_array_equal(predict_histogene(_blinded(data), 3, tmp_path / "c", options), first)
 
 
-def _blinded(data: FoldData) -> Any:
+def _blinded(data: CohortFold) -> Any:
     """The same fold without its truth, and with noise in the second field of view."""
     rng = np.random.default_rng(0)
 

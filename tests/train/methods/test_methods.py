@@ -15,14 +15,14 @@ from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import Config, DataConfig
 from bleep_train.methods import by_name as methods
 from bleep_train.methods.by_name import find_method
-from bleep_train.methods.folds import PARTS, FoldData, Study
+from bleep_train.methods.folds import PARTS, CohortFold, Study
 from bleep_train.methods.histogene import HisToGeneOptions
 from bleep_train.methods.simple import knn, mean_predictor, ridge
 from bleep_train.methods.stnet import StNetOptions
 
 
 @pytest.fixture(scope="module")
-def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> FoldData:
+def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> CohortFold:
     folder = tmp_path_factory.mktemp("methods")
     cohort = write_cohort(folder / "cohort", ("st", "st", "st"))
     study = Study(cohort, Config(data=DataConfig(tile_um=(64.0,), tile_px=16)), folder / "cache")
@@ -30,7 +30,7 @@ def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def known(data: FoldData, monkeypatch: pytest.MonkeyPatch) -> dict[str, F32]:
+def known(data: CohortFold, monkeypatch: pytest.MonkeyPatch) -> dict[str, F32]:
     """Mean colours in place of the backbone's features, f32[n, 3]."""
     colours = {
         which: np.concatenate([t.mean(axis=(1, 2), dtype=np.float32) for t in data.tiles(which)])
@@ -47,7 +47,7 @@ def test_unknown_names_are_told_what_there_is() -> None:
 
 
 def test_ridge_knn_and_mean_are_those_of_the_frozen_features(
-    data: FoldData, known: dict[str, F32], tmp_path: Path
+    data: CohortFold, known: dict[str, F32], tmp_path: Path
 ) -> None:
     x, z = known["train"], known["test"]
     expected = {
@@ -71,7 +71,7 @@ def test_ridge_knn_and_mean_are_those_of_the_frozen_features(
     ],
 )
 def test_a_name_is_its_settings(
-    data: FoldData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, called: str, options: Any
+    data: CohortFold, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, called: str, options: Any
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(methods, called, lambda *args: seen.append(args))
@@ -80,7 +80,7 @@ def test_a_name_is_its_settings(
 
 
 def test_weights_that_cannot_be_had_name_the_ways_out(
-    data: FoldData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    data: CohortFold, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(*args: Any) -> Any:
         raise BackboneError("no weights here")

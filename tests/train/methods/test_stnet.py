@@ -15,7 +15,7 @@ import torch
 
 from bleep_train.backbones.build import build_backbone
 from bleep_train.config.schema import Config, DataConfig
-from bleep_train.methods.folds import FoldData, Study
+from bleep_train.methods.folds import CohortFold, Study
 from bleep_train.methods.simple import mean_predictor
 from bleep_train.methods.stnet import (
     EarlyStages,
@@ -35,7 +35,7 @@ WHOLE = replace(StNetOptions(), backbone="efficientnet-lite0", px=32, epochs=3, 
 
 
 @pytest.fixture(scope="module")
-def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> FoldData:
+def data(write_cohort: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> CohortFold:
     """The made-up world's third section held out: a tile's colour sets its expression, its place does not."""
     folder = tmp_path_factory.mktemp("stnet")
     cohort = write_cohort(folder / "cohort", ("st", "st", "st"))
@@ -57,13 +57,13 @@ def test_the_defaults_are_the_published_settings() -> None:
 
 @pytest.mark.parametrize("options", [SMALL, WHOLE], ids=["cpu", "whole"])
 def test_before_the_first_step_it_predicts_the_training_mean(
-    data: FoldData, tmp_path: Path, options: StNetOptions
+    data: CohortFold, tmp_path: Path, options: StNetOptions
 ) -> None:
     predicted = predict_stnet(data, 0, tmp_path, replace(options, epochs=0, genes=None))
     np.testing.assert_allclose(predicted, mean_predictor(data.train_y, len(data.test_y)), atol=1e-5)
 
 
-def test_only_the_genes_of_largest_mean_are_predicted(data: FoldData, tmp_path: Path) -> None:
+def test_only_the_genes_of_largest_mean_are_predicted(data: CohortFold, tmp_path: Path) -> None:
     predicted = predict_stnet(data, 0, tmp_path, replace(SMALL, epochs=0, genes=5))
     columns = np.flatnonzero(~np.isnan(predicted).any(axis=0))
     assert len(columns) == 5
@@ -80,7 +80,7 @@ def test_largest_means_by_hand() -> None:
 
 
 @pytest.mark.parametrize("options", [SMALL, WHOLE], ids=["cpu", "whole"])
-def test_it_learns_a_colour(data: FoldData, tmp_path: Path, options: StNetOptions) -> None:
+def test_it_learns_a_colour(data: CohortFold, tmp_path: Path, options: StNetOptions) -> None:
     predicted = predict_stnet(data, 0, tmp_path, replace(options, genes=None))
     assert pearson(predicted, data.test_y).mean() > 0.5
     mean = mean_predictor(data.train_y, len(predicted))
@@ -90,7 +90,7 @@ def test_it_learns_a_colour(data: FoldData, tmp_path: Path, options: StNetOption
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
 
 
-def test_densenet_is_trained_whole(data: FoldData, tmp_path: Path) -> None:
+def test_densenet_is_trained_whole(data: CohortFold, tmp_path: Path) -> None:
     """Three spots a section, random weights: every prediction moves away from the mean, and none is lost."""
     starts = np.flatnonzero(np.r_[True, np.diff(data.groups) > 0])
     few: Any = SimpleNamespace(
@@ -107,14 +107,14 @@ def test_densenet_is_trained_whole(data: FoldData, tmp_path: Path) -> None:
     assert (np.abs(predicted - few.train_y.mean(axis=0)) > 1e-6).all()
 
 
-def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: FoldData, tmp_path: Path) -> None:
+def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: CohortFold, tmp_path: Path) -> None:
     options = replace(SMALL, epochs=1)
     first = predict_stnet(data, 3, tmp_path / "a", options)
     assert not np.array_equal(first, predict_stnet(data, 4, tmp_path / "b", options))
     np.testing.assert_array_equal(predict_stnet(_blinded(data, tmp_path), 3, tmp_path / "c", options), first)
 
 
-def _blinded(data: FoldData, cache: Path) -> Any:
+def _blinded(data: CohortFold, cache: Path) -> Any:
     """The same fold with another cache, without its truth, and with noise in the second field of view."""
     study = SimpleNamespace(cache=cache, config=data.study.config, progress=data.study.progress)
     rng = np.random.default_rng(0)
@@ -128,7 +128,7 @@ def _blinded(data: FoldData, cache: Path) -> Any:
     )
 
 
-def test_the_kept_maps_and_the_late_stages_are_the_backbone(data: FoldData, tmp_path: Path) -> None:
+def test_the_kept_maps_and_the_late_stages_are_the_backbone(data: CohortFold, tmp_path: Path) -> None:
     """What is trained on kept maps starts as the pretrained network, view by view."""
     backbone = build_backbone("efficientnet-lite0", "imagenet").eval()
     tiles = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,12 +47,12 @@ def live_training(*, quiet: bool = False) -> Iterator[tuple[Progress, Watch]]:
         return
     from rich.console import Console, Group
     from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     description = TextColumn("{task.description}")
     bars = Bars(description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    tasks: dict[str, Any] = {}
+    tasks: dict[str, TaskID] = {}
     records: deque[Mapping[str, float]] = deque(maxlen=ROWS)
 
     def draw() -> Group:
@@ -71,7 +71,7 @@ def live_training(*, quiet: bool = False) -> Iterator[tuple[Progress, Watch]]:
         yield progress, watch
 
 
-def epoch_table(records: Any) -> Table:
+def epoch_table(records: Iterable[Mapping[str, float]]) -> Table:
     """The given epochs, a row each; a metric that an epoch does not have is left blank."""
     from rich.table import Table
 

@@ -89,16 +89,12 @@ def train(
         return
     for warning in trained.warnings:
         console.say(f"warning: {warning}")
-    told = summary(trained.data)
-    for note in told["notes"]:
+    for note in trained.data.notes:
         console.say(f"note: {note}")
     if "validation_r" in trained.chosen:
         epoch, r = trained.chosen["epoch"], trained.chosen["validation_r"]
         console.say(f"note: epoch {epoch} is kept; its retrieval correlation on validation spots is {r:.3f}")
-    print(
-        f"{out}: trained on {told['spots']} spots of sections {', '.join(told['sections'])} "
-        f"(donors {', '.join(told['donors'])}), panel of {told['panel']} genes"
-    )
+    print(f"{out}: {summary(trained.data)}")
 
 
 def distill(

@@ -16,25 +16,27 @@ LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 @dataclass(frozen=True)
 class DataConfig:
-    """From sections to what the towers see.
-
-    ``target_sum`` counts per spot after normalisation; ``panel`` how the expression tower's genes are chosen:
-    "hvg" = ``panel_genes`` highly variable genes per section (scanpy), the union of them, as the paper does;
-    "variance" = the ``panel_genes`` genes of largest log1p variance over the training spots.
-    ``min_spots`` the least fraction of spots a panel gene is detected in; ``harmony`` batch-corrects the panel
-    across sections before training; ``tile_um`` fields of view around each spot, ``tile_px`` their edge.
-    ``protocol`` "leak-free": held-out sections are not read; "paper": they enter the panel and Harmony, as in
-    the published code, and results on them are flattered.
-    """
+    """From sections to what the towers see."""
 
     protocol: DataProtocol = "leak-free"
+    """Under "leak-free" held-out sections are not read; under "paper" they enter the panel and Harmony, as in the
+    published code, and results on them are flattered."""
     target_sum: float = 10_000.0
+    """Counts per spot after normalisation."""
     panel: Literal["hvg", "variance"] = "variance"
+    """How the expression tower's genes are chosen. "hvg": ``panel_genes`` highly variable genes per section
+    (scanpy), the union of them, as the paper does. "variance": the ``panel_genes`` of largest log1p variance over
+    the training spots."""
     panel_genes: int = 1000
+    """See ``panel``."""
     min_spots: float = 0.10
+    """Least fraction of spots that a panel gene is detected in."""
     harmony: bool = False
+    """Batch-corrects the panel across sections before training."""
     tile_um: tuple[float, ...] = (155.0,)
+    """Edge of each field of view around a spot, in µm."""
     tile_px: int = 224
+    """Edge of a tile in pixels, the same for every field."""
 
     @property
     def tile(self) -> TileSpec:
@@ -44,101 +46,127 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The towers. ``weights``: "imagenet", "random" or a path; ``trainable``: how much of the backbone learns
-    (paper: all). ``standardise`` scales both towers' inputs to the training mean and deviation, in the graph.
-    ``heads`` projection heads per tower, each with a loss of its own; ``levels`` of the backbone whose pooled
-    outputs are its features: 0 its own, i those of the i-th stage before the last.
-    """
+    """The towers."""
 
     backbone: str = "efficientnet-lite0"
+    """A name of ``backbones/build.py``."""
     weights: str = "imagenet"
+    """The backbone's: "imagenet", "random" or a path."""
     trainable: Literal["frozen", "last", "all"] = "frozen"
+    """How much of the backbone learns; in the paper all of it."""
     dim: int = 256
+    """Length of an embedding of one head."""
     dropout: float = 0.1
+    """Of the projection heads."""
     standardise: bool = False
+    """Scales both towers' inputs to the training mean and deviation, in the graph."""
     heads: int = 1
+    """Projection heads per tower, each with a loss of its own."""
     levels: tuple[int, ...] = (0,)
+    """Of the backbone, whose pooled outputs are its features: 0 its own, i those of the i-th stage before the
+    last."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The contrastive objective (``model/loss.py``); ``temperature`` divides the logits and is learned where
-    ``learn_temperature``; ``target_temperature`` divides the similarities that make soft targets;
-    ``target_pcs`` principal components of expression behind the targets of "pre" and "mixed";
-    ``identity`` share of the one-hot targets in "mixed"."""
+    """The contrastive objective (``model/loss.py``)."""
 
     name: LossName = "mixed"
+    """Which of the objectives."""
     temperature: float = 0.07
+    """Divides the logits; the first value, where it is learned."""
     learn_temperature: bool = True
+    """Whether it is learned."""
     target_temperature: float = 0.1
+    """Divides the similarities that make soft targets."""
     target_pcs: int = 50
+    """Principal components of expression behind the targets of "pre" and "mixed"."""
     identity: float = 0.5
+    """Share of the one-hot targets in "mixed"."""
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW; ``schedule`` "one-cycle" warms up over ``warmup`` of the steps and anneals, "constant" does not.
-    ``clip_norm`` 0 = no clipping. ``micro_batch`` tiles that pass the backbone at a time, 0 = the whole batch; the
-    loss is that of the whole batch either way (``training/gradcache.py``). ``compile`` runs the towers through
-    torch.compile."""
+    """AdamW over batches of spots."""
 
     epochs: int = 60
+    """Passes over the training spots."""
     batch_size: int = 512
+    """Spots that are told apart at a time, on all ranks together."""
     lr: float = 5e-4
+    """Largest learning rate."""
     weight_decay: float = 1e-3
+    """Of AdamW."""
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """The rate over the steps: "one-cycle" warms up and anneals to zero, "constant" does not."""
     warmup: float = 0.1
+    """Share of the steps that warm up."""
     clip_norm: float = 0.0
+    """Largest norm of the gradient; 0 = no clipping."""
     micro_batch: int = 0
+    """Tiles that pass the backbone at a time, 0 = the whole batch; the loss is that of the whole batch either way
+    (``training/gradcache.py``)."""
     compile: bool = False
+    """Runs the towers through torch.compile."""
     seed: int = 0
+    """Of weights, batches, views, stains and dropout."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Beside flips and right angles, which are always on: ``stain_jitter`` σ perturbs each tile's stains, density
-    times U(1 ± σ) plus U(± σ) (``training/augment.py``); only where the backbone learns."""
+    """What is done to tiles beside flips and right angles, which are always on; only where the backbone learns."""
 
     stain_jitter: float = 0.0
+    """σ: perturbs each tile's stains, density times U(1 ± σ) plus U(± σ) (``training/augment.py``)."""
 
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """The spots a checkpoint is chosen on, by retrieval correlation; they give no gradient.
-
-    ``by``: "none" (the last epoch is taken), a "section", a "donor", or ``fraction`` of all "spots" drawn with
-    ``seed`` (as published). ``ids`` sections or donors, default the last one of the training set; ``every`` so
-    many epochs."""
+    """The spots a checkpoint is chosen on, by retrieval correlation; they give no gradient."""
 
     by: Literal["none", "section", "donor", "spots"] = "none"
+    """What is held back: "none" (the last epoch is taken), a "section", a "donor", or a ``fraction`` of all
+    "spots" (as published)."""
     every: int = 5
+    """Epochs from one validation to the next."""
     fraction: float = 0.2
+    """Of all spots, where they are drawn spot by spot."""
     ids: tuple[str, ...] = ()
+    """Sections or donors; default the last one of the training set."""
     seed: int = 0
+    """Of that draw."""
 
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """A student's lesson (``training/distil.py``): a tile every ``stride_um`` of the training sections' tissue
-    beside those of the spots; ``neighbours`` the weight of agreeing on which spots are near, softened by
-    ``temperature``."""
+    """A student's lesson (``training/distil.py``)."""
 
     stride_um: float = 80.0
+    """µm between the tiles of the training sections' tissue that are learned from beside those of the spots."""
     neighbours: float = 10.0
+    """Weight of agreeing on which spots are near."""
     temperature: float = 0.1
+    """Softens whose neighbours they are."""
 
 
 @dataclass(frozen=True)
 class ReferenceConfig:
-    """What the bundle recommends to a query: ``k`` neighbours, ``key`` embeddings, ``views``; and the texts."""
+    """What the bundle recommends to a query, and its texts."""
 
     k: int = 50
+    """Neighbours averaged."""
     key: Key = "expression"
+    """Embeddings that a query is compared with."""
     views: Literal[1, 8] = 8
+    """Views averaged for the reference's own spots."""
     recommended_views: Literal[1, 8] = 8
+    """Views averaged for a query's tiles."""
     species: str = ""
+    """What the sections are of."""
     licence: str = ""
+    """Of the bundle."""
     citation: str = ""
+    """How the bundle is to be cited."""
 
 
 @dataclass(frozen=True)

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.errors import UsageError
 from bleep_cli.genes.names import GeneTable, join_genes
 from bleep_cli.genes.normalise import detected, log1p_normalise
-from bleep_cli.types import F32, I64, Section, Str
+from bleep_cli.types import F32, F64, I64, Section, Str
 from bleep_train.config.schema import DataConfig
 from bleep_train.data.harmonise import harmonise
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """``sections`` in order; ``panel_keys`` str[p]; ``panel`` f32[n, p] expression tower input (log1p, or
-    harmonised log1p); ``log1p`` f32[n, p] the same before harmonising; ``section_of`` i64[n]; ``notes``.
-
-    Protocol "paper" only: ``leaked`` held-out sections that the panel and Harmony were fitted with, and
-    ``leaked_panel`` f32[m, p], what ``panel`` would hold of them. Training never sees it.
-    """
+    """What the towers of a run are trained on: n spots, p panel genes."""
 
     sections: tuple[Section, ...]
+    """In the order of the spots."""
     panel_keys: Str
+    """str[p] what the cohort's genes are told apart by: ids, or symbols"""
     panel: F32
+    """f32[n, p] input of the expression tower: log1p, or harmonised log1p"""
     log1p: F32
+    """f32[n, p] the same before harmonising"""
     section_of: I64
+    """i64[n] position in ``sections``"""
     notes: tuple[str, ...]
+    """What joining and choosing had to drop or repair."""
     leaked: tuple[Section, ...] = ()
+    """Protocol "paper" only: held-out sections that the panel and Harmony were fitted with."""
     leaked_panel: F32 | None = None
+    """f32[m, p] what ``panel`` would hold of them; training never sees it"""
 
     @property
     def harmonised(self) -> F32 | None:
@@ -86,7 +93,7 @@ def _leak_note(leaked: Sequence[Section], config: DataConfig) -> str:
 
 
 def choose_panel(
-    sections: Sequence[Section], table: GeneTable, expression: Sequence[Any], config: DataConfig
+    sections: Sequence[Section], table: GeneTable, expression: Sequence[sparse.csr_matrix], config: DataConfig
 ) -> I64:
     """Columns of the joined table that feed the expression tower, ascending."""
     spots = sum(len(s.barcodes) for s in sections)
@@ -102,7 +109,7 @@ def choose_panel(
     return np.sort(best[variance[best] > 0])
 
 
-def highly_variable(log1p: Any, n_genes: int) -> Any:
+def highly_variable(log1p: sparse.csr_matrix, n_genes: int) -> NDArray[np.bool_]:
     """bool[g]: scanpy's highly variable genes of one section (paper section 4: 1,000 per section)."""
     import anndata
     import scanpy as sc
@@ -110,12 +117,12 @@ def highly_variable(log1p: Any, n_genes: int) -> Any:
     adata = anndata.AnnData(log1p.copy())
     adata.uns["log1p"] = {"base": None}
     sc.pp.highly_variable_genes(adata, n_top_genes=min(n_genes, adata.n_vars))
-    return adata.var["highly_variable"].to_numpy(bool)
+    return np.asarray(adata.var["highly_variable"], bool)
 
 
-def log1p_variance(expression: Sequence[Any]) -> Any:
+def log1p_variance(expression: Sequence[sparse.csr_matrix]) -> F64:
     """f64[g]: variance of log1p over the spots of all sections."""
     n = sum(e.shape[0] for e in expression)
     mean = sum(np.asarray(e.sum(axis=0), np.float64).ravel() for e in expression) / n
     square = sum(np.asarray(e.multiply(e).sum(axis=0), np.float64).ravel() for e in expression) / n
-    return np.maximum(square - mean**2, 0.0)
+    return np.asarray(np.maximum(square - mean**2, 0.0), np.float64)

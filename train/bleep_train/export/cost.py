@@ -32,24 +32,30 @@ CALIBRATION_TILES = 128
 
 @dataclass(frozen=True)
 class Probe:
-    """Spots of one section: which are asked i64[q], what was measured there f32[q, 50] on the reference's HVG50,
-    and the rows i64[m] of the reference that they are compared with."""
+    """Spots of one section that towers are compared on."""
 
     asked: I64
+    """i64[q] which of its spots"""
     measured: F32
+    """f32[q, 50] what was measured there, log1p, of the reference's HVG50"""
     rows: I64
+    """i64[m] rows of the reference that they are compared with"""
 
 
 @dataclass(frozen=True)
 class Probes:
-    """What towers are compared on: a probe per section, ``told`` in words, and of the reference ``keys`` f32[n, d]
-    that queries are compared with, ``expression`` f32[n, 50] of its HVG50, and its ``k``."""
+    """What towers are compared on: spots of several sections among one reference."""
 
     keys: F32
+    """f32[n, d] unit vectors of the reference that queries are compared with"""
     expression: F32
+    """f32[n, 50] its HVG50, log1p"""
     k: int
+    """Its neighbours averaged."""
     parts: tuple[Probe, ...]
+    """One per section."""
     told: str
+    """Which sections these are, in words."""
 
 
 def choose_probes(built: Built, sections: Sequence[Section], *, held_out: bool) -> Probes:

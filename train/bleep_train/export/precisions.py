@@ -13,12 +13,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.types import U8
 from bleep_train.export.graph import ExportError
+
+if TYPE_CHECKING:
+    import onnx
 
 # An activation that is not among them keeps a float32 value between two quantised layers, at twice the traffic.
 QUANTISED = ("Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "MaxPool", "Concat")
@@ -64,7 +67,7 @@ def fp16_tower(image: bytes) -> bytes:
     return bytes(half.SerializeToString())
 
 
-def _prepared(image: bytes, folder: Path) -> Any:
+def _prepared(image: bytes, folder: Path) -> onnx.ModelProto:
     """The tower with its normalisation layers folded into the convolutions and all shapes known; also on disk."""
     import onnx
     from onnxruntime.quantization import quant_pre_process
@@ -74,7 +77,7 @@ def _prepared(image: bytes, folder: Path) -> Any:
     return onnx.load(folder / "prepared.onnx")
 
 
-def _vector_nodes(model: Any) -> list[str]:
+def _vector_nodes(model: onnx.ModelProto) -> list[str]:
     """Names of the nodes that give one vector per tile, [b, d], and no map: the projection head."""
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*model.graph.value_info, *model.graph.output)}
     return [node.name for node in model.graph.node if ranks.get(node.output[0], 0) == 2]

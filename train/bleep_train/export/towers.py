@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -46,11 +45,14 @@ class ExpressionGraph(nn.Module):
 
 @dataclass(frozen=True)
 class Parity:
-    """Agreement of torch and ONNX Runtime: largest |Δ| of each tower, share of the K neighbours that agree."""
+    """Agreement of torch and ONNX Runtime."""
 
     image_delta: float
+    """Largest |Δ| of the image tower's unit vectors."""
     expression_delta: float
+    """The same of the expression tower's."""
     neighbours: float
+    """Share of the K neighbours that agree."""
 
 
 def export_towers(towers: Towers, config: Config, panel_keys: Str, *, half_weights: bool = False) -> Encoders:
@@ -102,7 +104,7 @@ def _in_torch(graph: nn.Module, inputs: Tensor, batch: int) -> F32:
     return torch.cat([graph(inputs[i : i + batch]) for i in range(0, len(inputs), batch)]).numpy()
 
 
-def parity_sample(tiles: Sequence[Any], count: int) -> U8:
+def parity_sample(tiles: Sequence[U8], count: int) -> U8:
     """An even sample of cached tiles, u8[<= count, p, p, c]."""
     total = sum(len(t) for t in tiles)
     rows = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))

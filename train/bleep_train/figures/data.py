@@ -20,6 +20,7 @@ class Result:
     """m spots of one section and g genes; methods in the order they are drawn in."""
 
     section: str
+    """Its id."""
     unit: str
     """Of every expression value."""
     symbols: Str

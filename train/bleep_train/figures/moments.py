@@ -34,10 +34,12 @@ FLAT = 1e-8
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the g genes of one matrix: ``mean`` and ``variance`` f64[g] over spots."""
+    """Of the g genes of one matrix, over its spots."""
 
     mean: F64
+    """f64[g] log1p"""
     variance: F64
+    """f64[g]"""
 
 
 def moments(expression: F32) -> Moments:

@@ -111,18 +111,28 @@ def house_style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PanelGrid:
-    """``rows`` × ``columns`` panels of ``wide`` × ``high`` in, with margins and gaps in inches."""
+    """Panels in rows and columns; lengths in inches."""
 
     rows: int
+    """Panels below each other."""
     columns: int
+    """Panels beside each other."""
     wide: float
+    """Width of a panel."""
     high: float
+    """Height of a panel."""
     left: float = 0.3
+    """Margin of the figure."""
     right: float = 0.1
+    """Margin of the figure."""
     top: float = 0.62
+    """Margin of the figure, with its title."""
     bottom: float = 0.3
+    """Margin of the figure."""
     gap_x: float = 0.1
+    """Between two columns."""
     gap_y: float = 0.3
+    """Between two rows."""
 
     @property
     def size(self) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,11 @@ class SectionPicture:
     image: U8
     """u8[h, w, 3] H&E of the window"""
     corner_l0: tuple[float, float]
+    """(x, y) of its top left in level-0 px."""
     size_l0: tuple[float, float]
     """Window (width, height) in level-0 px; may reach beyond the slide, white there."""
     um_per_l0: float
+    """Micrometres per level-0 px."""
     xy_l0: F64
     """f64[m, 2] spot centres (x, y)"""
     pitch_l0: float
@@ -109,7 +111,7 @@ def draw_spots(axes: Axes, tissue: SectionPicture, colours: NDArray[np.float64])
     from matplotlib.collections import EllipseCollection
 
     diameter = np.full(len(tissue.xy_l0), tissue.diameter_l0(width_in(axes)))
-    discs: Any = EllipseCollection(
+    discs = EllipseCollection(
         diameter,
         diameter,
         np.zeros(len(diameter)),

@@ -40,19 +40,24 @@ _WIDEST_PANEL_IN = 2.2
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What is drawn. None and empty: the first fold, its first section, all methods, BLEEP's best gene of HVG50.
-
-    ``only`` holds figures of ``FIGURES``; ``cohort`` replaces the path the study remembers.
-    """
+    """What is drawn, and how."""
 
     fold: str | None = None
+    """Its name; None: the first."""
     section: str | None = None
+    """Its id; None: the fold's first."""
     methods: tuple[str, ...] = ()
+    """Their names; empty: all."""
     genes: tuple[str, ...] = ()
+    """Of figure 3; empty: BLEEP's best of HVG50."""
     only: tuple[str, ...] = FIGURES
+    """Figures of ``FIGURES``."""
     form: Format = "png"
+    """File format."""
     dpi: int = 200
+    """Pixels per inch."""
     cohort: Path | None = None
+    """Replaces the path that the study remembers."""
 
     def check(self) -> None:
         """Raises ``UsageError`` for figures and resolutions that cannot be drawn."""

@@ -41,11 +41,14 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True)
 class Fold:
-    """Sections trained on and tested on, as positions in the cohort."""
+    """What is held out, and what is trained on, as positions in the cohort."""
 
     name: str
+    """Of the section or donor that is held out."""
     train: tuple[int, ...]
+    """Sections trained on."""
     test: tuple[int, ...]
+    """Sections held out."""
 
 
 def leave_one_out(labels: Sequence[str]) -> list[Fold]:

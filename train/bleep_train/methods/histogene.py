@@ -33,32 +33,40 @@ STAGGERED = 0.7  # pitches: a step below this is the half step of a staggered gr
 
 @dataclass(frozen=True)
 class HisToGeneOptions:
-    """The published settings (paper, Methods, and the tutorial of the published code).
-
-    ``px`` edge of the tile that is embedded, cut from the middle ``crop`` of the first field (112 of 224 px) and
-    shrunk where it is larger; ``positions`` places per axis; a step is one section. ``standardise`` scales
-    pixels to the training mean and deviation; the published code takes them as they are, 0..255. ``place_std``
-    deviation that the embeddings of places start with, against about 0.6 of a standardised tile's. ``from_mean``
-    starts the output at the training mean; ``anneal`` warms the rate up and lets it fall to zero; ``views`` of
-    each tile in training (at random) and in prediction (averaged): 1 is upright only, as published.
-    """
+    """The published settings (paper, Methods, and the tutorial of the published code); a step is one section."""
 
     px: int = 112
+    """Edge of the tile that is embedded, shrunk to it where it is larger."""
     crop: float = 0.5
+    """Middle part of the first field that the tile is (112 of 224 px)."""
     positions: int = 64
+    """Places per axis."""
     dim: int = 1024
+    """Length of a token."""
     layers: int = 8
+    """Of the transformer."""
     heads: int = 16
+    """Of its attention."""
     mlp_ratio: int = 2
+    """Width of its hidden layers over ``dim``."""
     dropout: float = 0.1
+    """Everywhere in it."""
     lr: float = 1e-5
+    """Of Adam."""
     weight_decay: float = 0.0
+    """Of Adam."""
     epochs: int = 100
+    """Passes over the training sections."""
     standardise: bool = False
+    """Scales pixels to the training mean and deviation; the published code takes them as they are, 0..255."""
     place_std: float = 1.0
+    """Deviation that the embeddings of places start with, against about 0.6 of a standardised tile's."""
     from_mean: bool = False
+    """Starts the output at the training mean."""
     anneal: bool = False
+    """Warms the rate up and lets it fall to zero."""
     views: Literal[1, 8] = 1
+    """Of each tile in training (at random) and in prediction (averaged): 1 is upright only, as published."""
 
     @classmethod
     def cpu(cls) -> HisToGeneOptions:

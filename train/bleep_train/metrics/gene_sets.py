@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bleep_cli.types import I64, Str
+from bleep_cli.types import F32, I64, Str
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 HVG, ALL, HEG = 50, 1000, 50
 MIN_DETECTED = 0.10
@@ -16,10 +20,12 @@ MIN_DETECTED = 0.10
 
 @dataclass(frozen=True)
 class GeneSets:
-    """Gene sets picked on training spots only; positions in one list of ``symbols``, best first."""
+    """Gene sets picked on training spots only."""
 
     symbols: Str
+    """str[g]"""
     sets: Mapping[str, I64]
+    """Positions in ``symbols`` by name, best first."""
 
     def names(self) -> dict[str, list[str]]:
         """Symbols of every set, to be saved."""
@@ -33,7 +39,10 @@ class GeneSets:
 
 
 def pick_gene_sets(
-    training: Any, symbols: Str, measured_everywhere: Any, markers: Sequence[str] | None = None
+    training: F32 | sparse.csr_matrix,
+    symbols: Str,
+    measured_everywhere: NDArray[np.bool_],
+    markers: Sequence[str] | None = None,
 ) -> GeneSets:
     """``hvg50``, ``all`` (the 50 and 1,000 of largest log1p variance) and ``heg50`` (largest mean), among genes
     detected in at least a tenth of the training spots and present in every section; ``markers`` as given.

@@ -7,7 +7,6 @@ section) is NaN in its place: nothing is dropped before indexing, and NaNs are c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -51,14 +50,14 @@ def per_gene(predicted: F32, measured: F32) -> dict[str, F64]:
     return {name: of(predicted, measured) for name, of in zip(GENE_METRICS, metrics, strict=True)}
 
 
-def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, Any]:
+def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, float]:
     """Means of r over each gene set, and over ``all`` the median variance ratio, the mean squared error and how
     many genes had no r; ``spearman`` is the mean over ``hvg50``, where there is that set.
 
     A gene without r counts as 0; the mean squared error is over the genes that have one.
     """
     r = pearson(predicted, measured)
-    out: dict[str, Any] = {name: _mean(r[rows]) for name, rows in sets.items()}
+    out: dict[str, float] = {name: _mean(r[rows]) for name, rows in sets.items()}
     if "hvg50" in sets:
         rows = sets["hvg50"]
         out["spearman"] = _mean(spearman(predicted[:, rows], measured[:, rows]))
@@ -71,7 +70,7 @@ def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, A
     return out
 
 
-def mean_score(predictions: Sequence[F32], measured: F32, sets: Mapping[str, I64]) -> dict[str, Any]:
+def mean_score(predictions: Sequence[F32], measured: F32, sets: Mapping[str, I64]) -> dict[str, float]:
     """The means of the scores of several predictions of the same spots; counts stay whole numbers."""
     scores = [score(predicted, measured, sets) for predicted in predictions]
     return {key: type(scores[0][key])(np.mean([s[key] for s in scores])) for key in scores[0]}

@@ -28,12 +28,16 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """``rows`` of ready text under ``columns``; ``title`` above and ``notes`` below, a paragraph each."""
+    """A table of ready text."""
 
     columns: tuple[str, ...]
+    """Headings."""
     rows: tuple[tuple[str, ...], ...]
+    """A text for every column."""
     title: str = ""
+    """Above it."""
     notes: tuple[str, ...] = ()
+    """Below it, a paragraph each."""
 
     def markdown(self) -> list[str]:
         """Its lines in Markdown."""

@@ -108,7 +108,9 @@ class Towers:
     """Both towers of a run."""
 
     image: ImageTower
+    """Tiles → vectors."""
     expression: ExpressionTower
+    """log1p on the panel → vectors."""
 
     def modules(self) -> nn.ModuleDict:
         """Both as one module, for saving and for the optimiser."""

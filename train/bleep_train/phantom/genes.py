@@ -26,21 +26,24 @@ Shape = Literal["flat", "central", "portal", "mid"]
 
 @dataclass(frozen=True)
 class Gene:
-    """One gene's curve.
-
-    ``level`` counts per 10,000 in pure parenchyma where its zone is; ``shape`` over the zonation coordinate z
-    (0 portal, 1 central) with steepness ``power`` down to the fraction ``floor``; ``also`` the levels in
-    other compartments, (name, level); ``dispersion`` r of the negative binomial, variance = mean + mean² / r.
-    """
+    """One gene's curve."""
 
     symbol: str
+    """A real symbol."""
     level: float
+    """Counts per 10,000 in pure parenchyma where its zone is."""
     shape: Shape = "flat"
+    """Over the zonation coordinate z (0 portal, 1 central)."""
     power: float = 1.0
+    """Its steepness."""
     floor: float = 0.0
+    """The fraction of ``level`` that it falls to."""
     also: tuple[tuple[str, float], ...] = ()
+    """(name, level) in other compartments."""
     dispersion: float = 12.0
+    """r of the negative binomial, variance = mean + mean² / r."""
     informative: bool = True
+    """Whether it has a spatial pattern."""
 
     @property
     def id(self) -> str:

@@ -30,22 +30,28 @@ WAVE_UM = 27.0
 
 @dataclass(frozen=True)
 class Stain:
-    """How one donor's slides look: OD per unit of stain as (R, G, B), stain strength, and the empty glass."""
+    """How one donor's slides look; colours as (R, G, B)."""
 
     haematoxylin: tuple[float, float, float]
+    """Optical density per unit of stain."""
     eosin: tuple[float, float, float]
+    """Optical density per unit of stain."""
     strength: tuple[float, float]
+    """Of haematoxylin and of eosin."""
     glass: tuple[float, float, float]
+    """The empty glass, 0..255."""
 
 
 @dataclass(frozen=True)
 class Plates:
-    """Liver cell plates on a raster of `PLATE_UM`: ``wave`` f32 in [-1, 1], 1 in the middle of a sinusoid and
-    -1 in the middle of a plate; ``angle`` f32 the direction they run in."""
+    """Liver cell plates on a raster of ``PLATE_UM``."""
 
     raster: Raster
+    """Where its pixels lie."""
     wave: F32
+    """f32[h, w] in [-1, 1], 1 in the middle of a sinusoid and -1 in the middle of a plate"""
     angle: F32
+    """f32[h, w] the direction they run in"""
 
 
 def donor_stain(rng: np.random.Generator) -> Stain:

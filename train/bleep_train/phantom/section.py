@@ -38,29 +38,34 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """What one section is. Lengths in µm; ``size_um`` (width, height) of the whole slide, glass included.
-
-    ``mpp`` µm per level-0 pixel; ``umi_per_spot`` before the donor's factor (0.6 to 1.6); ``steatosis`` fat
-    level in [0, 1], None = the donor's; ``fold`` lays one tissue fold; ``truth_pitch_um`` spacing of the
-    truth grid.
-
-    Raises:
-        UsageError: a value out of its range, or a name that cannot be a file name.
-    """
+    """What one section is. ``UsageError`` for a value out of its range or a name that cannot be a file name."""
 
     seed: int
+    """The same seed and names give the same section."""
     donor: str
+    """Whose section it is; stain, fat and gene factors are the donor's."""
     section_id: str
+    """Its name, and that of its files."""
     size_um: tuple[float, float] = (2400.0, 1800.0)
+    """(width, height) of the whole slide in µm, glass included."""
     mpp: float = 0.5
+    """µm per level-0 pixel."""
     spot_pitch_um: float = 100.0
+    """µm from a spot to the next."""
     spot_diameter_um: float = 55.0
+    """µm across a spot."""
     lobule_um: float = 800.0
+    """µm across a lobule."""
     umi_per_spot: float = 6000.0
+    """Counts before the donor's factor (0.6 to 1.6)."""
     steatosis: float | None = None
+    """Fat level in [0, 1]; None = the donor's."""
     fold: bool = True
+    """Lays one tissue fold."""
     jpeg_quality: int = 80
+    """Of the slide, 1 to 100."""
     truth_pitch_um: float = 50.0
+    """µm between the points of the truth grid."""
 
     def __post_init__(self) -> None:
         ranges = {
@@ -86,16 +91,24 @@ class PhantomOptions:
 
 @dataclass(frozen=True)
 class PhantomPaths:
-    """The files of one section; ``outs`` is the Space Ranger folder, ``readme`` describes the others."""
+    """The files of one section."""
 
     folder: Path
+    """Where they lie."""
     image: Path
+    """The slide."""
     outs: Path
+    """The Space Ranger folder."""
     truth_spots: Path
+    """What lies under every spot."""
     truth_expression: Path
+    """Noise-free expression of every spot."""
     truth_grid: Path
+    """The same on a grid over the whole section."""
     truth_genes: Path
+    """Every gene's curve."""
     readme: Path
+    """Describes the others."""
 
 
 def write_phantom(out: Path, options: PhantomOptions, progress: Progress = no_progress) -> PhantomPaths:

@@ -17,7 +17,9 @@ class Raster:
     """A pixel grid over the section; pixel (row, col) is centred at ((col + ½)·step, (row + ½)·step) µm."""
 
     size_um: tuple[float, float]
+    """(width, height) in µm."""
     step: float
+    """µm from a pixel to the next."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,14 +65,20 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Blob:
-    """An ellipse of mean radius ``r`` µm, its border wavy: ``wobble`` (amplitude, phase) of harmonic 2, 3…"""
+    """An ellipse with a wavy border."""
 
     x: float
+    """Its middle, in µm."""
     y: float
+    """Its middle, in µm."""
     r: float
+    """Mean radius in µm."""
     aspect: float = 1.0
+    """Long over short axis."""
     angle: float = 0.0
+    """Of the long axis, in radians."""
     wobble: tuple[tuple[float, float], ...] = ()
+    """(amplitude, phase) of harmonic 2, 3, …"""
 
     @property
     def reach(self) -> float:

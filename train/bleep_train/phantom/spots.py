@@ -16,17 +16,18 @@ from bleep_train.phantom.tissue import Tissue
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What lies under a spot, for every place: f32[h, w] means over the spot's disc, on ``raster``.
-
-    ``cover`` is the fraction of the disc that is tissue; ``area`` the compartments' fractions of that part;
-    ``z`` the hepatocytes' mean zonation coordinate; ``factors`` f64[genes] are the donor's.
-    """
+    """What lies under a spot, for every place: means over the spot's disc."""
 
     raster: Raster
+    """Where the pixels of the fields lie."""
     cover: F32
+    """f32[h, w] fraction of the disc that is tissue"""
     z: F32
+    """f32[h, w] the hepatocytes' mean zonation coordinate"""
     area: dict[str, F32]
+    """f32[h, w] by compartment: its fraction of the tissue"""
     factors: F64
+    """f64[genes] the donor's"""
 
     def expected(self, xy_um: F64) -> F64:
         """Noise-free counts per 10,000 of every gene at positions f64[n, 2]: f64[n, genes]."""
@@ -41,14 +42,18 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Spots:
-    """The capture grid: ``barcodes`` str[n], ``array_row``, ``array_col`` i64[n], ``in_tissue`` bool[n],
-    centres ``xy_um`` f64[n, 2]."""
+    """The capture grid: n spots."""
 
     barcodes: Str
+    """str[n]"""
     array_row: I64
+    """i64[n]"""
     array_col: I64
+    """i64[n]"""
     xy_um: F64
+    """f64[n, 2] centres (x, y) in µm"""
     in_tissue: NDArray[np.bool_]
+    """bool[n]"""
 
 
 def disc_truth(tissue: Tissue, diameter_um: float, factors: F64) -> GroundTruth:

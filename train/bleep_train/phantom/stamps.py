@@ -17,20 +17,26 @@ from bleep_cli.types import F32, F64, I64
 
 @dataclass
 class Planes:
-    """Optical density of the two stains, f32[h, w] each, on pixels of ``mpp`` µm; changed in place."""
+    """Optical density of the two stains; changed in place."""
 
     h: F32
+    """f32[h, w] haematoxylin"""
     e: F32
+    """f32[h, w] eosin"""
     mpp: float
+    """µm per pixel."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """f32[p, p] each: opacity in [0, 1], and the haematoxylin and eosin put in place of what was there."""
+    """One cell's picture, put in place of what was there."""
 
     opacity: F32
+    """f32[p, p] in [0, 1]"""
     h: F32
+    """f32[p, p] haematoxylin"""
     e: F32
+    """f32[p, p] eosin"""
 
 
 ANGLES = 24

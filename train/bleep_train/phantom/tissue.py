@@ -24,26 +24,38 @@ COMPARTMENTS = ("hepatocyte", "tract", "wall", "duct", "vessel", "fat", "lumen")
 
 @dataclass(frozen=True)
 class Triad:
-    """One portal tract with its vein, artery and bile ducts; ``cells`` in [0, 1] its inflammation."""
+    """One portal tract with what runs in it."""
 
     tract: Blob
+    """Its collagen."""
     vein: Blob
+    """Of the portal blood."""
     artery: Blob
+    """Beside the vein."""
     ducts: tuple[Blob, ...]
+    """Of bile."""
     cells: float
+    """Its inflammation, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class TissueFold:
-    """A strip of doubled tissue around the curve v = bend·sin(u / wave) in axes turned by ``angle``."""
+    """A strip of doubled tissue around the curve v = bend·sin(u / wave) in turned axes; lengths in µm."""
 
     x: float
+    """Its middle."""
     y: float
+    """Its middle."""
     angle: float
+    """Of the axes, in radians."""
     length: float
+    """From the middle to an end."""
     half_width: float
+    """At its middle."""
     bend: float
+    """Amplitude of the curve."""
     wave: float
+    """Wave length of the curve over 2π."""
 
     def strength(self, x: F32, y: F32) -> F32:
         """0 off the fold to 1 in its middle; broadcasts x and y (µm)."""
@@ -57,20 +69,24 @@ class TissueFold:
 
 @dataclass(frozen=True)
 class Tissue:
-    """One section. ``fat`` f64[n, 3] droplets (x, y, radius); fields f32[h, w] on ``raster``.
-
-    ``edge`` is the signed distance to the section's outline (positive in tissue, µm), ``z`` the zonation
-    coordinate (0 portal, 1 central), ``area`` the fraction of each pixel per name of `COMPARTMENTS`.
-    """
+    """One section; fields are f32[h, w] on ``raster``."""
 
     raster: Raster
+    """Where their pixels lie."""
     centrals: tuple[Blob, ...]
+    """Central veins."""
     triads: tuple[Triad, ...]
+    """Portal tracts."""
     fat: F64
+    """f64[n, 3] droplets (x, y, radius) in µm"""
     fold: TissueFold | None
+    """A strip of doubled tissue, if there is one."""
     edge: F32
+    """Signed distance to the section's outline in µm, positive in tissue."""
     z: F32
+    """Zonation coordinate: 0 portal, 1 central."""
     area: dict[str, F32]
+    """The fraction of each pixel, by name of ``COMPARTMENTS``."""
 
 
 def make_tissue(

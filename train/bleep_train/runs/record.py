@@ -40,18 +40,24 @@ RECORD, CONFIG = "run.json", "config.toml"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A finished or resumable run: ``path``, ``config``, ``cohort`` file, training ``section_ids``,
-    ``panel_keys``, ``held_out_ids``, and under protocol "paper" ``leaked_ids``, those of them that were read;
-    ``teacher`` the name of the run that a student was distilled from, and a hash of its weights."""
+    """A finished or resumable run."""
 
     path: Path
+    """Its folder."""
     config: Config
+    """What it is trained with."""
     cohort: Path
+    """File that names its sections."""
     section_ids: tuple[str, ...]
+    """Sections trained on."""
     panel_keys: tuple[str, ...]
+    """Genes of the expression tower, in order."""
     leaked_ids: tuple[str, ...] = ()
+    """Protocol "paper" only: the held-out sections that were read."""
     held_out_ids: tuple[str, ...] = ()
+    """Sections left out."""
     teacher: Mapping[str, str] | None = None
+    """Name of the run that a student was distilled from (``run``), and a hash of its ``weights``."""
 
 
 def open_run(path: Path) -> RunFolder:
@@ -74,7 +80,7 @@ def open_run(path: Path) -> RunFolder:
         ) from error
 
 
-def chosen_epoch(run: Path) -> dict[str, Any]:
+def chosen_epoch(run: Path) -> dict[str, float]:
     """``epoch`` whose weights export and evaluation take, counted from 0; with ``validation_r`` where validation
     chose it, else it is the last."""
     if (run / BEST).exists():

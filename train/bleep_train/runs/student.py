@@ -48,12 +48,16 @@ SHARED = {  # what a student must not change: both towers find neighbours in the
 
 @dataclass(frozen=True)
 class Standing:
-    """A tower and the views it averages: its mean r over HVG50, its ``cost`` against the teacher's eight views."""
+    """How one tower does, averaging so many views."""
 
     tower: str
+    """The "teacher" or the "student"."""
     views: int
+    """Averaged per tile."""
     r_hvg50: float
+    """Mean r over HVG50."""
     cost: Cost
+    """Against the teacher's eight views."""
 
 
 def distill_run(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
@@ -33,13 +32,16 @@ from bleep_train.training.validation import choose_validation
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves beside the run folder: the data, warnings of collapse, whether this process is the
-    one that reports, and ``chosen``, the epoch whose weights count, with its validation r if it has one."""
+    """What training leaves beside the run folder."""
 
     data: TrainingSet
+    """What was trained on."""
     warnings: tuple[str, ...]
+    """Of collapse."""
     leads: bool
+    """Whether this process is the one that reports."""
     chosen: Mapping[str, float]
+    """The ``epoch`` whose weights count, with its ``validation_r`` if it has one."""
 
 
 def split_sections(
@@ -113,12 +115,10 @@ def train_run(
     return Trained(data, tuple(warnings), group.leads, chosen)
 
 
-def summary(data: TrainingSet) -> dict[str, Any]:
+def summary(data: TrainingSet) -> str:
     """What a run was trained on, for the person."""
-    return {
-        "sections": [s.id for s in data.sections],
-        "donors": sorted({s.donor for s in data.sections}),
-        "spots": len(data.panel),
-        "panel": len(data.panel_keys),
-        "notes": list(data.notes),
-    }
+    sections, donors = [s.id for s in data.sections], sorted({s.donor for s in data.sections})
+    return (
+        f"trained on {len(data.panel)} spots of sections {', '.join(sections)} (donors {', '.join(donors)}), "
+        f"panel of {len(data.panel_keys)} genes"
+    )

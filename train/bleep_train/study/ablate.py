@@ -30,17 +30,24 @@ PAPER_LEAKS = "Protocol `paper`: the held-out section entered panel, Harmony, tr
 
 @dataclass(frozen=True)
 class AblationGrid:
-    """What is varied. ``by``: what is left out at a time, "section" or "donor"; ``test`` keeps the folds of those
-    names."""
+    """What is varied, and what is left out at a time."""
 
     losses: tuple[LossName, ...] = LOSSES
+    """Objectives, each trained anew."""
     ks: tuple[int, ...] = (10, 50, 100)
+    """Neighbours averaged."""
     aggregations: tuple[Aggregation, ...] = get_args(Aggregation)
+    """How."""
     keys: tuple[Key, ...] = get_args(Key)
+    """Embeddings compared with."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Of each training."""
     by: By = "section"
+    """What is left out at a time."""
     markers: tuple[str, ...] = ()
+    """A gene set of their own."""
     test: tuple[str, ...] = ()
+    """Keeps the folds of these names; empty: all."""
 
 
 def baselines(data: FoldData) -> Iterator[Row]:

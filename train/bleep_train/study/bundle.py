@@ -211,9 +211,9 @@ def _told(bundle: Bundle, sections: Sequence[Section], rows: Sequence[MethodRow]
     donors = donors_of((s.donor for s in bundle.info.sections), (s.donor for s in sections))
     by_section: dict[str, dict[str, Any]] = {section.id: {} for section in sections}
     for row in rows:
-        scores: dict[str, Any] = {name: value for name, value in row["scores"].items() if name != WITHIN}
+        scores = {name: value for name, value in row["scores"].items() if name != WITHIN}
         intervals = {"intervals": row["intervals"]} if row["intervals"] else {}
-        by_section[row["job"]["fold"]][row["job"]["method"]] = scores | intervals
+        by_section[row["job"]["fold"]][row["job"]["method"]] = {**scores, **intervals}
     metrics = {
         "sections": without_nan(by_section),
         "donors": donors,

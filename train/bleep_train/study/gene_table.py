@@ -23,6 +23,7 @@ class GeneScores:
     """The g genes of one fold, as its methods predict them."""
 
     fold: str
+    """Its name."""
     symbols: Str
     """str[g]"""
     sets: Mapping[str, Collection[str]]

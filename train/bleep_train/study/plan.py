@@ -12,13 +12,18 @@ from bleep_train.study.saved import SHUFFLED
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What is run. ``test`` keeps the folds of those names; ``markers`` are a gene set of their own."""
+    """What a study runs."""
 
     protocol: StudyProtocol
+    """What is left out, and what may be seen of it."""
     methods: tuple[str, ...]
+    """By name (``methods/by_name.py``)."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Of each method that a seed changes."""
     test: tuple[str, ...] = ()
+    """Keeps the folds of these names; empty: all."""
     markers: tuple[str, ...] = ()
+    """A gene set of their own."""
 
     def check(self) -> None:
         """Raises ``UsageError`` for methods that are not known or do not go together."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from bleep_train.study.saved import (
     SHUFFLED,
     STUDY,
     FoldFolder,
+    FoldRecord,
     FoldTruth,
     StudyRecord,
     donors_of,
@@ -48,10 +48,12 @@ RESULTS = "results.jsonl"
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What was run, and a row of ``results.jsonl`` for every fold, method and seed of it."""
+    """What was run, and what came out."""
 
     record: StudyRecord
+    """As in ``study.json``."""
     rows: tuple[MethodRow, ...]
+    """A line of ``results.jsonl`` for every fold, method and seed."""
 
 
 def run_study(
@@ -76,7 +78,7 @@ def run_study(
 
 
 def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], truth: DataProtocol) -> StudyRecord:
-    described: dict[str, Any] = {}
+    described: dict[str, FoldRecord] = {}
     for fold in folds:
         train, test = ([study.sections[i] for i in part] for part in (fold.train, fold.test))
         described[fold.name] = {
@@ -125,7 +127,7 @@ class _FoldRun:
         self.folder = FoldFolder.of(out, fold.name)
         self.truth_kind = LEFT_OUT[plan.protocol][1]
         self.config = fingerprint({"config": record.config, "markers": record.markers})
-        self.data = str(record.folds[fold.name]["data"])
+        self.data = record.folds[fold.name]["data"]
 
     def rows(self) -> Iterator[MethodRow]:
         """A row per job, from the journal or just made."""

@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,19 +59,37 @@ class FoldTruth:
     """f16[n, g] expression of the training spots"""
 
 
+class FoldRecord(TypedDict):
+    """What was held out in one fold."""
+
+    sections: list[str]
+    """Their ids."""
+    donors: dict[str, list[str]]
+    """Those of ``train`` and ``test``, and those of both, ``shared``."""
+    data: str
+    """Fingerprint of all sections of the fold."""
+
+
 @dataclass(frozen=True)
 class StudyRecord:
-    """``study.json``: what was run. ``folds`` by name, each with its held-out ``sections`` and the ``donors``
-    ``train``, ``test`` and ``shared``."""
+    """``study.json``: what was run."""
 
     cohort: str
+    """Path of the cohort file."""
     protocol: str
+    """What was left out at a time."""
     truth: str
+    """The protocol of the data: what was seen of it."""
     methods: tuple[str, ...]
+    """By name."""
     seeds: tuple[int, ...]
+    """Of each method that a seed changes."""
     markers: tuple[str, ...]
-    folds: Mapping[str, Any]
+    """A gene set of their own."""
+    folds: Mapping[str, FoldRecord]
+    """By name."""
     config: Mapping[str, Any]
+    """Of every training."""
 
 
 def donors_of(train: Iterable[str], test: Iterable[str]) -> dict[str, list[str]]:
@@ -90,6 +108,7 @@ class FoldFolder:
     """The files of one fold. Readers raise ``UsageError`` for a file that is not there."""
 
     path: Path
+    """Where they lie."""
 
     @classmethod
     def of(cls, out: Path, fold: str) -> FoldFolder:

@@ -52,11 +52,14 @@ class MethodRow(TypedDict):
 
 @dataclass(frozen=True)
 class Scored:
-    """A prediction, scored."""
+    """A prediction, scored; see :class:`MethodRow`."""
 
     scores: dict[str, float]
+    """Means over gene sets."""
     intervals: dict[str, tuple[float, float]]
+    """Of these means."""
     top: list[tuple[str, float]]
+    """Its best genes."""
     arrays: dict[str, F64]
     """f64[g] by metric of a gene, and f64[resamples] of each gene set's mean r under ``RESAMPLED`` + its name"""
 

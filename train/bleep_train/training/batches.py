@@ -25,12 +25,14 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's spots: positions ``rows`` i64[b] among the training spots, the view i64[b] each is shown in, and
-    what its stains are perturbed by, f32[b, 2, 3] or none (``augment.py``)."""
+    """One step's b spots."""
 
     rows: I64
+    """i64[b] positions among the training spots"""
     views: I64
+    """i64[b] the view each is shown in, 0..7"""
     stain: F32 | None = None
+    """f32[b, 2, 3] what its stains are perturbed by (``augment.py``); None where they are not"""
 
     def share(self, group: Group) -> Batch:
         """This rank's part."""

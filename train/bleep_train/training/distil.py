@@ -15,7 +15,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +35,12 @@ from bleep_train.training.source import FeatureSource, TileSource
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a student learns: ``teacher`` f32[n, d] unit vectors of the n tiles that its source gives, ``spots``
-    f32[m, d] those of the reference that queries are compared with."""
+    """What a student learns."""
 
     teacher: F32
+    """f32[n, d] the teacher's unit vectors of the n tiles that the student's source gives"""
     spots: F32
+    """f32[m, d] unit vectors of the reference that queries are compared with"""
 
 
 class DistillLoss(nn.Module):
@@ -63,16 +63,24 @@ class DistillLoss(nn.Module):
 
 @dataclass(frozen=True)
 class LessonState:
-    """What an epoch works with: the tower that learns as one call, ``images``, and what it learns from."""
+    """What an epoch works with."""
 
     student: Towers
+    """Its image tower learns."""
     source: FeatureSource | TileSource
+    """Gives the tiles."""
     images: Callable[[Tensor], Tensor]
+    """The tower as one call: what the source prepared → f32[b, d]."""
     teacher: Tensor
+    """f32[n, d] unit vectors to be learned"""
     loss: DistillLoss
+    """Of a tile's two vectors."""
     optimiser: torch.optim.Optimizer
+    """Over the image tower."""
     config: Config
+    """Of the student's run."""
     device: torch.device
+    """Where it learns."""
 
 
 def teach(
@@ -95,7 +103,7 @@ def teach(
     student.image.to(memory_format=torch.channels_last)
     contrastive = ContrastiveLoss(config.loss, config.model.heads)  # its place in the checkpoint of a run
     model = nn.ModuleDict({"towers": student.modules(), "loss": contrastive}).to(device)
-    images: Any = Pair(student, source, device).images
+    images: Callable[[Tensor], Tensor] = Pair(student, source, device).images
     state = LessonState(
         student=student,
         source=source,
@@ -124,7 +132,7 @@ def teach(
     progress("epochs", config.optim.epochs, config.optim.epochs)
 
 
-def _epoch(state: LessonState, epoch: int) -> dict[str, Any]:
+def _epoch(state: LessonState, epoch: int) -> dict[str, float]:
     """One pass over all tiles, each in one view drawn for it; returns its line of ``metrics.jsonl``."""
     config, optimiser = state.config, state.optimiser
     torch.manual_seed(config.optim.seed * 100_003 + epoch)

@@ -22,10 +22,12 @@ from bleep_cli.types import I64
 
 @dataclass(frozen=True)
 class Group:
-    """This process among ``world`` of them; a single process needs no communication."""
+    """This process among several; a single one needs no communication."""
 
     rank: int = 0
+    """Its number, from 0."""
     world: int = 1
+    """How many there are."""
 
     @property
     def leads(self) -> bool:

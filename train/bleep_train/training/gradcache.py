@@ -59,7 +59,9 @@ class RandomState:
     """The generators' states on the CPU and the device: dropout repeats from here."""
 
     cpu: Tensor
+    """torch's."""
     cuda: Tensor | None
+    """Of this process's GPU, None without one."""
 
     @staticmethod
     def now(device: torch.device) -> RandomState:

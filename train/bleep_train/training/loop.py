@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,22 +43,39 @@ ALONE = Group()
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What an epoch works with. ``model`` is what is saved: towers and loss; ``pair`` both towers as one module,
-    ``learner`` the same, compiled and under DDP where asked for; ``expression`` f32[n, p] of all spots; ``rows``
-    i64[t] those that are learned from; ``targets`` f32[t, c] their principal components."""
+    """What an epoch works with: n spots, of which t are learned from."""
 
     config: Config
+    """Of the run."""
     towers: Towers
+    """Both towers."""
     source: ImageSource
+    """Gives the image tower its input."""
     model: nn.ModuleDict
+    """What is saved: towers and loss."""
     pair: Pair
+    """Both towers as one module."""
     learner: nn.Module
+    """The same, compiled and under DDP where asked for."""
     optimiser: torch.optim.Optimizer
+    """Over what learns."""
     expression: Tensor
+    """f32[n, p] input of the expression tower, of all spots"""
     rows: I64
+    """i64[t] those that are learned from"""
     targets: Tensor
+    """f32[t, c] their principal components"""
     device: torch.device
+    """Where they are."""
     group: Group
+    """The processes that share each batch."""
+
+    @property
+    def objective(self) -> ContrastiveLoss:
+        """The loss in ``model``."""
+        loss = self.model["loss"]
+        assert isinstance(loss, ContrastiveLoss)
+        return loss
 
 
 def train(
@@ -131,7 +147,7 @@ def _assemble(
         {"towers": towers.modules(), "loss": ContrastiveLoss(config.loss, config.model.heads)}
     ).to(device)
     pair = Pair(towers, source, device)
-    learner: Any = torch.compile(pair) if config.optim.compile else pair
+    learner = compiled(pair) if config.optim.compile else pair
     expression = torch.from_numpy(panel).to(device)
     rows = validation.training if validation else np.arange(len(panel), dtype=np.int64)
     return TrainingState(
@@ -150,7 +166,7 @@ def _assemble(
     )
 
 
-def _take_up(state: TrainingState, run: Path, resume: bool) -> tuple[int, dict[str, Any] | None]:
+def _take_up(state: TrainingState, run: Path, resume: bool) -> tuple[int, dict[str, float] | None]:
     """The epoch to begin with and the best one so far; an earlier run's traces are brought back to there."""
     first, best = 0, None
     if resume and (run / CHECKPOINT).exists():
@@ -165,7 +181,7 @@ def _take_up(state: TrainingState, run: Path, resume: bool) -> tuple[int, dict[s
     return first, best
 
 
-def _save(state: TrainingState, run: Path, epoch: int, best: dict[str, Any] | None) -> None:
+def _save(state: TrainingState, run: Path, epoch: int, best: dict[str, float] | None) -> None:
     """The checkpoint, and the best weights if they are these. In this order: a best file is never of a future that
     the checkpoint does not know."""
     meta = {"epoch": epoch, "best": best} if best else {"epoch": epoch}
@@ -174,10 +190,10 @@ def _save(state: TrainingState, run: Path, epoch: int, best: dict[str, Any] | No
         save_checkpoint(run / BEST, state.model, None, best)
 
 
-def _epoch(state: TrainingState, epoch: int) -> dict[str, Any]:
+def _epoch(state: TrainingState, epoch: int) -> dict[str, float]:
     """One pass over the training spots; returns its line of ``metrics.jsonl``."""
     config, group = state.config, state.group
-    objective: Any = state.model["loss"]
+    objective = state.objective
     torch.manual_seed((config.optim.seed * 100_003 + epoch) * group.world + group.rank)
     set_training(state.model, state.towers)
     batches = epoch_batches(len(state.rows), config, epoch, group.world)
@@ -205,7 +221,7 @@ def _epoch(state: TrainingState, epoch: int) -> dict[str, Any]:
 def _gradients(state: TrainingState, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and gradients of a batch, of which this rank has fetched its share; returns loss and image vectors."""
     group, device, total = state.group, state.device, len(batch.rows)
-    mine, objective = batch.share(group), state.model["loss"]
+    mine, objective = batch.share(group), state.objective
     tiles = fetched.to(device, non_blocking=True)
     expression = state.expression[torch.from_numpy(state.rows[mine.rows]).to(device)]
     targets = state.targets[torch.from_numpy(batch.rows).to(device)]
@@ -220,6 +236,13 @@ def _gradients(state: TrainingState, batch: Batch, fetched: Tensor) -> tuple[Ten
 
     chunks = chunks_of(len(mine.rows), group.sizes(total), state.config.optim.micro_batch)
     return backward(state.learner, inputs, chunks, loss_of, device)
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    """The module through torch.compile."""
+    made: object = torch.compile(module)
+    assert isinstance(made, nn.Module)
+    return made
 
 
 def make_optimiser(model: nn.Module, config: Config, device: torch.device) -> torch.optim.AdamW:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ def spread(vectors: Tensor) -> dict[str, float]:
     return {"effective_rank": float(entropy.exp()), "mean_cosine": float(cosine)}
 
 
-def collapse_signs(record: Mapping[str, Any], config: Config) -> list[str]:
+def collapse_signs(record: Mapping[str, float], config: Config) -> list[str]:
     """What an epoch's metrics say of collapse, after a tenth of the epochs; empty for a healthy run.
 
     A collapsed tower maps every tile to one point: mean cosine near 1, effective rank near 1. A training that was

@@ -32,14 +32,16 @@ NOTHING = -1.0  # the r of vectors that are not finite
 
 @dataclass(frozen=True)
 class Validation:
-    """``rows`` i64[v] of the run's spots that give no gradient, ``training`` i64[t] the others; ``log1p``
-    f32[n, 50] what was measured at all n spots, of the 50 panel genes most variable in training; ``names`` the
-    sections or donors held back, none where they are drawn spot by spot."""
+    """The spots of a run that choose its checkpoint: v of n."""
 
     rows: I64
+    """i64[v] which give no gradient"""
     training: I64
+    """i64[t] the others"""
     log1p: F32
+    """f32[n, 50] what was measured at all spots, of the 50 panel genes most variable in training"""
     names: tuple[str, ...] = ()
+    """The sections or donors held back; none where spots are drawn one by one."""
 
 
 def choose_validation(data: TrainingSet, config: ValidationConfig) -> Validation | None:
