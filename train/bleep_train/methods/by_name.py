@@ -84,7 +84,7 @@ def _knn(data: FoldData, seed: int, work: Path) -> F32:
 
 
 def _mean(data: FoldData, seed: int, work: Path) -> F32:
-    return mean_predictor(data.train_y, len(data.test_y))
+    return mean_predictor(data.train_y, sum(len(s.barcodes) for s in data.held_out))
 
 
 UNTRAINED: dict[str, Callable[[FoldData, int, Path], F32]] = {"ridge": _ridge, "knn": _knn, "mean": _mean}

@@ -130,7 +130,7 @@ def predict_stnet(data: CohortFold, seed: int, work: Path, options: StNetOptions
             _set_colours(backbone, train, len(target))
     model = StNet(features, backbone.dim, target.mean(dim=0), options.dropout).to(device)
     _fit(model, train, target, seed, work, options, data.study.progress)
-    spots = len(data.test_y)
+    spots = sum(len(s.barcodes) for s in data.sections("test"))
     out = np.full((spots, len(data.symbols)), np.nan, np.float32)
     out[:, chosen] = _predict(model, test, spots)
     return out
