@@ -1,6 +1,6 @@
 """Prints the lock for the Python that runs this, or nothing where there is none: ``make demo`` asks it.
 
-A lock holds the hashes of wheels for CPython on Linux x86_64 and one glibc or later, which its head states. Another
+A lock holds the hashes of wheels for CPython, Linux x86_64 and one glibc or later, which its head states. Another
 system would be given other wheels, whose hashes it does not hold. Needs nothing but Python.
 """
 
