@@ -1,35 +1,46 @@
-# Both targets make what they need, can be run again at any time, and touch nothing outside this folder.
+# The targets make what they need, can be run again at any time, and touch nothing outside this folder.
 #   make demo   runtime only (no torch): predicts the built-in synthetic section and compares it with its truth
 #   make test   everything: installs the training stack too and runs all tests
+#   make quick  the tests that are not slow, in the same environment
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 DEMO = .venv/demo
 TEST = .venv/test
+INSTALL = -m pip install --quiet --disable-pip-version-check
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
+LOCKS = tools/which_lock.py $(wildcard requirements/runtime-cpu-*.txt)
 
-.PHONY: demo test lint artifacts licences clean
+.PHONY: demo test quick lint artifacts licences clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
 	@$(DEMO)/bin/python -m bleep_cli.cli demo -o bleep-demo
 
-$(DEMO)/.installed: $(SOURCES)
+# By the lock, every file checked by its hash, where there is one for this Python and system; else the newest versions.
+$(DEMO)/.installed: $(SOURCES) $(LOCKS)
 	@echo "== making the runtime environment in $(DEMO)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
 	@test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
-	@$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
+	@lock=$$($(DEMO)/bin/python tools/which_lock.py) && \
+	if test -n "$$lock"; then \
+		$(DEMO)/bin/python $(INSTALL) --require-hashes -r "$$lock" && $(DEMO)/bin/python $(INSTALL) --no-deps .; \
+	else $(DEMO)/bin/python $(INSTALL) ".[cpu]"; fi
 	@touch $@
 
 test: $(TEST)/.installed
 	@echo "== running all tests (real data from BLEEP_TEST_DATA, default ../shared/data; skipped where absent)"
 	@$(TEST)/bin/python -m pytest
 
+quick: $(TEST)/.installed
+	@echo "== running the tests that are not slow"
+	@$(TEST)/bin/python -m pytest -m "not slow"
+
 $(TEST)/.installed: pyproject.toml
 	@echo "== making the full environment in $(TEST): torch and all, a few minutes and some GB"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
 	@test -x $(TEST)/bin/python || $(PYTHON) -m venv $(TEST) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
-	@$(TEST)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,train,dev]"
+	@$(TEST)/bin/python $(INSTALL) -e ".[cpu,train,dev]"
 	@touch $@
 
 lint: $(TEST)/.installed

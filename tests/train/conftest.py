@@ -1,4 +1,7 @@
-"""A small phantom cohort and one run on it, trained, exported and evaluated once for all tests."""
+"""A small phantom cohort and one run on it, trained, exported and evaluated once for all tests.
+
+Every test below this folder is of the marker ``torch``; those that use the run are ``slow`` besides.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,17 @@ from bleep_train.phantom.section import write_phantom_cohort
 
 HELD_OUT = "C-S1"
 SETTINGS = ("data.tile_px=64", "optim.epochs=12")  # on top of the preset "tiny"
+HERE = Path(__file__).parent
+TRAINED = {"run", "evaluated", "train_tiny"}  # fixtures that train, or are there to do so
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("torch")
+            if TRAINED & set(getattr(item, "fixturenames", ())):
+                item.add_marker("slow")
 
 
 def invoke(app: typer.Typer, *args: Any) -> str:
