@@ -107,8 +107,8 @@ def test_overrides_win_over_the_file() -> None:
     [
         ("data.panle=hvg", r"tiny: data: unknown key panle; known are .*panel"),
         ("date.panel=hvg", r"tiny: unknown key date; known are augment, data, .*, validation"),
-        ("panel=hvg", r"--set panel=hvg: write section\.key=value"),
-        ("data.panel", r"--set data\.panel: write section\.key=value"),
+        ("panel=hvg", r"set panel=hvg: write section\.key=value"),
+        ("data.panel", r"set data\.panel: write section\.key=value"),
         ("data.panel=best", r"data: panel = 'best'; choose one of hvg, variance"),
         ("reference.views=4", r"views = 4; choose one of 1, 8"),
         ("reference.views=true", r"views = True; choose one of 1, 8"),
@@ -150,7 +150,7 @@ def test_wrong_overrides_are_named(override: str, told: str) -> None:
         ("[train]\nepochs = 3\n", r"my\.toml: unknown key train"),
         ("[optim]\nepoch = 3\n", r"optim: unknown key epoch; known are .*epochs"),
         ("optim = 3\n", r"optim is a table"),
-        ("[optim\n", r"--config .*my\.toml"),
+        ("[optim\n", r"config .*my\.toml"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, text: str, told: str) -> None:

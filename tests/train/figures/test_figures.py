@@ -298,13 +298,13 @@ def test_all_methods_but_the_control_are_drawn(study: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (FigureOptions(genes=("g3",)), r"--gene g3: not among the study's 12 genes; did you mean .*G3"),
-        (FigureOptions(fold="X"), r"--fold X: the study has F"),
-        (FigureOptions(section="X"), r"--section X: fold F has S1, S2"),
-        (FigureOptions(methods=("his", "bleep")), r"--methods his: fold F has no prediction of it; it has bleep,"),
+        (FigureOptions(genes=("g3",)), r"gene g3: not among the study's 12 genes; did you mean .*G3"),
+        (FigureOptions(fold="X"), r"fold X: the study has F"),
+        (FigureOptions(section="X"), r"section X: fold F has S1, S2"),
+        (FigureOptions(methods=("his", "bleep")), r"methods his: fold F has no prediction of it; it has bleep,"),
         (FigureOptions(methods=("knn",)), r"F holds no clusters-knn-7.npz"),
-        (FigureOptions(only=("2", "7")), r"--only 7: choose among 2, 3, 4, 5, S"),
-        (FigureOptions(dpi=5), r"--dpi 5: choose 50 to 1200"),
+        (FigureOptions(only=("2", "7")), r"only 7: choose among 2, 3, 4, 5, S"),
+        (FigureOptions(dpi=5), r"dpi 5: choose 50 to 1200"),
         (FigureOptions(cohort=Path("gone.toml")), r"gone.toml: the study's cohort is not there"),
     ],
 )  # fmt: skip

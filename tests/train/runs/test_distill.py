@@ -196,7 +196,7 @@ def test_micro_batches_change_nothing(
 def test_a_student_of_another_teacher_is_not_gone_on_with(
     student: tuple[Path, str], run: Path, own_run: Path, bleep_train: Command, tmp_path: Path
 ) -> None:
-    told = "student is no student of own as it is now; --force begins anew"
+    told = "student is no student of own as it is now; force begins anew"
     with pytest.raises(UsageError, match=told):
         distil(bleep_train, own_run, student[0], *FROZEN, options=["--resume"])
     with pytest.raises(UsageError, match="own is no student of run as it is now"):

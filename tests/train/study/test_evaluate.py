@@ -204,7 +204,7 @@ def test_a_section_of_the_reference_is_refused_under_any_name(
 
 
 @pytest.mark.parametrize(
-    ("on", "told"), [("D-S1", r"cohort\.toml has no section D-S1"), (" , ", "--on names no section")]
+    ("on", "told"), [("D-S1", r"cohort\.toml has no section D-S1"), (" , ", "on names no section")]
 )
 def test_what_is_asked_for_must_be_there(
     evaluated: Any, phantoms: Path, bleep_train: Command, tmp_path: Path, on: str, told: str

@@ -182,9 +182,9 @@ def test_a_study_goes_on_where_it_stopped(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ((*DONORS, "--set", "optim.epochs=11"), "another config; give its --config and --set"),
-        (DONORS[:-2], "another markers; give its --markers"),
-        (("--protocol", "leave-one-section-out", *DONORS[2:]), "another protocol; give its --protocol"),
+        ((*DONORS, "--set", "optim.epochs=11"), "another config; give its config and set"),
+        (DONORS[:-2], "another markers; give its markers"),
+        (("--protocol", "leave-one-section-out", *DONORS[2:]), "another protocol; give its protocol"),
     ],
 )
 def test_a_folder_holds_one_study(
@@ -264,9 +264,9 @@ def test_what_no_seed_changes_runs_once_and_shuffling_comes_last() -> None:
         (("COHORT", "--on", "C-S1", "--protocol", "paper"), "--protocol trains on a COHORT alone"),
         (("COHORT", "--on", "C-S1", "--seeds", "0", "--set", "a.b=1"), "--seeds, --set trains on a COHORT alone"),
         (("COHORT",), "--on is missing"),
-        (("--protocol", "paper", "--methods", "mean,best"), "--methods best: choose among"),
-        (("--protocol", "paper", "--methods", "mean,shuffled"), "--methods shuffled: needs a bleep method"),
-        (("--protocol", "paper", "--methods", ","), "--methods and --seeds need at least one entry"),
+        (("--protocol", "paper", "--methods", "mean,best"), "methods best: choose among"),
+        (("--protocol", "paper", "--methods", "mean,shuffled"), "methods shuffled: needs a bleep method"),
+        (("--protocol", "paper", "--methods", ","), "methods and seeds need at least one entry"),
         (("--protocol", "paper", "--seeds", "one"), "one: whole numbers separated by commas"),
         (("--protocol", "paper", "--test", "C", "--methods", "mean"), "no section is named C; there are A-S1"),
         (("--protocol", "leave-one-donor-out", "--test", "C-S1", "--methods", "mean"), "no donor is named C-S1"),
