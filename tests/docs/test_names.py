@@ -59,6 +59,7 @@ def prose(file: str) -> str:
     return "\n".join(docstrings_and_comments(file)) if file.endswith(".py") else text_of(file)
 
 
+@pytest.mark.slow
 def test_docstrings_and_comments_name_files_that_exist() -> None:
     named = {(f, word) for f in texts() if f.endswith(".py") for word in FILE.findall(prose(f))}
     written = {word for _, word in named if word in WRITTEN}

@@ -51,6 +51,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_what_is_there_stays_and_what_is_missing_is_made(bleep: Bleep, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done, made = "complete already", "written"
@@ -67,6 +68,7 @@ def test_what_is_there_stays_and_what_is_missing_is_made(bleep: Bleep, tmp_path:
     assert {path.name: path.read_bytes() for path in out.glob("*.h5ad")} == tables
 
 
+@pytest.mark.slow
 def test_nothing_is_done_where_one_result_does_not_belong(bleep: Bleep, tmp_path: Path) -> None:
     out = tmp_path / "out"
     bleep()

@@ -149,6 +149,7 @@ def test_expression_is_never_whole_in_memory(tmp_path: Path, write) -> None:
     assert (read(tmp_path / "a").X == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_same_prediction_same_bytes(tmp_path: Path, write) -> None:
     for name in ("a", "b"):
@@ -164,6 +165,7 @@ def files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_needs_force_to_replace(tmp_path: Path, write) -> None:
     path = tmp_path / "a"
@@ -212,6 +214,7 @@ def test_a_write_that_fails_half_way(tmp_path: Path, write, most: int) -> None:
     assert not names(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize(
     ("blocks", "message"),

@@ -18,6 +18,7 @@ def planted(sizes: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return (centres[group] + rng.normal(size=(len(group), 30))).astype(np.float32), group
 
 
+@pytest.mark.slow
 def test_leiden_finds_planted_groups_largest_first_and_again() -> None:
     expression, group = planted((60, 20, 40))
     labels = leiden(expression)

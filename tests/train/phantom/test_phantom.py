@@ -80,6 +80,7 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
 
 
+@pytest.mark.slow
 def test_same_options_same_bytes(tmp_path: Path) -> None:
     first, second = (write_phantom(tmp_path / name, SMALL).folder for name in ("a", "b"))
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
@@ -212,6 +213,7 @@ def test_markers_sit_in_their_zone(section: PhantomPaths) -> None:
     assert np.corrcoef(column["KRT7"], column["SOX9"])[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_donors_differ_in_stain_and_library_size(tmp_path: Path) -> None:
     looks, libraries = [], []
     for donor in ("P1", "P3"):

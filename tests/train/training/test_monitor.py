@@ -59,6 +59,7 @@ def test_tiles_that_all_look_alike_collapse(tmp_path: Path) -> None:
     assert len(metrics(tmp_path / "strict")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "sign"),
     [
