@@ -75,6 +75,7 @@ def test_pages_name_programs_that_exist() -> None:
     assert not [f"{f}: {word}" for f, word in sorted(programs) if not names_a_file(word, f)]
 
 
+@pytest.mark.slow
 def test_paths_from_the_root_exist() -> None:
     """Everywhere but in pyproject.toml, which has paths inside the wheel, too."""
     to_come = {f"{PACKAGES[p].relative_to(ROOT).as_posix()}/{name}" for p in PACKAGES for name in planned(p)}

@@ -213,6 +213,7 @@ def test_storage_that_a_worker_does_not_see_is_told(
         bleep(*command)
 
 
+@pytest.mark.slow
 def test_what_a_worker_wrote_is_compared_with_what_the_client_sees(
     two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -205,6 +205,7 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_cuda_that_is_not_there_is_a_device_error(crop: Path, tmp_path: Path) -> None:
     import onnxruntime
 
@@ -259,6 +260,7 @@ def test_inspect_verify_and_json() -> None:
     assert "4800 × 3600 px at 0.5 µm/px = 2.40 × 1.80 mm" in slide.stdout
 
 
+@pytest.mark.slow
 def test_doctor_runs_its_self_test() -> None:
     result = bleep("doctor", "--json")
     record = json.loads(result.stdout)

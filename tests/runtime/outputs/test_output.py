@@ -130,6 +130,7 @@ def test_progress_counts_rows(tmp_path: Path, write, done: list[int]) -> None:
     np.testing.assert_array_equal(read(tmp_path / "a").X, expression)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_expression_is_never_whole_in_memory(tmp_path: Path, write) -> None:
     prediction, _ = make_prediction(rows=100, columns=100)
@@ -205,6 +206,7 @@ def file_size_limit(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1000, 100_000])
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_write_that_fails_half_way(tmp_path: Path, write, most: int) -> None:
@@ -268,6 +270,7 @@ def figures() -> Iterator[None]:
     pyplot.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures")
 @pytest.mark.filterwarnings("ignore:'.*' is not a valid key:SyntaxWarning")
 @pytest.mark.filterwarnings("ignore:The set_bad function:PendingDeprecationWarning")

@@ -132,6 +132,7 @@ def test_twenty_thousand_tiles_leave_no_seams(tmp_path: Path) -> None:
     assert np.ptp(inner[0, 0].astype(int)) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 1.5, -0.2, np.nan])
 def test_constant_expression(tmp_path: Path, value: float) -> None:
     prediction = make_prediction(np.full((12, 2), value, np.float32), square(4, 3))

@@ -102,6 +102,7 @@ def test_weights_of_another_model_are_refused(saved: Path) -> None:
         build_backbone("timm:resnet10t", str(saved))
 
 
+@pytest.mark.slow
 def test_a_model_saved_with_its_config(saved: Path, tmp_path: Path, vit: Normalised) -> None:
     """The form in which many pathology encoders are given out: config.json beside the weights."""
     pretrained = {"input_size": [3, 160, 160], "fixed_input_size": True, "mean": [0.1, 0.2, 0.3]}

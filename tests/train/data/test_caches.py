@@ -156,6 +156,7 @@ def test_features_are_the_backbones_on_every_view_and_field(sections: list[Secti
         assert np.abs(features[:, 0] - features[:, 5]).max() > 1e-3  # the views differ
 
 
+@pytest.mark.slow
 def test_features_are_computed_once(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,7 @@ def test_parity_sample_is_even_over_all_sections() -> None:
     assert parity_sample(parts, 100).ravel().tolist() == list(range(30))
 
 
+@pytest.mark.slow
 def test_an_exported_model_names_no_source_file() -> None:
     """The exporter notes where each node came from: paths of the machine it ran on."""
     data = to_onnx(torch.nn.Linear(3, 2), torch.zeros(2, 3), "rows")
@@ -231,6 +232,7 @@ FLAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of the exporter, about what is refused here
 @pytest.mark.parametrize(
     ("flaw", "said"),
@@ -251,6 +253,7 @@ def test_a_backbone_that_cannot_become_onnx_is_refused_with_the_reason(flaw: str
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_without_a_flaw_it_is_exported() -> None:
     graph = FeatureGraph(Normalised(Odd("none"), "odd"))
     data = to_onnx(graph, torch.zeros(2, 8, 8, 3, dtype=torch.uint8), "tiles")

@@ -230,6 +230,7 @@ def test_matched_clusters_have_the_measured_colours(result: Result, tissue: Sect
     assert "NMI 1.00, ARI 1.00" in _words(figure)
 
 
+@pytest.mark.slow
 def test_command_writes_every_figure(study: Path, tmp_path: Path, bleep_train: Callable[..., str]) -> None:
     asked = ("--methods", "bleep,mean", "--dpi", 100)
     printed = bleep_train("figures", study, "-o", tmp_path / "out", "--gene", "G1", "--gene", "G9", *asked)

@@ -130,6 +130,7 @@ def test_it_may_start_at_the_training_mean(data: CohortFold, tmp_path: Path) -> 
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: CohortFold, tmp_path: Path) -> None:
     options = replace(SMALL, epochs=2)
     first = predict_histogene(data, 3, tmp_path / "a", options)

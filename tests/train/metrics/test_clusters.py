@@ -27,6 +27,7 @@ def test_leiden_finds_planted_groups_largest_first_and_again() -> None:
     assert leiden(expression).tolist() == labels.tolist()
 
 
+@pytest.mark.slow
 def test_genes_that_are_missing_or_constant_do_not_matter() -> None:
     expression, _ = planted((30, 30))
     more = np.insert(expression, [3, 8], [np.nan, 2.5], axis=1)

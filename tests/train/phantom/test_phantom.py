@@ -90,6 +90,7 @@ def test_same_options_same_bytes(tmp_path: Path) -> None:
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_another_seed_or_section_is_another_tissue() -> None:
     pictures = [render_phantom(o) for o in (SMALL, replace(SMALL, seed=4), replace(SMALL, section_id="other"))]
     assert all((pictures[0] != other).mean() > 0.3 for other in pictures[1:])
@@ -234,6 +235,7 @@ def test_gene_table_is_honest(section: PhantomPaths) -> None:
     assert {"HAL", "CYP3A4", "VWF", "SOX9", "KRT7", "ANXA4", "ACTA2", "DCN", "PLIN2"} <= informative
 
 
+@pytest.mark.slow
 def test_cohort_is_read_by_the_runtime(tmp_path: Path) -> None:
     cohort = write_phantom_cohort(tmp_path / "c", 5, donors=("A", "B"), size_um=(700, 600))
     text = cohort.read_text()

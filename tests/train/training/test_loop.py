@@ -136,6 +136,7 @@ def test_the_checkpoint_is_the_model_and_its_optimiser(unbroken: tuple[Towers, P
     assert list(folder.glob(".*.bleep-tmp")) == []
 
 
+@pytest.mark.slow
 def test_the_seed_decides(toy: Any, tmp_path: Path) -> None:
     short = replace(CONFIG, optim=replace(CONFIG.optim, epochs=2))
     other = replace(short, optim=replace(short.optim, seed=5))
