@@ -39,6 +39,7 @@ def test_what_does_not_vary_is_one_cluster(shape: tuple[int, int]) -> None:
     assert leiden(np.full(shape, 1.5, np.float32)).tolist() == [0] * shape[0]
 
 
+@pytest.mark.slow
 def test_a_section_of_180_spots_parts_into_several_clusters() -> None:
     """Noise with a weak gradient, as small sections are."""
     rng = np.random.default_rng(1)
