@@ -17,15 +17,8 @@ from bleep_train.backbones.build import build_backbone
 from bleep_train.config.schema import Config, DataConfig
 from bleep_train.methods.folds import CohortFold, Study
 from bleep_train.methods.simple import mean_predictor
-from bleep_train.methods.stnet import (
-    EarlyStages,
-    LateStages,
-    MapInputs,
-    StNetOptions,
-    TileInputs,
-    largest_means,
-    predict_stnet,
-)
+from bleep_train.methods.stnet import LateStages, StNetOptions, largest_means, predict_stnet
+from bleep_train.methods.stnet_inputs import EarlyStages, MapInputs, TileInputs
 from bleep_train.metrics.per_gene import mse, pearson
 from bleep_train.training.augment import turned
 
