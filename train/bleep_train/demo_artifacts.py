@@ -112,8 +112,8 @@ def _readme(card: dict[str, Any]) -> str:
     return f"""# What the project ships
 
 All but the backbone is **synthetic**: computed pictures and counts of a liver phantom, no patient, no measurement.
-It is the demo (`bleep demo`) and a ground truth for tests. Made by `make artifacts` (`bleep-train demo-artifacts`),
-seed {card["seed"]}.
+It is the demo (`bleep demo`) and a ground truth for tests. Made by `make artifacts`
+(`bleep-train demo-artifacts`), seed {card["seed"]}.
 
 | file | sha256 |
 | --- | --- |
