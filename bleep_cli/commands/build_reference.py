@@ -46,7 +46,7 @@ def build_reference(
         )
     if scheduler is not None and encoders is None:
         raise UsageError(
-            f"{option('scheduler')} goes with {option('encoders')}; towers are fitted, and bundles grow, without it"
+            f"{option('scheduler')} goes with {option('encoders')}; fitting and growing are done here"
         )
     check_free(out, force)
     ids = opt.names(only) if only else None

@@ -137,7 +137,7 @@ class _Features:
     def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
         if "model" not in bundle.info.training:
             raise UsageError(
-                f"{bundle.name} does not hold the configuration of a training, whose features ridge would stand on; "
+                f"{bundle.name} holds no configuration of a training, whose features ridge would stand on; "
                 f"use {option('no_ridge')}"
             )
         self._config = config_from(bundle.info.training, bundle.name)
