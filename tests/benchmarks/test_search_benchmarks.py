@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,6 +47,7 @@ def test_engines_are_compared_and_the_missing_are_named(tmp_path: Path) -> None:
         assert (f"| 400 | {engine} | not installed |" in printed) != there
 
 
+@pytest.mark.slow
 def test_a_large_reference_goes_through_every_step(tmp_path: Path) -> None:
     options = ("--spots", "5000", "--dim", "64", "--exact-up-to", "1000", "--stride-um", "112")
     _, record = run("large_reference.py", *options, "--keep", str(tmp_path / "k"), json_to=tmp_path / "a.json")

@@ -59,6 +59,7 @@ def prose(file: str) -> str:
     return "\n".join(docstrings_and_comments(file)) if file.endswith(".py") else text_of(file)
 
 
+@pytest.mark.slow
 def test_docstrings_and_comments_name_files_that_exist() -> None:
     named = {(f, word) for f in texts() if f.endswith(".py") for word in FILE.findall(prose(f))}
     written = {word for _, word in named if word in WRITTEN}
@@ -74,6 +75,7 @@ def test_pages_name_programs_that_exist() -> None:
     assert not [f"{f}: {word}" for f, word in sorted(programs) if not names_a_file(word, f)]
 
 
+@pytest.mark.slow
 def test_paths_from_the_root_exist() -> None:
     """Everywhere but in pyproject.toml, which has paths inside the wheel, too."""
     to_come = {f"{PACKAGES[p].relative_to(ROOT).as_posix()}/{name}" for p in PACKAGES for name in planned(p)}

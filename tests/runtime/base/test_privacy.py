@@ -35,6 +35,7 @@ def test_the_trace_sees_what_it_is_to_see(traced: Callable[[str], Traced], code:
     assert getattr(traced(code), seen)
 
 
+@pytest.mark.slow
 def test_commands_open_no_socket_and_leave_nothing_behind(
     traced: Callable[[str], Traced],
     write_cohort: Callable[..., Path],
@@ -55,6 +56,7 @@ def test_commands_open_no_socket_and_leave_nothing_behind(
     assert found == Traced([], [], [])
 
 
+@pytest.mark.slow
 def test_importing_opens_no_socket_and_leaves_nothing_behind(traced: Callable[[str], Traced]) -> None:
     code = f"import bleep_cli, onnxruntime, time; time.sleep({ALIVE_S})"
     assert traced(code) == Traced([], [], [])

@@ -51,6 +51,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_what_is_there_stays_and_what_is_missing_is_made(bleep: Bleep, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done, made = "complete already", "written"
@@ -67,6 +68,7 @@ def test_what_is_there_stays_and_what_is_missing_is_made(bleep: Bleep, tmp_path:
     assert {path.name: path.read_bytes() for path in out.glob("*.h5ad")} == tables
 
 
+@pytest.mark.slow
 def test_nothing_is_done_where_one_result_does_not_belong(bleep: Bleep, tmp_path: Path) -> None:
     out = tmp_path / "out"
     bleep()
@@ -86,6 +88,7 @@ def test_nothing_is_done_where_one_result_does_not_belong(bleep: Bleep, tmp_path
         bleep("--resume", "-k", "7")
 
 
+@pytest.mark.slow
 def test_another_slide_of_the_same_name_is_refused(
     bleep: Bleep, query_slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +108,7 @@ def test_pictures_alone_cannot_be_resumed(bleep: Bleep) -> None:
         bleep("--resume", "--format", "png")
 
 
+@pytest.mark.slow
 def test_an_outline_counts_by_its_content(bleep: Bleep, tmp_path: Path) -> None:
     """The same mask under the same name is the same option; another one is not; nor is none at all."""
     mask = tmp_path / "outline.png"
@@ -124,6 +128,7 @@ def test_an_outline_counts_by_its_content(bleep: Bleep, tmp_path: Path) -> None:
     assert stamps(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(FORMATS))
 @pytest.mark.parametrize(
     "options",

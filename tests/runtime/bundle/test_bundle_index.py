@@ -227,6 +227,7 @@ def test_a_damaged_graph_is_an_error(path: Path, small_built: Built, tmp_path: P
     assert not ok and reason in detail
 
 
+@pytest.mark.slow
 def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ok, detail = check(path)
     assert ok and detail.startswith("HNSW recall@50 ") and float(detail.split()[2]) > 0.99

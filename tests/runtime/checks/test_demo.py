@@ -14,6 +14,7 @@ from bleep_cli.checks.demo import run_demo
 DUCT = {"SOX9", "KRT7", "KRT19", "KRT18", "ANXA4", "EPCAM", "TACSTD2", "CLDN4", "SPP1", "CFTR"}
 
 
+@pytest.mark.slow
 def test_demo_recovers_the_known_truth(tmp_path: Path) -> None:
     record, lines = run_demo(tmp_path, "cpu")
     assert record["median_r"] >= 0.85

@@ -68,6 +68,7 @@ def tables_of(found: dict[str, bytes]) -> dict[str, bytes]:
 # --- predict
 
 
+@pytest.mark.slow
 def test_results_are_those_of_one_machine_byte_for_byte_and_a_bad_slide_costs_nobody_else(
     two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_results_are_those_of_one_machine_byte_for_byte_and_a_bad_slide_costs_no
     assert all(worker.startswith("tcp://127.0.0.1:") for worker in workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("allowed_failures", [3, 0])
 def test_a_worker_killed_in_the_middle_of_a_write(
@@ -124,6 +126,7 @@ def test_a_worker_killed_in_the_middle_of_a_write(
     assert there == {name: data for name, data in here.items() if name not in left}
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_run_and_resume_goes_on(
     two: Cluster,
     bleep: Bleep,
@@ -158,6 +161,7 @@ def test_a_scheduler_that_dies_ends_the_run_and_resume_goes_on(
     assert set(status.values()) == {"complete already", "written"}
 
 
+@pytest.mark.slow
 def test_resume_does_what_is_missing_and_refuses_what_is_not_its_own(
     two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +213,7 @@ def test_storage_that_a_worker_does_not_see_is_told(
         bleep(*command)
 
 
+@pytest.mark.slow
 def test_what_a_worker_wrote_is_compared_with_what_the_client_sees(
     two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -61,6 +61,7 @@ def test_a_scheduler_that_does_not_answer() -> None:
             pass
 
 
+@pytest.mark.slow
 def test_no_worker_and_no_worker_with_a_gpu(tmp_path: Path) -> None:
     with (
         running(tmp_path, ()) as started,

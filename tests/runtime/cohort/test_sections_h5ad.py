@@ -184,6 +184,7 @@ def test_cohort_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 # --- real sections
 
 
+@pytest.mark.slow
 def test_real_her2st(data_dir: Path) -> None:
     base = data_dir / "her2st"
     entry = {"id": "C5", "donor": "C", "image": "images/C5.jpg", "mpp": 0.69}

@@ -64,6 +64,7 @@ def predicted(crop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_predict_writes_what_the_readme_says(predicted: Path) -> None:
     assert sorted(p.name for p in predicted.iterdir()) == ["crop.bleep.png", "crop.h5ad", "crop.zarr"]
     adata = anndata.read_h5ad(predicted / "crop.h5ad")
@@ -80,6 +81,7 @@ def test_predict_writes_what_the_readme_says(predicted: Path) -> None:
         assert picture.size[0] > 1000
 
 
+@pytest.mark.slow
 def test_neighbours_in_the_file_reproduce_the_expression(predicted: Path) -> None:
     from bleep_cli.bundle.open import open_bundle
 
@@ -89,12 +91,14 @@ def test_neighbours_in_the_file_reproduce_the_expression(predicted: Path) -> Non
     np.testing.assert_allclose(adata.X, again, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_file(crop: Path, predicted: Path, tmp_path: Path) -> None:
     assert bleep("predict", crop, "--ref", REF, "-o", tmp_path, "--gene", "GLUL").returncode == 0
     for name in ("crop.h5ad", "crop.bleep.png"):
         assert (tmp_path / name).read_bytes() == (predicted / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # squidpy's own imports warn of much
 def test_the_result_plots_in_squidpy_and_passes_spatialdata(predicted: Path) -> None:
     import matplotlib as mpl
@@ -109,12 +113,14 @@ def test_the_result_plots_in_squidpy_and_passes_spatialdata(predicted: Path) -> 
     assert abs(x[1] - x[0]) > abs(y[1] - y[0])
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_without_force(crop: Path, predicted: Path) -> None:
     before = (predicted / "crop.h5ad").stat().st_mtime_ns
     refused(bleep("predict", crop, "--ref", REF, "-o", predicted), 6, "crop.h5ad", "--force")
     assert (predicted / "crop.h5ad").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_genes_k_and_json(crop: Path, tmp_path: Path) -> None:
     arguments = ("--genes", "CYP3A4,GLUL", "-k", "7", "--format", "h5ad")
     result = bleep("--json", "predict", crop, "--ref", REF, "-o", tmp_path, *arguments)
@@ -125,6 +131,7 @@ def test_genes_k_and_json(crop: Path, tmp_path: Path) -> None:
     assert adata.obsm["neighbours"].shape == (24, 7)
 
 
+@pytest.mark.slow
 def test_at_positions_keeps_ids_and_order(crop: Path, tmp_path: Path) -> None:
     table = tmp_path / "places.csv"
     table.write_text("id,x,y\nb,700.5,300\na,200,450\n")
@@ -135,6 +142,7 @@ def test_at_positions_keeps_ids_and_order(crop: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(adata.obsm["spatial"], [[700.5, 300], [200, 450]])
 
 
+@pytest.mark.slow
 def test_mask_limits_the_tiles(crop: Path, tmp_path: Path) -> None:
     ring = [[0, 0], [700, 0], [700, 900], [0, 900], [0, 0]]
     mask = tmp_path / "left.geojson"
@@ -146,6 +154,7 @@ def test_mask_limits_the_tiles(crop: Path, tmp_path: Path) -> None:
     assert len(x) < 24
 
 
+@pytest.mark.slow
 def test_dry_run_writes_nothing(crop: Path, tmp_path: Path) -> None:
     result = bleep("predict", crop, "--ref", REF, "-o", tmp_path, "--dry-run")
     assert result.returncode == 0, result.stderr
@@ -153,6 +162,7 @@ def test_dry_run_writes_nothing(crop: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_one_bad_slide_does_not_cost_the_others(crop: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.tif"
     bad.write_bytes(b"II*\0nonsense")
@@ -163,6 +173,7 @@ def test_one_bad_slide_does_not_cost_the_others(crop: Path, tmp_path: Path) -> N
     assert [p.name for p in out.iterdir()] == ["crop.h5ad"]
 
 
+@pytest.mark.slow
 def test_a_slide_without_scale_is_refused_and_mpp_mends_it(crop: Path, tmp_path: Path) -> None:
     png = tmp_path / "plain.png"
     Image.fromarray(tifffile.imread(crop)).save(png)
@@ -194,6 +205,7 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_cuda_that_is_not_there_is_a_device_error(crop: Path, tmp_path: Path) -> None:
     import onnxruntime
 
@@ -208,6 +220,7 @@ def test_blank_glass_is_a_slide_error(tmp_path: Path) -> None:
     refused(result, 3, "no tissue", "--mask", "--at")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_killed_run_leaves_no_result(tmp_path: Path, number: int, code: int) -> None:
@@ -236,6 +249,7 @@ def test_help_version_and_usage_error() -> None:
     assert "Traceback" not in wrong.stderr
 
 
+@pytest.mark.slow
 def test_inspect_verify_and_json() -> None:
     result = bleep("inspect", REF, "--verify", "--json")
     record = json.loads(result.stdout)
@@ -246,6 +260,7 @@ def test_inspect_verify_and_json() -> None:
     assert "4800 × 3600 px at 0.5 µm/px = 2.40 × 1.80 mm" in slide.stdout
 
 
+@pytest.mark.slow
 def test_doctor_runs_its_self_test() -> None:
     result = bleep("doctor", "--json")
     record = json.loads(result.stdout)

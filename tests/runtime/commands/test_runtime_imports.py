@@ -31,6 +31,7 @@ def test_importing_the_command_line_is_light() -> None:
     assert not loaded("import bleep_cli.cli") & (FORBIDDEN | HEAVY)
 
 
+@pytest.mark.slow
 def test_a_whole_prediction_needs_no_training_stack(tmp_path: Path) -> None:
     code = """
 import sys

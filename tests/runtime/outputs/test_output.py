@@ -130,6 +130,7 @@ def test_progress_counts_rows(tmp_path: Path, write, done: list[int]) -> None:
     np.testing.assert_array_equal(read(tmp_path / "a").X, expression)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_expression_is_never_whole_in_memory(tmp_path: Path, write) -> None:
     prediction, _ = make_prediction(rows=100, columns=100)
@@ -149,6 +150,7 @@ def test_expression_is_never_whole_in_memory(tmp_path: Path, write) -> None:
     assert (read(tmp_path / "a").X == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_same_prediction_same_bytes(tmp_path: Path, write) -> None:
     for name in ("a", "b"):
@@ -164,6 +166,7 @@ def files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_needs_force_to_replace(tmp_path: Path, write) -> None:
     path = tmp_path / "a"
@@ -203,6 +206,7 @@ def file_size_limit(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1000, 100_000])
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_write_that_fails_half_way(tmp_path: Path, write, most: int) -> None:
@@ -212,6 +216,7 @@ def test_a_write_that_fails_half_way(tmp_path: Path, write, most: int) -> None:
     assert not names(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize(
     ("blocks", "message"),
@@ -265,6 +270,7 @@ def figures() -> Iterator[None]:
     pyplot.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("figures")
 @pytest.mark.filterwarnings("ignore:'.*' is not a valid key:SyntaxWarning")
 @pytest.mark.filterwarnings("ignore:The set_bad function:PendingDeprecationWarning")

@@ -122,6 +122,7 @@ def test_pictures_stay_within_bounds(tmp_path: Path, columns: int, rows: int) ->
         assert (edge == 255).all()
 
 
+@pytest.mark.slow
 def test_twenty_thousand_tiles_leave_no_seams(tmp_path: Path) -> None:
     prediction = make_prediction(np.ones((20_000, 2), np.float32), square(200, 100), size=(2000, 1000))
     write_gene_png(prediction, "ERBB2", tmp_path / "a.png")
@@ -131,6 +132,7 @@ def test_twenty_thousand_tiles_leave_no_seams(tmp_path: Path) -> None:
     assert np.ptp(inner[0, 0].astype(int)) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 1.5, -0.2, np.nan])
 def test_constant_expression(tmp_path: Path, value: float) -> None:
     prediction = make_prediction(np.full((12, 2), value, np.float32), square(4, 3))
@@ -236,6 +238,7 @@ def test_an_unknown_gene(tmp_path: Path, gene: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.slow
 def test_needs_force_to_replace(tmp_path: Path) -> None:
     prediction = make_prediction(np.eye(2, dtype=np.float32), square(2, 1))
     path = tmp_path / "a.png"
@@ -247,6 +250,7 @@ def test_needs_force_to_replace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_loaded(tmp_path: Path) -> None:
     code = """
 import sys

@@ -108,6 +108,7 @@ def test_two_sections_at_once_are_one_after_the_other(
     assert calls[-1] == ("spots", 168, 168)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["f16", "f32"])
 def test_a_grown_bundle_keeps_the_precision_of_its_base(
     sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path, precision: str

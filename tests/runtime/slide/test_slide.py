@@ -78,6 +78,7 @@ def test_exact_pixels_white_outside_and_no_swapped_axes(tmp_path: Path) -> None:
                 slide.read(*bad)
 
 
+@pytest.mark.slow
 def test_shrinking_keeps_the_mean_and_pieces_do_not_show(tmp_path: Path, monkeypatch: Any) -> None:
     image = np.kron(noise(64, 48), np.ones((32, 32, 1), np.uint8))
     path = write_tiff(tmp_path / "a.tif", image, rowsperstrip=16, compression="lzw")
@@ -125,6 +126,7 @@ def test_dicom_needs_a_pixel_size() -> None:
     assert whole(path).std() > 10
 
 
+@pytest.mark.slow
 def test_jpeg_section() -> None:
     path = data_path("her2st/images/C2.jpg")
     with pytest.raises(SlideError, match=r"states no.*mpp"):
@@ -200,6 +202,7 @@ print((rss() - early) >> 20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_memory_stays_flat_on_a_huge_slide(tmp_path: Path) -> None:
     path = write_huge(tmp_path / "huge.tif")

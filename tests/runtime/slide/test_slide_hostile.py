@@ -95,6 +95,7 @@ def mutants(tmp_path: Path, count: int) -> Iterator[Path]:
         yield path
 
 
+@pytest.mark.slow
 def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
     answers = [said for _, said in sweep(list(mutants(tmp_path, 400)))]
     assert 20 < answers.count("ok") < 380

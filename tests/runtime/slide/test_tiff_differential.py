@@ -79,6 +79,7 @@ def by_whichever_libtiff(path: Path, monkeypatch: pytest.MonkeyPatch) -> U8 | No
     return by_libtiff(path)
 
 
+@pytest.mark.slow
 def test_files_of_other_programs(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused, read = refusals(), []
     for path in (path for kind in ("real", "odd") for path in tiffs(data_dir / "slides" / kind)):
@@ -168,6 +169,7 @@ def check_lossless(path: Path, colour: Colour, *, libtiff: bool = True) -> None:
         assert apart(mine, by_libtiff(path)) <= int(colour.photometric == "separated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("codec", "predictor"), BYTE_CODECS)
 def test_bytes_of_tifffile(tmp_path: Path, codec: str | None, predictor: bool, layout: str) -> None:

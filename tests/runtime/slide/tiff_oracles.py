@@ -13,12 +13,15 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from packaging.version import Version
 from PIL import Image, TiffImagePlugin
 
 from bleep_cli.types import F64, U8
 
 INKS, JPEG = 5, 7
 """Photometric value of CMYK, compression value of JPEG."""
+JPEG_AS_IT_IS = Version("2026.8.16")
+"""The first imagecodecs whose libtiff gives the samples of JPEG, not a picture."""
 
 
 def on_white(samples: NDArray[Any], colours: int, photometric: int, extras: Any, palette: Any) -> U8:
@@ -59,13 +62,16 @@ def by_tifffile(path: Path, page: int = 0) -> U8:
 def by_libtiff(path: Path) -> U8:
     """``u8[h, w, 3]`` of the first page, by the libtiff in imagecodecs.
 
-    Of CMYK and of JPEG it gives the picture as libtiff shows it, not the samples. Its rule for CMYK leaves out
-    alpha, and cuts off where the runtime rounds: one level apart.
+    Of CMYK it gives the picture as libtiff shows it, not the samples; of JPEG, too, before ``JPEG_AS_IT_IS``.
+    The rule for CMYK there leaves out alpha, and cuts off where the runtime rounds: one level apart.
     """
     samples = np.asarray(imagecodecs.tiff_decode(path.read_bytes(), index=0))
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
-        if page.photometric != INKS and page.compression != JPEG:
+        as_it_is = page.photometric != INKS
+        if page.compression == JPEG:
+            as_it_is = Version(imagecodecs.__version__) >= JPEG_AS_IT_IS
+        if as_it_is:
             return _described(page, samples)
     return np.repeat(samples[..., None], 3, axis=2) if samples.ndim == 2 else samples[..., :3]
 

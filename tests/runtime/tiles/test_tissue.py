@@ -275,6 +275,7 @@ def covered(image: Path, positions: Path, mpp: float) -> tuple[Bools, Bools]:
     return mask.tissue[y.clip(0, len(mask.tissue) - 1), x.clip(0, mask.tissue.shape[1] - 1)], spots.in_tissue
 
 
+@pytest.mark.slow
 def test_real_spots_under_tissue_lie_on_it(data_dir: Path) -> None:
     base = data_dir / "her2st"
     found, _ = covered(base / "images/C5.jpg", base / "spots/C5_selection.tsv", 0.69)
@@ -297,6 +298,7 @@ def test_glass_with_an_uneven_tint_is_no_tissue() -> None:
     assert found[~tissue].mean() < 0.03
 
 
+@pytest.mark.slow
 def test_the_mask_of_a_slide_of_any_size_is_bounded_and_lies_where_the_tissue_is() -> None:
     class Large:
         """60 × 40 mm of glass with a coloured square of 10 mm, drawn when it is read."""

@@ -267,6 +267,7 @@ class Cudart:
         return 0
 
 
+@pytest.mark.slow
 def test_pinned_memory_is_written_sliced_and_freed_once() -> None:
     cudart = Cudart()
     array = pinned((4, 3, 5), cudart)

@@ -71,6 +71,7 @@ def lite0() -> Normalised:
     return build_backbone("efficientnet-lite0", "imagenet").eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("px", [224, 97])  # an odd size pads unevenly
 def test_lite0_equals_the_published_implementation(lite0: Normalised, published: Any, px: int) -> None:
     other = EfficientNet.from_name("efficientnet-lite0", image_size=px)
@@ -86,6 +87,7 @@ def test_lite0_equals_the_published_implementation(lite0: Normalised, published:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "classes"), [("chelsea", CATS), ("coffee", ESPRESSO)])
 def test_the_published_classifier_knows_our_features(
     lite0: Normalised, published: Any, name: str, classes: slice
@@ -114,6 +116,7 @@ def test_lite0_stages_hold_every_parameter_once() -> None:
     assert sum(p.numel() for p in net.parameters()) == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121"])
 def test_weights_from_a_file_give_torchvisions_features(tmp_path: Path, name: str, suffix: str) -> None:
@@ -144,6 +147,7 @@ def vit() -> Normalised:
     return build_backbone("vit_b_16", "random").eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(DIMS))
 def test_every_backbone_gives_its_dim(name: str, vit: Normalised) -> None:
     assert set(BACKBONES) == set(DIMS)
@@ -196,6 +200,7 @@ def patches() -> Module:
     return torchvision.models.VisionTransformer(64, 16, num_layers=4, num_heads=2, hidden_dim=32, mlp_dim=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shallow"), [("resnet50", bottlenecks), ("densenet121", dense_blocks), ("vit_b_16", patches)]
 )
@@ -258,6 +263,7 @@ def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
         build_backbone("resnet18", str(tmp_path / "grey.pth"))
 
 
+@pytest.mark.slow
 def test_old_checkpoints_fit(tmp_path: Path) -> None:
     """torchvision's first DenseNet files name norm1 norm.1, and none of that age count batches."""
     torch.manual_seed(7)

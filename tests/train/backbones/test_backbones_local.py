@@ -71,6 +71,7 @@ def test_a_file_with_a_state_dict_beside_it(tmp_path: Path) -> None:
         build_backbone(written(tmp_path, ENCODER), str(tmp_path / "half.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_file_becomes_onnx(tmp_path: Path) -> None:
     graph = FeatureGraph(build_backbone(written(tmp_path, ENCODER), "random").eval())
     tiles = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)

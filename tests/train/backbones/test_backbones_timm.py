@@ -44,6 +44,7 @@ def vit(saved: Path) -> Normalised:
     return build_backbone("timm:test_vit", str(saved)).eval()
 
 
+@pytest.mark.slow
 def test_weights_from_a_file_give_timms_features(vit: Normalised) -> None:
     model = trained("test_vit", seed=1)
     config = timm.data.resolve_model_data_config(model)
@@ -57,6 +58,7 @@ def test_weights_from_a_file_give_timms_features(vit: Normalised) -> None:
     torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_positions_follow_the_tile_size_and_export(vit: Normalised) -> None:
     graph = FeatureGraph(vit)
     tiles = np.random.default_rng(2).integers(0, 256, (5, PX, PX, 3), np.uint8)
@@ -100,6 +102,7 @@ def test_weights_of_another_model_are_refused(saved: Path) -> None:
         build_backbone("timm:resnet10t", str(saved))
 
 
+@pytest.mark.slow
 def test_a_model_saved_with_its_config(saved: Path, tmp_path: Path, vit: Normalised) -> None:
     """The form in which many pathology encoders are given out: config.json beside the weights."""
     pretrained = {"input_size": [3, 160, 160], "fixed_input_size": True, "mean": [0.1, 0.2, 0.3]}

@@ -19,6 +19,7 @@ def sample(px: int = 64) -> torch.Tensor:
     return torch.rand(2, 3, px, px, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "last"), [("efficientnet-lite0", 320), ("resnet18", 256)])
 def test_a_level_is_the_pooled_output_of_its_stage(name: str, last: int) -> None:
     torch.manual_seed(0)
@@ -37,6 +38,7 @@ def test_a_level_is_the_pooled_output_of_its_stage(name: str, last: int) -> None
     assert float(seen[0].std(dim=0).max()) > 0
 
 
+@pytest.mark.slow
 def test_stages_behind_the_last_level_are_neither_run_nor_learned() -> None:
     config = ModelConfig(weights="random", levels=(1, 2), dim=8, trainable="all")
     tower = build_towers(config, fields=1, panel=5).image
@@ -50,6 +52,7 @@ def test_stages_behind_the_last_level_are_neither_run_nor_learned() -> None:
     assert tower.backbone.dim == 320 + 192
 
 
+@pytest.mark.slow
 def test_levels_export_to_onnx() -> None:
     torch.manual_seed(1)
     graph = FeatureGraph(build_backbone("efficientnet-lite0", "random", (0, 3, 5))).eval()
@@ -60,6 +63,7 @@ def test_levels_export_to_onnx() -> None:
     np.testing.assert_allclose(session.embed(tiles), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "levels", "told"),
     [

@@ -58,6 +58,7 @@ def test_flops_are_those_counted_by_hand(benchmarks: Any) -> None:
     assert benchmarks[0].flops_per_item(model) == 2 * (4 * 64 * 27 + 4 * 16 * 4 + 5 * 4)
 
 
+@pytest.mark.slow
 def test_int8_counts_the_operations_of_float32(benchmarks: Any) -> None:
     model = exported(resnet(fields=1), 3)
     noise = np.random.default_rng(0).integers(0, 256, (4, PX, PX, 3), np.uint8)
@@ -67,6 +68,7 @@ def test_int8_counts_the_operations_of_float32(benchmarks: Any) -> None:
     assert count == pytest.approx(2 * 1.814e9 * (PX / 224) ** 2, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_tower_without_pre_processing_takes_what_its_first_convolution_took(benchmarks: Any) -> None:
     image = resnet(fields=1)
     model = exported(image, 3)
@@ -77,5 +79,6 @@ def test_a_tower_without_pre_processing_takes_what_its_first_convolution_took(be
     assert np.allclose(run(bare, handed_in.float().numpy()), run(model, tiles), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_tower_of_two_fields_has_no_such_cut(benchmarks: Any) -> None:
     assert benchmarks[1].without_preprocessing(exported(resnet(fields=2), 6)) is None

@@ -151,6 +151,7 @@ def test_tensorboard_gets_every_metric_of_every_epoch(tmp_path: Path) -> None:
     assert events.Scalars("train/effective_rank")[0].value == pytest.approx(41.27)
 
 
+@pytest.mark.slow
 def test_without_the_package_tensorboard_is_an_error_that_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bleep_train: Callable[..., str]
 ) -> None:

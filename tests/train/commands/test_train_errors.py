@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 
+import pytest
 from error_words import named_options, options_of, sources, spelled_options
 
 from bleep_cli.commands.console import option_words
 from bleep_train.__main__ import app
 
 
+@pytest.mark.slow
 def test_every_parameter_that_an_error_names_is_an_option() -> None:
     names = named_options("train/bleep_train")
     assert {"hold_out", "methods", "seeds", "resume", "no_ridge"} <= names

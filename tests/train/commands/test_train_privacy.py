@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tracing import Traced, long_lived
 
 
+@pytest.mark.slow
 def test_train_export_and_evaluate_open_no_socket_and_leave_nothing_behind(
     traced: Callable[[str], Traced], phantoms: Path, tmp_path: Path
 ) -> None:

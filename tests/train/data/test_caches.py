@@ -142,6 +142,7 @@ def test_an_array_is_made_once_and_never_half(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(kept_array(file, lambda: made + 1), made)
 
 
+@pytest.mark.slow
 def test_features_are_the_backbones_on_every_view_and_field(sections: list[Section], tmp_path: Path) -> None:
     net = backbone()
     all_tiles = cached_tiles(sections, SPEC, tmp_path)
@@ -155,6 +156,7 @@ def test_features_are_the_backbones_on_every_view_and_field(sections: list[Secti
         assert np.abs(features[:, 0] - features[:, 5]).max() > 1e-3  # the views differ
 
 
+@pytest.mark.slow
 def test_features_are_computed_once(
     sections: list[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +171,7 @@ def test_features_are_computed_once(
         cached_features(sections, backbone(seed=1), SPEC, tmp_path, CPU)
 
 
+@pytest.mark.slow
 def test_another_image_gives_other_features(sections: list[Section], tmp_path: Path) -> None:
     (before,) = cached_features(sections[:1], backbone(), SPEC, tmp_path, CPU)
     before = np.array(before)
@@ -205,6 +208,7 @@ def backbone():
 """
 
 
+@pytest.mark.slow
 def test_features_of_the_users_own_code_follow_the_code(sections: list[Section], tmp_path: Path) -> None:
     """Same weights (none), another formula."""
     code, found = tmp_path / "own.py", []

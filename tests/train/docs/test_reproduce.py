@@ -130,6 +130,7 @@ def pasted(tmp_path_factory: pytest.TempPathFactory) -> Pasted:
     return Pasted(folder / "liver", printed, commands, spots)
 
 
+@pytest.mark.slow
 def test_the_files_become_a_cohort(pasted: Pasted) -> None:
     sections = read_cohort(pasted.data / "cohort.toml")
     assert {s.id: len(s.barcodes) for s in sections} == pasted.spots
@@ -140,6 +141,7 @@ def test_the_files_become_a_cohort(pasted: Pasted) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_other_files_than_those_first_seen_are_noticed(pasted: Pasted, tmp_path: Path) -> None:
     check = next(line for line in PAGE.splitlines() if "sha256sum --check" in line)
     shutil.copytree(pasted.data / "raw", tmp_path / "raw")
@@ -151,6 +153,7 @@ def test_other_files_than_those_first_seen_are_noticed(pasted: Pasted, tmp_path:
         paste(f"export DATA={tmp_path}\n{check}", tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_everything_the_paper_shows(pasted: Pasted) -> None:
     encoders = [arg.removeprefix(QUOTED) for c in pasted.commands for arg in c.args if arg.startswith(QUOTED)]
     assert encoders == ["resnet18", "resnet50", "resnet101", "vit_b_16"]
@@ -185,6 +188,7 @@ def small(command: Command) -> list[str]:
     return args
 
 
+@pytest.mark.slow
 def test_every_command_runs_and_leaves_what_the_page_names(
     pasted: Pasted, bleep: Callable[..., str], bleep_train: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

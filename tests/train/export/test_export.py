@@ -88,6 +88,7 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 def test_onnx_gives_what_torch_gives(case: Case) -> None:
     image, spots = case.in_torch()
     assert np.abs(image[0] - image[1]).max() > 1e-2  # tiles do differ
@@ -97,6 +98,7 @@ def test_onnx_gives_what_torch_gives(case: Case) -> None:
     np.testing.assert_allclose(onnx_spots, spots, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_inputs_and_outputs_are_the_contract(case: Case) -> None:
     fields = len(CASES[case.config.model.backbone])
     for model, kind, shape in (
@@ -112,6 +114,7 @@ def test_inputs_and_outputs_are_the_contract(case: Case) -> None:
         assert onnx.load_from_string(model).opset_import[0].version == 20
 
 
+@pytest.mark.slow
 def test_any_batch_size_gives_the_same_unit_vectors(case: Case) -> None:
     for model, rows in ((case.encoders.image, case.tiles), (case.encoders.expression, case.panel)):
         ready = session(model)
@@ -122,6 +125,7 @@ def test_any_batch_size_gives_the_same_unit_vectors(case: Case) -> None:
             np.testing.assert_allclose(ready.run(None, {name: rows[:size]})[0], whole[:size], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_parity_is_measured(case: Case) -> None:
     parity = check_parity(case.towers, case.encoders, case.tiles, case.panel, k=10)
     assert 0 <= parity.image_delta < 1e-4
@@ -129,6 +133,7 @@ def test_parity_is_measured(case: Case) -> None:
     assert parity.neighbours > 0.95
 
 
+@pytest.mark.slow
 def test_half_weights_halve_the_file_and_hardly_move_the_vectors(case: Case) -> None:
     half = replace(case.encoders, image=_halve(case.encoders.image), expression=_halve(case.encoders.expression))
     assert len(half.image) < 0.6 * len(case.encoders.image)
@@ -141,6 +146,7 @@ def test_half_weights_halve_the_file_and_hardly_move_the_vectors(case: Case) -> 
     assert session(half.image).get_inputs()[0].type == "tensor(uint8)"
 
 
+@pytest.mark.slow
 def test_half_weights_reach_both_towers(monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured("resnet18")
     towers = live_towers(config, seed=3)
@@ -153,6 +159,7 @@ def test_half_weights_reach_both_towers(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked == [True, True, False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["image", "expression"])
 def test_the_towers_of_another_run_are_noticed(case: Case, side: str) -> None:
     other = live_towers(case.config, seed=9)
@@ -161,6 +168,7 @@ def test_the_towers_of_another_run_are_noticed(case: Case, side: str) -> None:
         check_parity(mixed, case.encoders, case.tiles, case.panel, k=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["image", "expression"])
 def test_towers_that_diverged_are_noticed(case: Case, side: str) -> None:
     towers = copy.deepcopy(case.towers)
@@ -170,6 +178,7 @@ def test_towers_that_diverged_are_noticed(case: Case, side: str) -> None:
         check_parity(towers, case.encoders, case.tiles, case.panel, k=10)
 
 
+@pytest.mark.slow
 def test_encoders_carry_what_the_runtime_must_know(case: Case, tmp_path: Path) -> None:
     case.encoders.save(tmp_path)
     loaded = load_encoders(tmp_path)
@@ -187,6 +196,7 @@ def test_parity_sample_is_even_over_all_sections() -> None:
     assert parity_sample(parts, 100).ravel().tolist() == list(range(30))
 
 
+@pytest.mark.slow
 def test_an_exported_model_names_no_source_file() -> None:
     """The exporter notes where each node came from: paths of the machine it ran on."""
     data = to_onnx(torch.nn.Linear(3, 2), torch.zeros(2, 3), "rows")
@@ -222,6 +232,7 @@ FLAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of the exporter, about what is refused here
 @pytest.mark.parametrize(
     ("flaw", "said"),
@@ -242,6 +253,7 @@ def test_a_backbone_that_cannot_become_onnx_is_refused_with_the_reason(flaw: str
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_without_a_flaw_it_is_exported() -> None:
     graph = FeatureGraph(Normalised(Odd("none"), "odd"))
     data = to_onnx(graph, torch.zeros(2, 8, 8, 3, dtype=torch.uint8), "tiles")

@@ -59,6 +59,7 @@ def kinds_after(model: bytes, wanted: str) -> list[set[str]]:
     return [takers.get(node.output[0], set()) for node in nodes if node.op_type == wanted]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["efficientnet-lite0", "resnet18", "timm:test_vit"])
 def test_int8_gives_nearly_what_float32_gives(backbone: str) -> None:
     image = tower(backbone)
@@ -76,6 +77,7 @@ def test_int8_gives_nearly_what_float32_gives(backbone: str) -> None:
     assert len(quantised) < 0.5 * len(image)
 
 
+@pytest.mark.slow
 def test_every_layer_of_the_backbone_is_int8_and_the_head_is_not(lite0: bytes) -> None:
     model = int8_tower(lite0, tiles(8))
     graph = onnx.load_from_string(model).graph
@@ -92,6 +94,7 @@ def test_every_layer_of_the_backbone_is_int8_and_the_head_is_not(lite0: bytes) -
     assert sum(node.op_type == "Conv" for node in graph.node) == 49
 
 
+@pytest.mark.slow
 def test_calibration_decides(lite0: bytes) -> None:
     """Ranges come from the tiles that are given: black ones say nothing of real ones."""
     seen = tiles(12, seed=1)
@@ -103,6 +106,7 @@ def test_calibration_decides(lite0: bytes) -> None:
     assert cosine[0] > cosine[1] + 0.01
 
 
+@pytest.mark.slow
 def test_int8_of_the_same_tiles_is_the_same(lite0: bytes) -> None:
     assert int8_tower(lite0, tiles(4)) == int8_tower(lite0, tiles(4))
 
@@ -113,6 +117,7 @@ def test_a_tower_without_layers_is_refused(tower_bytes: tuple[bytes, bytes]) -> 
         int8_tower(expression, np.zeros((4, 12), np.uint8))
 
 
+@pytest.mark.slow
 def test_float16_gives_what_float32_gives_at_half_the_size(lite0: bytes) -> None:
     half = fp16_tower(lite0)
     seen = tiles(6, seed=1)

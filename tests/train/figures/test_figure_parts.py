@@ -36,6 +36,7 @@ def test_clusters_are_matched_by_overlap(predicted: list[int], expected: list[in
     assert matched(measured, np.array(predicted)).tolist() == expected
 
 
+@pytest.mark.slow
 def test_predictions_are_placed_among_the_reference() -> None:
     reference = np.random.default_rng(1).normal(2, 1, (80, 12)).astype(np.float32)
     far = reference[:20] + np.float32(30)

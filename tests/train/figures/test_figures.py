@@ -230,6 +230,7 @@ def test_matched_clusters_have_the_measured_colours(result: Result, tissue: Sect
     assert "NMI 1.00, ARI 1.00" in _words(figure)
 
 
+@pytest.mark.slow
 def test_command_writes_every_figure(study: Path, tmp_path: Path, bleep_train: Callable[..., str]) -> None:
     asked = ("--methods", "bleep,mean", "--dpi", 100)
     printed = bleep_train("figures", study, "-o", tmp_path / "out", "--gene", "G1", "--gene", "G9", *asked)
@@ -248,6 +249,7 @@ def test_command_writes_every_figure(study: Path, tmp_path: Path, bleep_train: C
         assert finer.width == pytest.approx(2 * coarse.width, abs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "only"), [("png", ("2", "3", "4", "5")), ("pdf", ("5",)), ("svg", ("4",))])
 def test_rerun_gives_the_same_bytes(study: Path, tmp_path: Path, form: Any, only: tuple[str, ...]) -> None:
     options = FigureOptions(only=only, methods=ASKED, form=form, dpi=60)

@@ -82,6 +82,7 @@ def test_the_penalty_is_chosen_over_sections_left_out() -> None:
     assert len(seen) > 1
 
 
+@pytest.mark.slow
 def test_the_penalty_of_one_section_is_chosen_over_blocks_of_spots() -> None:
     seen = set()
     for seed in range(6):

@@ -105,6 +105,7 @@ def test_small_tiles_are_the_middle_of_the_first_field() -> None:
 # --- learning
 
 
+@pytest.mark.slow
 def test_it_learns_a_colour(data: CohortFold, tmp_path: Path) -> None:
     predicted = predict_histogene(data, 0, tmp_path, SMALL)
     assert pearson(predicted, data.test_y).min() > 0.5
@@ -115,6 +116,7 @@ def test_it_learns_a_colour(data: CohortFold, tmp_path: Path) -> None:
     assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
 
 
+@pytest.mark.slow
 def test_the_published_recipe_learns_it_too(data: CohortFold, tmp_path: Path) -> None:
     """Raw pixels, upright tiles, a constant rate: the published way with a smaller network and a higher rate."""
     options = replace(HisToGeneOptions(), px=4, dim=32, layers=2, heads=2, epochs=60, lr=1e-3)
@@ -128,6 +130,7 @@ def test_it_may_start_at_the_training_mean(data: CohortFold, tmp_path: Path) -> 
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: CohortFold, tmp_path: Path) -> None:
     options = replace(SMALL, epochs=2)
     first = predict_histogene(data, 3, tmp_path / "a", options)

@@ -48,6 +48,7 @@ def test_the_defaults_are_the_published_settings() -> None:
     assert published.dropout == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [SMALL, WHOLE], ids=["cpu", "whole"])
 def test_before_the_first_step_it_predicts_the_training_mean(
     data: CohortFold, tmp_path: Path, options: StNetOptions
@@ -56,6 +57,7 @@ def test_before_the_first_step_it_predicts_the_training_mean(
     np.testing.assert_allclose(predicted, mean_predictor(data.train_y, len(data.test_y)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_the_genes_of_largest_mean_are_predicted(data: CohortFold, tmp_path: Path) -> None:
     predicted = predict_stnet(data, 0, tmp_path, replace(SMALL, epochs=0, genes=5))
     columns = np.flatnonzero(~np.isnan(predicted).any(axis=0))
@@ -72,6 +74,7 @@ def test_largest_means_by_hand() -> None:
     assert largest_means(expression, None).tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [SMALL, WHOLE], ids=["cpu", "whole"])
 def test_it_learns_a_colour(data: CohortFold, tmp_path: Path, options: StNetOptions) -> None:
     predicted = predict_stnet(data, 0, tmp_path, replace(options, genes=None))
@@ -83,6 +86,7 @@ def test_it_learns_a_colour(data: CohortFold, tmp_path: Path, options: StNetOpti
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
 
 
+@pytest.mark.slow
 def test_densenet_is_trained_whole(data: CohortFold, tmp_path: Path) -> None:
     """Three spots a section, random weights: every prediction moves away from the mean, and none is lost."""
     starts = np.flatnonzero(np.r_[True, np.diff(data.groups) > 0])
@@ -100,6 +104,7 @@ def test_densenet_is_trained_whole(data: CohortFold, tmp_path: Path) -> None:
     assert (np.abs(predicted - few.train_y.mean(axis=0)) > 1e-6).all()
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_and_the_second_field_and_the_truth_are_not_seen(data: CohortFold, tmp_path: Path) -> None:
     options = replace(SMALL, epochs=1)
     first = predict_stnet(data, 3, tmp_path / "a", options)
@@ -121,6 +126,7 @@ def _blinded(data: CohortFold, cache: Path) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_the_kept_maps_and_the_late_stages_are_the_backbone(data: CohortFold, tmp_path: Path) -> None:
     """What is trained on kept maps starts as the pretrained network, view by view."""
     backbone = build_backbone("efficientnet-lite0", "imagenet").eval()

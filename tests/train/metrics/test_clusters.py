@@ -18,6 +18,7 @@ def planted(sizes: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return (centres[group] + rng.normal(size=(len(group), 30))).astype(np.float32), group
 
 
+@pytest.mark.slow
 def test_leiden_finds_planted_groups_largest_first_and_again() -> None:
     expression, group = planted((60, 20, 40))
     labels = leiden(expression)
@@ -26,6 +27,7 @@ def test_leiden_finds_planted_groups_largest_first_and_again() -> None:
     assert leiden(expression).tolist() == labels.tolist()
 
 
+@pytest.mark.slow
 def test_genes_that_are_missing_or_constant_do_not_matter() -> None:
     expression, _ = planted((30, 30))
     more = np.insert(expression, [3, 8], [np.nan, 2.5], axis=1)
@@ -37,6 +39,7 @@ def test_what_does_not_vary_is_one_cluster(shape: tuple[int, int]) -> None:
     assert leiden(np.full(shape, 1.5, np.float32)).tolist() == [0] * shape[0]
 
 
+@pytest.mark.slow
 def test_a_section_of_180_spots_parts_into_several_clusters() -> None:
     """Noise with a weak gradient, as small sections are."""
     rng = np.random.default_rng(1)

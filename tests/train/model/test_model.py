@@ -98,6 +98,7 @@ def statistics(towers: Towers) -> dict[str, Tensor]:
     return {name: m.running_mean.clone() for name, m in modules if isinstance(m, nn.BatchNorm2d)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trainable", "backbone", "moving"),
     [
@@ -140,6 +141,7 @@ def test_standardise_is_the_identity_until_it_is_fitted() -> None:
     assert not list(scale.parameters())
 
 
+@pytest.mark.slow
 def test_fields_of_view_are_concatenated_in_order() -> None:
     built = towers(fields=3)
     built.modules().eval()
@@ -161,6 +163,7 @@ def test_towers_without_pretrained_weights_need_no_file() -> None:
     assert build_towers(config, 1, 5, pretrained=False).image.backbone.dim == 512
 
 
+@pytest.mark.slow
 def test_backbone_normalisation_travels_in_the_tower() -> None:
     """Grey of the mean colour reaches the net as zeros, whatever the backbone calls normal."""
     for name in ("efficientnet-lite0", "resnet18"):

@@ -80,6 +80,7 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
 
 
+@pytest.mark.slow
 def test_same_options_same_bytes(tmp_path: Path) -> None:
     first, second = (write_phantom(tmp_path / name, SMALL).folder for name in ("a", "b"))
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
@@ -89,6 +90,7 @@ def test_same_options_same_bytes(tmp_path: Path) -> None:
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_another_seed_or_section_is_another_tissue() -> None:
     pictures = [render_phantom(o) for o in (SMALL, replace(SMALL, seed=4), replace(SMALL, section_id="other"))]
     assert all((pictures[0] != other).mean() > 0.3 for other in pictures[1:])
@@ -212,6 +214,7 @@ def test_markers_sit_in_their_zone(section: PhantomPaths) -> None:
     assert np.corrcoef(column["KRT7"], column["SOX9"])[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_donors_differ_in_stain_and_library_size(tmp_path: Path) -> None:
     looks, libraries = [], []
     for donor in ("P1", "P3"):
@@ -232,6 +235,7 @@ def test_gene_table_is_honest(section: PhantomPaths) -> None:
     assert {"HAL", "CYP3A4", "VWF", "SOX9", "KRT7", "ANXA4", "ACTA2", "DCN", "PLIN2"} <= informative
 
 
+@pytest.mark.slow
 def test_cohort_is_read_by_the_runtime(tmp_path: Path) -> None:
     cohort = write_phantom_cohort(tmp_path / "c", 5, donors=("A", "B"), size_um=(700, 600))
     text = cohort.read_text()

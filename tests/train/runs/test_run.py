@@ -152,6 +152,7 @@ def test_a_backbone_that_learns_is_saved_and_loaded(phantoms: Path, own_run: Pat
     assert {name.split(".")[2] for name in moved if "._blocks." in name} == {"15"}
 
 
+@pytest.mark.slow
 def test_random_weights_are_drawn_alike_in_training_and_evaluation(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return one, two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("kind", ["features", "tiles"])
 @pytest.mark.parametrize("micro", MICRO)
@@ -56,6 +57,7 @@ def test_two_ranks_have_the_gradients_of_one(
             assert gradient.abs().max() > 0, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES[:2])
 @pytest.mark.parametrize("micro", MICRO)
 def test_two_ranks_have_the_loss_curve_of_one(one_and_two: tuple[Path, Path], loss: str, micro: int) -> None:
@@ -71,6 +73,7 @@ def test_two_ranks_have_the_loss_curve_of_one(one_and_two: tuple[Path, Path], lo
         torch.testing.assert_close(others[key], weight, rtol=1e-3, atol=1e-4, msg=key)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_what_one_trains(
     write_cohort: Callable[..., Path], bleep_train: Callable[..., str], tmp_path: Path
 ) -> None:

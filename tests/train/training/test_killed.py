@@ -62,6 +62,7 @@ def kill_after(folder: Path, epochs: int) -> None:
     assert process.returncode == -signal.SIGKILL, error[-2000:]  # neither finished nor failed by itself
 
 
+@pytest.mark.slow
 def test_a_killed_process_resumes_to_the_curve_of_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
     kill_after(tmp_path, 17)
     done = lines(tmp_path)

@@ -55,6 +55,7 @@ def unbroken(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Towers
     return run(toy, CONFIG, folder), folder
 
 
+@pytest.mark.slow
 def test_loss_falls_and_retrieval_beats_chance_on_unseen_spots(toy: Any, unbroken: tuple[Towers, Path]) -> None:
     towers, folder = unbroken
     losses = [line["loss"] for line in metrics(folder)]
@@ -74,6 +75,7 @@ def test_loss_falls_and_retrieval_beats_chance_on_unseen_spots(toy: Any, unbroke
     assert recall(towers) > 4 * chance
 
 
+@pytest.mark.slow
 def test_metrics_have_a_line_per_epoch_and_tell_of_collapse(unbroken: tuple[Towers, Path]) -> None:
     lines = metrics(unbroken[1])
     assert [line["epoch"] for line in lines] == list(range(25))
@@ -86,6 +88,7 @@ def test_metrics_have_a_line_per_epoch_and_tell_of_collapse(unbroken: tuple[Towe
     assert lines[3]["lr"] == learning_rate(CONFIG.optim, 3 * 3 + 2, 25 * 3)  # three batches an epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("killed_at", "lines_left"), [(4, 4), (10, 10), (13, 13), (24, 24)])
 def test_a_killed_run_resumes_to_the_same_weights(
     toy: Any, unbroken: tuple[Towers, Path], tmp_path: Path, killed_at: int, lines_left: int
@@ -107,6 +110,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert (tmp_path / METRICS).read_text() == (unbroken[1] / METRICS).read_text()
 
 
+@pytest.mark.slow
 def test_resume_takes_the_checkpoint_not_the_new_towers(
     toy: Any, unbroken: tuple[Towers, Path], tmp_path: Path
 ) -> None:
@@ -119,6 +123,7 @@ def test_resume_takes_the_checkpoint_not_the_new_towers(
     assert len(metrics(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_the_model_and_its_optimiser(unbroken: tuple[Towers, Path]) -> None:
     towers, folder = unbroken
     loaded = fresh(CONFIG, seed=6)
@@ -131,6 +136,7 @@ def test_the_checkpoint_is_the_model_and_its_optimiser(unbroken: tuple[Towers, P
     assert list(folder.glob(".*.bleep-tmp")) == []
 
 
+@pytest.mark.slow
 def test_the_seed_decides(toy: Any, tmp_path: Path) -> None:
     short = replace(CONFIG, optim=replace(CONFIG.optim, epochs=2))
     other = replace(short, optim=replace(short.optim, seed=5))
@@ -140,6 +146,7 @@ def test_the_seed_decides(toy: Any, tmp_path: Path) -> None:
     assert metrics(tmp_path / "a") == metrics(tmp_path / "b") != metrics(tmp_path / "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "clip", "unit", "pre", "mixed"])
 def test_every_objective_learns(toy: Any, tmp_path: Path, name: Any) -> None:
     loss = replace(CONFIG.loss, name=name, temperature=1.0 if name == "paper" else 0.1)
@@ -230,6 +237,7 @@ def run_tiles(config: Config, folder: Path, **options: Any) -> Towers:
     return towers
 
 
+@pytest.mark.slow
 def test_a_backbone_learns_from_augmented_tiles_in_micro_batches_and_resumes(tmp_path: Path) -> None:
     whole = run_tiles(TILES, tmp_path / "whole")
     config = replace(TILES, optim=replace(TILES.optim, epochs=13))
@@ -254,6 +262,7 @@ def test_a_backbone_learns_from_augmented_tiles_in_micro_batches_and_resumes(tmp
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
+@pytest.mark.slow
 def test_weights_and_moments_are_channels_last_after_a_resume_too(tmp_path: Path) -> None:
     """The fused optimiser wants a parameter and its moments laid out alike; a file keeps no layout."""
     towers = run_tiles(TILES, tmp_path)
@@ -271,6 +280,7 @@ def test_weights_and_moments_are_channels_last_after_a_resume_too(tmp_path: Path
         optimiser.step()
 
 
+@pytest.mark.slow
 def test_the_towers_may_be_compiled(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced for real; only the code generation, which takes minutes, is left out."""
     used: list[Any] = []

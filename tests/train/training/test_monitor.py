@@ -39,6 +39,7 @@ def test_a_healthy_training_is_not_suspected(tmp_path: Path) -> None:
         assert on_features(config, tmp_path / loss, strict=True) == []
 
 
+@pytest.mark.slow
 def test_tiles_that_all_look_alike_collapse(tmp_path: Path) -> None:
     config = replace(CONFIG, model=replace(CONFIG.model, trainable="all"))
     blank = [np.full((SPOTS, 16, 16, 3), 230, np.uint8)]
@@ -59,6 +60,7 @@ def test_tiles_that_all_look_alike_collapse(tmp_path: Path) -> None:
     assert len(metrics(tmp_path / "strict")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "sign"),
     [

@@ -59,6 +59,7 @@ def test_turned_gives_each_tile_its_own_view(tiles: U8) -> None:
     torch.testing.assert_close(turned(chw(tiles), views), chw(expected), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_cached_features_equal_the_tower_on_turned_tiles(tiles: U8, tower: ImageTower, features: F32) -> None:
     assert features.shape == (6, ALL_VIEWS, 2 * 512)
     cached = FeatureSource([features[:2], features[2:]], CPU)  # two sections
@@ -75,6 +76,7 @@ def test_cached_features_equal_the_tower_on_turned_tiles(tiles: U8, tower: Image
         assert float((again - expected).abs().max()) > 1e-3  # and so do the views
 
 
+@pytest.mark.slow
 def test_fit_takes_the_statistics_of_what_is_embedded(tiles: U8, tower: ImageTower, features: F32) -> None:
     tower = copy.deepcopy(tower)
     flat = features.reshape(-1, features.shape[-1]).astype(np.float64)

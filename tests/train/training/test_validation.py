@@ -180,6 +180,7 @@ def overfitted() -> tuple[Any, Any]:
     return toy_data(SPOTS, noise=1.5)
 
 
+@pytest.mark.slow
 def test_an_earlier_epoch_that_retrieves_better_is_kept(tmp_path: Path) -> None:
     config = replace(CONFIG, optim=replace(CONFIG.optim, epochs=60, schedule="constant"))
     seen: list[dict[str, torch.Tensor]] = []
@@ -217,6 +218,7 @@ def test_an_earlier_epoch_that_retrieves_better_is_kept(tmp_path: Path) -> None:
     assert not same(towers, kept(tmp_path, CHECKPOINT))
 
 
+@pytest.mark.slow
 def test_the_contrastive_loss_of_the_validation_spots_does_not_decide(tmp_path: Path) -> None:
     """Its lowest epoch, which the published code would keep, is another one here, and is not kept."""
     config = replace(
@@ -247,6 +249,7 @@ def test_the_contrastive_loss_of_the_validation_spots_does_not_decide(tmp_path: 
     assert rs[epoch] > rs[int(np.argmin(losses))]
 
 
+@pytest.mark.slow
 def test_validation_spots_give_no_gradient(tmp_path: Path) -> None:
     """Whatever their images and their expression are, the weights are the same."""
     features, panel = toy_data(SPOTS)
@@ -261,6 +264,7 @@ def test_validation_spots_give_no_gradient(tmp_path: Path) -> None:
     assert first[2]["validation_r"] != second[2]["validation_r"]
 
 
+@pytest.mark.slow
 def test_validating_changes_nothing_but_what_is_kept(tmp_path: Path) -> None:
     often = replace(CONFIG, validation=replace(CONFIG.validation, every=1))
     run(CONFIG, tmp_path / "rarely")
@@ -271,6 +275,7 @@ def test_validating_changes_nothing_but_what_is_kept(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [7, 13, 15])
 def test_resume_knows_the_best_so_far(tmp_path: Path, killed_at: int) -> None:
     config = replace(CONFIG, optim=replace(CONFIG.optim, schedule="constant", lr=0.02))
@@ -303,6 +308,7 @@ def test_a_run_killed_between_its_two_files_keeps_the_best(tmp_path: Path) -> No
     assert same(kept(tmp_path), best)
 
 
+@pytest.mark.slow
 def test_a_run_begun_anew_forgets_the_best_of_the_one_before(tmp_path: Path) -> None:
     run(CONFIG, tmp_path)
     assert (tmp_path / BEST).exists()
@@ -311,6 +317,7 @@ def test_a_run_begun_anew_forgets_the_best_of_the_one_before(tmp_path: Path) -> 
     assert not (tmp_path / BEST).exists()
 
 
+@pytest.mark.slow
 def test_validation_on_tiles(tmp_path: Path) -> None:
     config = replace(CONFIG, model=ModelConfig(dim=8, trainable="all"), optim=replace(CONFIG.optim, epochs=3))
     towers, panel = tile_towers(config, norm=True), toy_data(SPOTS)[1]
