@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
 from bleep_cli.choices import Device
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
+from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
@@ -30,6 +32,7 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built
 from bleep_cli.slide.open import open_slide
+from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
 
 if TYPE_CHECKING:
@@ -128,21 +131,32 @@ def predict(
 
 def build_reference(
     cohort: Path | str | Sequence[Section],
-    encoders: Path | str | Encoders,
+    encoders: Path | str | Encoders | None = None,
     *,
     only: Sequence[str] | None = None,
+    views: int | None = None,
     device: Device = "auto",
     embed_images: EmbedImages | None = None,
     progress: Asked = None,
 ) -> Built:
-    """A reference of the sections of a cohort, by towers that someone trained; :func:`write` makes a bundle of it.
+    """A reference of the sections of a cohort; :func:`write` makes a bundle of it.
 
-    ``cohort`` is a cohort file, or sections that were read; ``encoders`` a folder that ``bleep-train export``
-    made, or what was read of one; ``only`` names sections. Raises ``ReferenceError`` and ``DeviceError``.
+    ``cohort`` is a cohort file, or sections that were read; ``only`` names sections. ``encoders`` is a folder that
+    ``bleep-train export`` made, or what was read of one; without them the towers are fitted in closed form to the
+    sections themselves, which needs the package onnx (extra ``build``), and ``views`` says how many flips and
+    rotations are averaged, 1 or 8 (default). Raises ``ReferenceError``, ``UsageError`` and ``DeviceError``.
     """
-    towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
+    if encoders is not None and views is not None:
+        raise UsageError(f"{option('views')} goes without {option('encoders')}, which say it themselves")
     with reporting(progress, "reference") as report:
         sections = _sections(cohort, only, report)
+        if encoders is None:
+            fitted = fit_towers(sections, views=views or ALL_VIEWS, device=device, progress=report)
+            built = build.build_reference(
+                sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
+            )
+            return replace(built, notes=(*built.notes, *fitted.notes))
+        towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
         return build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
 
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "third-party.md"
 BEGIN = "<!-- From here on written by make licences. -->\n"
-EXTRAS = ("cpu", "hnsw", "cluster", "train", "timm", "tensorboard")
+EXTRAS = ("cpu", "build", "hnsw", "cluster", "train", "timm", "tensorboard")
 UNKNOWN = "not stated"
 LONGEST = 60  # characters; a longer field is the licence itself, not its name
 PLACES = ("source", "source code", "repository", "homepage", "home-page")

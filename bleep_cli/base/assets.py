@@ -1,4 +1,4 @@
-"""Where the shipped demo lies: inside the installed package, or in ``artifacts/`` of a source tree."""
+"""Where the shipped demo and backbone lie: inside the installed package, or in ``artifacts/`` of a source tree."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ DEMO_BUNDLE = "demo-liver-phantom.zarr.zip"
 DEMO_SLIDE = "demo-slide.tif"
 DEMO_TRUTH = "demo-slide_truth.npz"
 DEMO_CARD = "demo.json"
+BACKBONE = "efficientnet-lite0-stages.onnx"
 
 
 def asset(name: str) -> Path:

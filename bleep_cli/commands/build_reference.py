@@ -24,18 +24,30 @@ def build_reference(
     encoders: opt.EncodersFolder = None,
     base: opt.Base = None,
     only: opt.Only = None,
+    views: opt.Views = None,
     device: opt.Device = "auto",
     force: opt.Force = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
-    """Build a reference bundle from measured sections, or add sections to one. No training stack needed."""
+    """Build a reference bundle from measured sections, or add sections to one. No training stack needed.
+
+    Without --encoders and --base both towers are fitted to the sections themselves, in closed form.
+    """
     from bleep_cli import api
 
     console: Console = ctx.obj
-    if (encoders is None) == (base is None):
-        raise UsageError(f"give the towers by exactly one of {option('encoders')} DIR and {option('base')} BUNDLE")
+    if encoders is not None and base is not None:
+        raise UsageError(
+            f"the towers come from {option('encoders')} DIR or {option('base')} BUNDLE, not from both"
+        )
+    if views is not None and (encoders is not None or base is not None):
+        raise UsageError(
+            f"{option('views')} is for towers that are fitted here; those that are given say it themselves"
+        )
     if scheduler is not None and encoders is None:
-        raise UsageError(f"{option('scheduler')} goes with {option('encoders')}; a bundle grows here, without it")
+        raise UsageError(
+            f"{option('scheduler')} goes with {option('encoders')}; fitting and growing are done here"
+        )
     check_free(out, force)
     ids = opt.names(only) if only else None
     with console.progress(cohort.name) as progress:
@@ -44,7 +56,7 @@ def build_reference(
         elif encoders is not None and scheduler is not None:
             built = _build_on(console, scheduler, cohort, encoders, ids, device, progress)
         else:
-            built = api.build_reference(cohort, encoders or Path(), only=ids, device=device, progress=progress)
+            built = api.build_reference(cohort, encoders, only=ids, views=views, device=device, progress=progress)
     api.write(built, out, force=force)
     _tell(console, built, out, api.open_bundle(out).content_sha256)
 

@@ -269,7 +269,13 @@ def test_doctor_runs_its_self_test() -> None:
     assert record["versions"]["zarr"]
 
 
-@pytest.mark.parametrize("towers", [[], ["--encoders", "a", "--base", "b.zarr"]])
-def test_towers_come_from_exactly_one_place(towers: list[str]) -> None:
-    result = bleep("build-reference", "cohort.toml", "-o", "new.zarr", *towers)
-    refused(result, 2, "exactly one of --encoders DIR and --base BUNDLE")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--encoders", "a", "--base", "b.zarr"), "--encoders DIR or --base BUNDLE, not from both"),
+        (("--encoders", "a", "--views", "1"), "--views is for towers that are fitted here"),
+        (("--scheduler", "tcp://h:1"), "--scheduler goes with --encoders"),
+    ],
+)
+def test_where_towers_come_from(options: tuple[str, ...], words: str) -> None:
+    refused(bleep("build-reference", "cohort.toml", "-o", "new.zarr", *options), 2, words)

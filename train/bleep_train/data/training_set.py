@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bleep_cli.errors import UsageError
 from bleep_cli.genes.names import GeneTable, join_genes
 from bleep_cli.genes.normalise import detected, log1p_normalise
-from bleep_cli.types import F32, F64, I64, Section, Str
+from bleep_cli.genes.panel import most_variable
+from bleep_cli.types import F32, I64, Section, Str
 from bleep_train.config.schema import DataConfig
 from bleep_train.data.harmonise import harmonise
 
@@ -104,9 +105,7 @@ def choose_panel(
         for matrix in expression:
             chosen |= highly_variable(matrix, config.panel_genes)
         return np.flatnonzero(chosen & enough)
-    variance = log1p_variance(expression) * enough
-    best = np.argsort(-variance, kind="stable")[: config.panel_genes]
-    return np.sort(best[variance[best] > 0])
+    return most_variable(expression, config.panel_genes, enough)
 
 
 def highly_variable(log1p: sparse.csr_matrix, n_genes: int) -> NDArray[np.bool_]:
@@ -118,11 +117,3 @@ def highly_variable(log1p: sparse.csr_matrix, n_genes: int) -> NDArray[np.bool_]
     adata.uns["log1p"] = {"base": None}
     sc.pp.highly_variable_genes(adata, n_top_genes=min(n_genes, adata.n_vars))
     return np.asarray(adata.var["highly_variable"], bool)
-
-
-def log1p_variance(expression: Sequence[sparse.csr_matrix]) -> F64:
-    """f64[g]: variance of log1p over the spots of all sections."""
-    n = sum(e.shape[0] for e in expression)
-    mean = sum(np.asarray(e.sum(axis=0), np.float64).ravel() for e in expression) / n
-    square = sum(np.asarray(e.multiply(e).sum(axis=0), np.float64).ravel() for e in expression) / n
-    return np.asarray(np.maximum(square - mean**2, 0.0), np.float64)

@@ -135,6 +135,11 @@ class _Features:
     """Frozen features of the reference's own sections and of held-out ones."""
 
     def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
+        if "model" not in bundle.info.training:
+            raise UsageError(
+                f"{bundle.name} holds no configuration of a training, whose features ridge would stand on; "
+                f"use {option('no_ridge')}"
+            )
         self._config = config_from(bundle.info.training, bundle.name)
         if self._config.model.backbone.startswith(LOCAL):
             raise UsageError(

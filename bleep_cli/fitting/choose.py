@@ -1,0 +1,135 @@
+"""Which fields of view, how many components and what penalty: chosen on spots that the fit has not seen.
+
+Held out are donors where there are several, else sections, else blocks of one section, a group at a time. A choice
+that is best on the cohort's own sections is greedy for the next patient. So of all that are within one standard
+error of the best the most cautious one is taken: the strongest penalty, the fewest components, the fewest fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bleep_cli.fitting.cca import decompose, fit_heads
+from bleep_cli.prediction.impute import impute_blocks
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.towers.encoder import unit
+from bleep_cli.types import F32, F64, I64, Section
+
+By = Literal["donor", "section", "block"]
+PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+COMPONENTS = (20, 40)
+BLOCKS = 5
+MOST_TRAINING, MOST_TEST = 6000, 1500  # spots of a fold that a choice looks at
+HVG = 50
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and on what."""
+
+    fields: int
+    """How many fields of view, from the smallest."""
+    components: int
+    penalty: float
+    by: By
+    """What was held out."""
+    groups: int
+    score: float
+    """Mean r of what was chosen on held-out spots: half over the 50 most variable genes, half over the panel."""
+    best: float
+    """The best score of all."""
+    error: float
+    """Standard error of the best."""
+
+    def attrs(self) -> dict[str, Any]:
+        """As the attributes of a bundle state it."""
+        return {
+            "chosen_by": f"leave one {self.by} out",
+            "groups": self.groups,
+            "penalty": self.penalty,
+            "components": self.components,
+            "score": round(self.score, 4),
+            "best_score": round(self.best, 4),
+            "standard_error": round(self.error, 4),
+        }
+
+
+def held_out_groups(sections: Sequence[Section]) -> tuple[By, I64]:
+    """What is held out, and the group i64[n] of every spot, in the order of the sections."""
+    donors = {s.donor: i for i, s in reversed(list(enumerate(sections)))}
+    if len(donors) > 1:
+        number = {donor: i for i, donor in enumerate(dict.fromkeys(s.donor for s in sections))}
+        return "donor", np.concatenate([np.full(len(s.barcodes), number[s.donor]) for s in sections])
+    if len(sections) > 1:
+        return "section", np.concatenate([np.full(len(s.barcodes), i) for i, s in enumerate(sections)])
+    return "block", _blocks(sections[0].xy_l0)
+
+
+def _blocks(xy: F64) -> I64:
+    """Strips of equally many spots across the longer side, so that few spots have a neighbour in another."""
+    longer = int(np.ptp(xy, axis=0).argmax())
+    rank = np.argsort(np.argsort(xy[:, longer], kind="stable"), kind="stable")
+    return np.asarray(rank * BLOCKS // len(xy), np.int64)
+
+
+def choose(
+    features: Sequence[F32], expression: F32, by: By, group: I64, k: int, penalties: Sequence[float] = PENALTIES
+) -> Choice:
+    """``features`` f32[n, d] by number of fields, fewest first; ``expression`` f32[n, p] log1p on the panel."""
+    names = np.unique(group)
+    components = [c for c in COMPONENTS if c <= min(expression.shape)] or [min(expression.shape)]
+    scores = np.zeros((len(names), len(features), len(components), len(penalties)))
+    for i, name in enumerate(names):
+        inside = _some(np.flatnonzero(group != name), MOST_TRAINING)
+        outside = _some(np.flatnonzero(group == name), MOST_TEST)
+        fold = _Fold(expression[inside], expression[outside], k, max(components))
+        for f, x in enumerate(features):
+            image_side = decompose(x[inside])
+            for c, count in enumerate(components):
+                for p, penalty in enumerate(penalties):
+                    image, spot = fit_heads(image_side, fold.side.leading(count), penalty)
+                    scores[i, f, c, p] = fold.score(image(x[outside]), spot(fold.training))
+    mean = scores.mean(axis=0)
+    top = scores.reshape(len(names), -1)[:, int(mean.argmax())]  # of the best choice in every fold
+    # A fold is hard for every choice alike, so what counts is the error of the differences from the best.
+    paired = (top[:, None, None, None] - scores).std(axis=0, ddof=1) / np.sqrt(len(names))
+    good = np.argwhere(mean >= mean.max() - np.maximum(paired, 1e-12))
+    f, c, p = max(good.tolist(), key=lambda at: (at[2], -at[1], -at[0]))
+    error = float(top.std(ddof=1) / np.sqrt(len(names)))
+    return Choice(
+        f + 1, components[c], penalties[p], by, len(names), float(mean[f, c, p]), float(mean.max()), error
+    )
+
+
+def _some(rows: I64, most: int) -> I64:
+    """All rows, or ``most`` of them at even distances."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+class _Fold:
+    """Spots to fit and spots to score, whose own expression is looked at only to score."""
+
+    def __init__(self, training: F32, measured: F32, k: int, components: int) -> None:
+        self.training, self._measured, self._k = training, measured, k
+        self.side = decompose(training, components)
+        self._hvg = np.argsort(-training.var(axis=0, dtype=np.float64), kind="stable")[:HVG]
+
+    def score(self, queries: F32, keys: F32) -> float:
+        """Mean r of what the ``k`` nearest training spots say, half of the 50 most variable genes, half of all."""
+        found = ExactIndex(unit(keys)).search(unit(queries), self._k)
+        weights = np.full(found.index.shape, 1 / found.index.shape[1], np.float32)
+        blocks = impute_blocks(found, weights, self.training)
+        r = _pearson(np.concatenate([block for _, block in blocks]), self._measured)
+        return float((r[self._hvg].mean() + r.mean()) / 2)
+
+
+def _pearson(predicted: F32, measured: F32) -> F64:
+    """r over spots per gene, f64[g]; 0 where a side is constant."""
+    p = predicted - predicted.mean(axis=0, dtype=np.float64)
+    m = measured - measured.mean(axis=0, dtype=np.float64)
+    norm = np.sqrt((p**2).sum(axis=0) * (m**2).sum(axis=0))
+    return np.asarray(np.where(norm > 1e-12, (p * m).sum(axis=0) / np.where(norm > 1e-12, norm, 1), 0.0))

@@ -1,0 +1,85 @@
+"""The features that a frozen backbone gives of the tiles around spots: read and computed overlapped, on disk."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Sequence
+from contextlib import closing
+
+import numpy as np
+
+from bleep_cli.base.machine import usable_cores
+from bleep_cli.choices import Device
+from bleep_cli.embedding.lanes import lanes_for, overlapped
+from bleep_cli.tiles.read import reading_order
+from bleep_cli.tiles.section import section_grid, section_slide
+from bleep_cli.tiles.shared_fields import FieldReader
+from bleep_cli.towers.encoder import OnnxEncoder, views_of
+from bleep_cli.towers.session import choose_device
+from bleep_cli.types import F32, I64, U8, Progress, Section, TileSpec, no_progress
+
+
+class SpotFeatures:
+    """Features f32[n, views, fields, d] of all spots in order, in a temporary file of the system's own."""
+
+    def __init__(self, n: int, views: int, fields: int, dim: int) -> None:
+        self._file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the features
+        weakref.finalize(self, self._file.close)
+        self.rows: F32 = np.memmap(self._file, np.float32, "w+", shape=(n, views, fields, dim))
+
+    def mean(self, fields: int) -> F32:
+        """f32[n, fields * d]: the mean over the views of the first ``fields`` fields, side by side."""
+        out = np.empty((len(self.rows), fields * self.rows.shape[3]), np.float32)
+        for i, spot in enumerate(self.rows):
+            out[i] = spot[:, :fields].mean(axis=0, dtype=np.float64).ravel()
+        return out
+
+
+def section_features(
+    sections: Sequence[Section],
+    backbone: bytes,
+    spec: TileSpec,
+    views: int,
+    device: Device = "auto",
+    progress: Progress = no_progress,
+) -> SpotFeatures:
+    """Every spot's tiles in every view and field through a backbone ``u8[b, px, px, 3]`` → ``f32[b, d]``.
+
+    Raises ``ReferenceError`` for an image that cannot be used, or a backbone that cannot.
+    """
+    runs_on = choose_device(device)
+    lanes = lanes_for(runs_on, usable_cores())
+    encoder = OnnxEncoder(backbone, device, threads=lanes.threads_each)
+    total, done = sum(len(s.barcodes) for s in sections), 0
+    features = SpotFeatures(total, views, len(spec.um), encoder.dim)
+
+    def embed(tiles: U8) -> F32:
+        return np.stack([_by_field(encoder, view) for view in views_of(tiles, views)], axis=1)
+
+    for section in sections:
+        with section_slide(section) as slide:
+            grid = section_grid(section, slide.mpp, spec)
+            reader, order = FieldReader(slide, grid), reading_order(grid)
+            first = done
+
+            def read(rows: I64, reader: FieldReader = reader) -> U8:
+                tiles = np.empty((len(rows), spec.px, spec.px, 3 * len(spec.um)), np.uint8)
+                reader.read(rows, tiles)
+                return tiles
+
+            batches = (order[start : start + encoder.batch] for start in range(0, len(order), encoder.batch))
+            with closing(overlapped(batches, read, embed, lanes)) as stream:
+                for rows, found in stream:
+                    features.rows[first + rows] = found
+                    done += len(rows)
+                    progress("spots", done, total)
+    return features
+
+
+def _by_field(encoder: OnnxEncoder, tiles: U8) -> F32:
+    """``u8[b, px, px, 3 * fields]`` → ``f32[b, fields, d]``."""
+    b, px, _, channels = tiles.shape
+    alone = np.ascontiguousarray(tiles).reshape(b, px, px, channels // 3, 3).transpose(0, 3, 1, 2, 4)
+    found = encoder.embed(np.ascontiguousarray(alone).reshape(-1, px, px, 3))
+    return found.reshape(b, channels // 3, -1)

@@ -1,0 +1,138 @@
+"""A cohort's sections to its own towers: features, panel, choice, heads, graphs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bleep_cli.base.assets import BACKBONE, asset
+from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.choices import Device
+from bleep_cli.errors import ReferenceError
+from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
+from bleep_cli.fitting.choose import Choice, choose, held_out_groups
+from bleep_cli.fitting.features import SpotFeatures, section_features
+from bleep_cli.fitting.graphs import expression_tower, image_tower
+from bleep_cli.genes.names import join_genes
+from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
+from bleep_cli.genes.panel import most_variable
+from bleep_cli.towers.encoder import ALL_VIEWS, unit
+from bleep_cli.types import F32, I64, Progress, Section, Str, TileSpec, no_progress
+
+RECIPE = "closed-form"
+LEVEL_DIMS = (320, 192, 112, 80, 40)  # of the built-in backbone: EfficientNet-Lite0's last five stages, pooled
+TILE_PX = 224
+FIELDS_UM = (155.0, 310.0, 620.0)
+K = 50
+PANEL_GENES = 1000
+PANEL_DETECTED = 0.10  # of the spots
+FEWEST_SPOTS = 20
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Towers of a cohort's own."""
+
+    encoders: Encoders
+    choice: Choice
+    embed_images: Callable[[Sequence[Section]], F32]
+    """Unit vectors f32[n, d] of the spots' tiles, from the features that the fit has read already."""
+    notes: tuple[str, ...]
+
+
+def fit_towers(
+    sections: Sequence[Section],
+    *,
+    views: int = ALL_VIEWS,
+    device: Device = "auto",
+    progress: Progress = no_progress,
+) -> Fitted:
+    """Both towers, fitted in closed form to the sections' own spots; the same sections give the same bytes.
+
+    ``views`` 1, or 8 flips and rotations averaged, for the reference and as what a query should use. Raises
+    ``ReferenceError`` for sections that share no gene, or of too few spots, ``DeviceError`` without the package
+    onnx.
+    """
+    backbone = asset(BACKBONE).read_bytes()
+    keys, panel = _panel(sections)
+    if len(panel) < FEWEST_SPOTS:
+        raise ReferenceError(f"the sections have {len(panel)} spots; towers are fitted to {FEWEST_SPOTS} at least")
+    spec = TileSpec(TILE_PX, FIELDS_UM)
+    features = section_features(sections, backbone, spec, views, device, progress)
+    scale = _block_scale()
+    by_fields = [_scaled(features, count, scale) for count in range(1, len(FIELDS_UM) + 1)]
+    by, group = held_out_groups(sections)
+    choice = choose(by_fields, panel, by, group, K)
+    chosen = decompose(by_fields[choice.fields - 1]), decompose(panel, choice.components)
+    image, spot = fit_heads(*chosen, choice.penalty)
+    width = np.tile(scale, choice.fields)
+    head = LinearHead(np.asarray(image.mean / width, np.float32), image.weights * width[:, None])
+    info = {
+        "views": views,
+        "recommended_views": views,
+        "k": K,
+        "key": "expression",
+        "training": {
+            "recipe": RECIPE,
+            "backbone": BACKBONE,
+            "backbone_sha256": hashlib.sha256(backbone).hexdigest(),
+            **choice.attrs(),
+        },
+    }
+    encoders = Encoders(
+        image=image_tower(backbone, TILE_PX, choice.fields, head),
+        expression=expression_tower(spot),
+        tile=TileSpec(TILE_PX, FIELDS_UM[: choice.fields]),
+        panel=tuple(map(str, keys)),
+        target_sum=TARGET_SUM,
+        info=info,
+    )
+    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), _notes(sections, choice))
+
+
+def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:
+    """Keys str[p] of the panel's genes, and f32[n, p] their log1p."""
+    table = join_genes(sections)
+    spots = sum(len(s.barcodes) for s in sections)
+    seen = sum(detected(s.counts)[table.columns[s.id]] for s in sections)
+    expression = [log1p_normalise(s.counts)[:, table.columns[s.id]] for s in sections]
+    columns: I64 = most_variable(expression, PANEL_GENES, np.asarray(seen >= max(1, PANEL_DETECTED * spots)))
+    if not len(columns):
+        raise ReferenceError("no gene is detected in a tenth of the spots; towers cannot be fitted")
+    return table.keys[columns], np.concatenate([e[:, columns].toarray() for e in expression])
+
+
+def _block_scale() -> F32:
+    """f32[d]: 1/√dim for every feature of a stage, so that none outweighs another by its width."""
+    return np.concatenate([np.full(dim, 1 / np.sqrt(dim), np.float32) for dim in LEVEL_DIMS])
+
+
+def _scaled(features: SpotFeatures, fields: int, scale: F32) -> F32:
+    return features.mean(fields) * np.tile(scale, fields)
+
+
+def _embedded(features: SpotFeatures, fields: int, head: LinearHead) -> F32:
+    """As the image tower embeds the same tiles: each view by itself, then their mean."""
+    n, views = features.rows.shape[:2]
+    out = np.empty((n, head.weights.shape[1]), np.float32)
+    for i, spot in enumerate(features.rows):
+        vectors = unit(head(spot[:, :fields].reshape(views, -1)))
+        out[i] = vectors[0] if views == 1 else vectors.sum(axis=0)
+    return unit(out)
+
+
+def _notes(sections: Sequence[Section], choice: Choice) -> tuple[str, ...]:
+    held_out = {"donor": "a donor", "section": "a section", "block": "a part of the section"}[choice.by]
+    notes = [
+        f"towers fitted in closed form: {choice.fields} fields of view, {choice.components} components, penalty "
+        f"{choice.penalty:g}, chosen by leaving {held_out} out at a time (mean r {choice.score:.3f})"
+    ]
+    if choice.by != "donor":
+        notes.append(
+            f"all sections are of one donor ({sections[0].donor}): how well this holds for the next patient is "
+            "not known; add sections of other donors"
+        )
+    return tuple(notes)
