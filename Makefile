@@ -25,7 +25,7 @@ $(DEMO)/.installed: $(SOURCES) $(LOCKS)
 	@lock=$$($(DEMO)/bin/python tools/which_lock.py) && \
 	if test -n "$$lock"; then \
 		$(DEMO)/bin/python $(INSTALL) --require-hashes -r "$$lock" && $(DEMO)/bin/python $(INSTALL) --no-deps .; \
-	else $(DEMO)/bin/python $(INSTALL) ".[cpu]"; fi
+	else $(DEMO)/bin/python $(INSTALL) ".[cpu,build]"; fi
 	@touch $@
 
 test: $(TEST)/.installed

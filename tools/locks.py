@@ -23,7 +23,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 FOLDER = ROOT / "requirements"
-RUNTIME = ("cpu",)
+RUNTIME = ("cpu", "build")
 TESTED = ("cpu", "test")
 FULL = ("cpu", "train", "dev")
 LEGACY = {"manylinux1_": "5", "manylinux2010_": "12", "manylinux2014_": "17"}  # glibc 2.x of the older tags

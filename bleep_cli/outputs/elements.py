@@ -71,7 +71,7 @@ def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
     """A table indexed by ``names`` str[n], all its strings as Python objects.
 
     Left to itself, pandas 3 makes them its own string type, which AnnData 0.13 stores as "nullable-string-array";
-    AnnData 0.10 and R's readers know only "string-array", which objects become in every version.
+    AnnData 0.10 and readers made for it know only "string-array", which objects become in every version.
     """
     import pandas as pd
 

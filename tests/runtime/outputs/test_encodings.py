@@ -1,4 +1,4 @@
-"""What lies on disk is what AnnData 0.10 and R's readers know, whichever AnnData and pandas wrote it.
+"""What lies on disk is what AnnData 0.10 knows, whichever AnnData and pandas wrote it.
 
 pandas 3 makes strings its own type, which AnnData 0.13 would store as "nullable-string-array". An older pandas is
 told to do the same (``future.infer_string``), so that these tests can fail beside it, too.
