@@ -191,7 +191,7 @@ def test_a_folder_holds_one_study(
     study: tuple[Path, str], phantoms: Path, bleep_train: Command, options: tuple[str, ...], told: str
 ) -> None:
     before = (study[0] / "study.json").read_text()
-    with pytest.raises(UsageError, match=f"out holds a study with {told}, or another folder with -o"):
+    with pytest.raises(UsageError, match=f"out holds a study with {told}, or another folder with out"):
         bleep_train("evaluate", phantoms, "-o", study[0], *options, "--methods", "mean")
     assert (study[0] / "study.json").read_text() == before
 
