@@ -19,6 +19,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.recipe import Fitted, fit_towers
 from bleep_cli.types import Section
 
+pytestmark = pytest.mark.slow  # tiles through the real backbone
 Cohort = Callable[..., Path]
 
 
