@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.genes.names import did_you_mean
 from bleep_cli.types import F32, F64, I64, Str
 from bleep_train.metrics.per_gene import pearson
 from bleep_train.study.saved import MEASURED, SHUFFLED, FoldFolder, StudyRecord, load_study
