@@ -22,6 +22,7 @@ from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
 from bleep_cli.choices import Device
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
+from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
@@ -133,6 +134,8 @@ def build_reference(
     cohort: Path | str | Sequence[Section],
     encoders: Path | str | Encoders | None = None,
     *,
+    backbone: Path | str | None = None,
+    backbone_config: Path | str | None = None,
     only: Sequence[str] | None = None,
     views: int | None = None,
     device: Device = "auto",
@@ -144,14 +147,22 @@ def build_reference(
     ``cohort`` is a cohort file, or sections that were read; ``only`` names sections. ``encoders`` is a folder that
     ``bleep-train export`` made, or what was read of one; without them the towers are fitted in closed form to the
     sections themselves, which needs the package onnx (extra ``build``), and ``views`` says how many flips and
-    rotations are averaged, 1 or 8 (default). Raises ``ReferenceError``, ``UsageError`` and ``DeviceError``.
+    rotations are averaged, 1 or 8 (default). ``backbone`` is then an image encoder of one's own in place of the
+    shipped one, ``FILE.onnx`` or ``FILE.onnx:tensor,tensor``, and ``backbone_config`` a TOML file that says what
+    it takes, by default ``FILE.toml`` beside it (docs/own-backbone.md). Raises ``ReferenceError``, ``UsageError``
+    and ``DeviceError``.
     """
     if encoders is not None and views is not None:
         raise UsageError(f"{option('views')} goes without {option('encoders')}, which say it themselves")
+    if encoders is not None and backbone is not None:
+        raise UsageError(f"{option('backbone')} goes without {option('encoders')}, which hold theirs")
+    if backbone is None and backbone_config is not None:
+        raise UsageError(f"{option('backbone_config')} says what a {option('backbone')} takes; name one")
     with reporting(progress, "reference") as report:
+        network = None if backbone is None else load_backbone(backbone, backbone_config)
         sections = _sections(cohort, only, report)
         if encoders is None:
-            fitted = fit_towers(sections, views=views or ALL_VIEWS, device=device, progress=report)
+            fitted = fit_towers(sections, network, views=views or ALL_VIEWS, device=device, progress=report)
             built = build.build_reference(
                 sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
             )

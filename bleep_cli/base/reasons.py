@@ -1,5 +1,5 @@
-"""What a message says of a fault: another library's error in one line, without the folders it may name, and names that
-are like the one that is not there."""
+"""What messages say beside the fault: another library's error in one line, without the folders it may name, and
+names that are like the one that is not there."""
 
 from __future__ import annotations
 
