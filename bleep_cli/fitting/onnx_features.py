@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.base.reasons import first_line
-from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.errors import DeviceError, ReferenceError, UsageError
 from bleep_cli.fitting.graphs import Given, model_of, node_of, prefix
 from bleep_cli.fitting.onnx_file import onnx_package
 from bleep_cli.fitting.onnx_settings import SCALING, OnnxSettings
@@ -92,18 +92,21 @@ def shapes_of(model: onnx.ModelProto, given: ModelInput, name: str) -> list[tupl
     Raises ``ReferenceError`` for a model that does not run, whose tensors are no features, or that gives a tile
     other features in other company.
     """
-    session, _ = make_session(model.SerializeToString(), "cpu", name)
     rng = np.random.default_rng(0)
     low, high = (0, 256) if given.kind == "UINT8" else (-1, 1)
     tiles = rng.uniform(low, high, (2, *given.shape)).astype(KINDS[given.kind])
     names = [value.name for value in model.graph.output]
     try:
+        session, _ = make_session(model.SerializeToString(), "cpu", name)
         both: Sequence[Any] = session.run(names, {given.name: tiles})
         alone: Sequence[Any] = session.run(names, {given.name: tiles[1:]})
+    except DeviceError:
+        raise
     except Exception as error:  # ONNX Runtime's errors share no base class
+        told = first_line(error.__cause__ or error)
         raise ReferenceError(
-            f"{name} does not run on a batch of tiles of {given.px} px ({first_line(error)}); export it with an "
-            "open batch, and state px where it takes another size"
+            f"{name} does not run on a batch of tiles of {given.px} px ({told}); export it with an open batch, "
+            "and state px where it takes another size"
         ) from error
     for tensor, two, one in zip(names, both, alone, strict=True):
         _check_features(np.asarray(two), np.asarray(one), f"{name}: tensor {tensor}")

@@ -274,6 +274,10 @@ def test_doctor_runs_its_self_test() -> None:
     [
         (("--encoders", "a", "--base", "b.zarr"), "--encoders DIR or --base BUNDLE, not from both"),
         (("--encoders", "a", "--views", "1"), "--views is for towers that are fitted here"),
+        (("--encoders", "a", "--backbone", "b.onnx"), "--backbone is for towers that are fitted here"),
+        (("--base", "b.zarr", "--backbone-config", "c.toml"), "--backbone-config is for towers that are fitted"),
+        (("--backbone-config", "c.toml"), "--backbone-config says what a --backbone takes; name one"),
+        (("--backbone", "absent.onnx:x"), "absent.onnx: no such file"),
         (("--scheduler", "tcp://h:1"), "--scheduler goes with --encoders"),
     ],
 )
