@@ -65,7 +65,7 @@ def encoder(
 
 
 def saved(folder: Path, model: onnx.ModelProto, settings: str = "") -> Path:
-    """``own.onnx`` in the folder, and ``own.toml`` beside it where there are settings."""
+    """``own.onnx`` in the folder, and beside it a TOML file where there are settings."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "own.onnx").write_bytes(model.SerializeToString())
     if settings:
