@@ -26,6 +26,9 @@ def build_reference(
     only: opt.Only = None,
     views: opt.Views = None,
     device: opt.Device = "auto",
+    species: opt.Species = "",
+    licence: opt.Licence = "",
+    citation: opt.Citation = "",
     force: opt.Force = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
@@ -57,6 +60,7 @@ def build_reference(
             built = _build_on(console, scheduler, cohort, encoders, ids, device, progress)
         else:
             built = api.build_reference(cohort, encoders, only=ids, views=views, device=device, progress=progress)
+    built = api.describe(built, species=species, licence=licence, citation=citation)
     api.write(built, out, force=force)
     _tell(console, built, out, api.open_bundle(out).content_sha256)
 
