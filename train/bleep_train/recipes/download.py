@@ -152,15 +152,15 @@ def _ask(opener: OpenerDirector, file: DataFile, done: int, validator: str) -> H
         error.close()
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and done:
             return None
-        raise NetworkError(f"{_name(file)}: {host} answers {error.code} {error.reason}") from error
+        raise NetworkError(f"{file.name}: {host} answers {error.code} {error.reason}") from error
     except (URLError, OSError, HTTPException) as error:
         why = error.reason if isinstance(error, URLError) else error
         told = reason(why) if isinstance(why, BaseException) else first_line(error)
-        raise NetworkError(f"{_name(file)}: {host} cannot be reached ({told})") from error
+        raise NetworkError(f"{file.name}: {host} cannot be reached ({told})") from error
     begin = f"bytes {done}-"
     if response.status == HTTPStatus.PARTIAL_CONTENT and not response.headers["Content-Range"].startswith(begin):
         response.close()
-        raise NetworkError(f"{_name(file)}: {host} answers with other bytes than those asked for")
+        raise NetworkError(f"{file.name}: {host} answers with other bytes than those asked for")
     return response
 
 
@@ -175,9 +175,5 @@ def _blocks(response: HTTPResponse, file: DataFile, done: int, total: int) -> It
         why, total = reason(error), total or done + 1
     if done < total:
         raise NetworkError(
-            f"{_name(file)}: the connection broke off at {done:,} of {total:,} bytes ({why}); the same command goes on"
+            f"{file.name}: the connection broke off at {done:,} of {total:,} bytes ({why}); the same command goes on"
         )
-
-
-def _name(file: DataFile) -> str:
-    return file.path.rpartition("/")[2]

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from bleep_cli.base.atomic import replacing
 from bleep_cli.base.reasons import reason
-from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.errors import OutputError, ReferenceError, UsageError, option
 from bleep_train.recipes.manifest import FILE_KEYS, DataFile, Manifest
 
 RECORD = "SHA256SUMS"
@@ -91,11 +91,13 @@ def in_place(manifest: Manifest, entry: Mapping[str, Any], folder: Path, checked
             assert source is not None, "require_all was called"
             if archive.path not in checked.sha256:
                 check(archive, source, folder, checked)
+            _require_writable(folder, target)
             unpack(source, file.member, target)
             place = target
         else:
             check(file, place, folder, checked)
         if "spaceranger" in entry and file.path.startswith(f"{entry['spaceranger']}/") and place != target:
+            _require_writable(folder, target)
             _link(place, target)
         places[file.path] = place.absolute()
     settled = {key: str(places[value]) if key in FILE_KEYS else value for key, value in entry.items()}
@@ -114,9 +116,8 @@ def check(file: DataFile, place: Path, folder: Path, checked: Checked) -> None:
     size, sha256 = _digest(place, packed)
     known = file.sha256 or recorded(folder).get(file.path, "")
     checked.sha256[file.path] = sha256
-    name = place.name
     if not known:
-        checked.notes.append(f"{name}: hash not known, computed: {sha256}")
+        checked.notes.append(f"{file.name}: hash not known, computed: {sha256}")
     wrong = []
     if file.size and size != file.size:
         wrong.append(f"{size:,} bytes where {file.size:,} are expected")
@@ -125,8 +126,8 @@ def check(file: DataFile, place: Path, folder: Path, checked: Checked) -> None:
     if not wrong:
         return
     if not checked.accept:
-        raise ReferenceError(f"{name}: {', '.join(wrong)}; {option('accept_changed')} takes it all the same")
-    checked.notes.append(f"{name} was accepted: {', '.join(wrong)}")
+        raise ReferenceError(f"{file.name}: {', '.join(wrong)}; {option('accept_changed')} takes it all the same")
+    checked.notes.append(f"{file.name} was accepted: {', '.join(wrong)}")
 
 
 def _digest(place: Path, packed: bool) -> tuple[int, str]:
@@ -161,6 +162,15 @@ def _blocks(place: Path, member: str | None) -> Iterator[bytes]:
                 yield block
     except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
         raise ReferenceError(f"{place.name}: cannot be read ({reason(error)})") from error
+
+
+def _require_writable(folder: Path, target: Path) -> None:
+    parent = next(parent for parent in target.parents if parent.is_dir())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{folder.name} is write-protected, and {target.name} has to be unpacked or put in place there; give a copy "
+            f"with {option('from')}"
+        )
 
 
 def _link(place: Path, target: Path) -> None:

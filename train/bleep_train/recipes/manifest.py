@@ -38,6 +38,11 @@ class DataFile:
     member: str = ""
     """Its name in the tar archive; empty for gzip."""
 
+    @property
+    def name(self) -> str:
+        """Without its folders."""
+        return self.path.rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class BuildOptions:
