@@ -181,7 +181,7 @@ def grow_reference(
 
 
 def describe(built: Built, *, species: str = "", licence: str = "", citation: str = "") -> Built:
-    """A reference with these texts in its attributes, as the keys of the same names in a cohort file put them there.
+    """A reference with these texts in its attributes, where a cohort file's keys of the same names put them, too.
 
     A text that is there already is kept and the new one added behind it: terms of towers and of a bundle that was
     grown go on holding.

@@ -95,7 +95,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def checked_entries(entries: Any, where: str) -> list[dict[str, Any]]:
-    """``[[section]]`` tables whose keys go together, or ``ReferenceError``; ``where`` is the name of their file."""
+    """``[[section]]`` tables whose keys go together, or ``ReferenceError``; ``where`` names their file."""
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ReferenceError(f"{where}: no [[section]] in it")
     for number, entry in enumerate(entries, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +30,13 @@ class Built:
 def described(built: Built, texts: Mapping[str, str]) -> Built:
     """The same with ``texts`` (species, licence, citation by name) in its attributes.
 
-    What stands there already is kept and the new text added behind it, unless it says the same: the terms of towers,
-    and of a bundle that was grown, go on holding.
+    What stands there already is kept and the new text added behind it, unless it says the same: the terms of
+    towers, and of a bundle that was grown, go on holding.
     """
     said = {name: text.strip() for name, text in texts.items()}
     old = {name: getattr(built.info, name) for name in said}
     new = {name: text for name, text in said.items() if text and f"; {text}; " not in f"; {old[name]}; "}
-    joined = {name: f"{old[name]}; {text}" if old[name] else text for name, text in new.items()}
+    joined: dict[str, Any] = {name: f"{old[name]}; {text}" if old[name] else text for name, text in new.items()}
     return replace(built, info=replace(built.info, **joined)) if joined else built
 
 

@@ -79,7 +79,10 @@ def test_what_a_folder_holds(bleep_train: Callable[..., str], own: Path, phantom
     ("options", "told"),
     [
         (["-o", "new.zarr"], "say where the files are with from, or where to download them with to"),
-        (["-o", "new.zarr", "--from", ".", "--to", "."], "give from, where nothing is downloaded, or to, not both"),
+        (
+            ["-o", "new.zarr", "--from", ".", "--to", "."],
+            "give from, where nothing is downloaded, or to, not both",
+        ),
         (["-o", "new.zarr", "--from", "nowhere"], "nowhere: no such folder"),
         (["-o", "new.zarr", "--from", ".", "--only", "B"], "phantom has no section B; it has A-S1"),
         (["--to", "."], "cannot be downloaded; bleep-train recipe phantom says how to get them by hand"),
@@ -101,7 +104,7 @@ def test_what_cannot_be_done_is_told_before_anything_is_made(
 
 def test_nothing_is_replaced_without_force(bleep_train: Callable[..., str], own: Path, tmp_path: Path) -> None:
     (tmp_path / "cohort.toml").write_text("mine")
-    with pytest.raises(OutputError, match="cohort.toml exists already"):
+    with pytest.raises(OutputError, match=r"cohort.toml exists already"):
         bleep_train("recipe", own, "--from", tmp_path, "--cohort", tmp_path / "cohort.toml")
 
 

@@ -69,7 +69,9 @@ def visium(folder: Path) -> Manifest:
     (flat / "S0.png.gz").write_bytes(gzip.compress((folder / "cohort" / "S0.png").read_bytes()))
     files += [
         DataFile("spatial.tar.gz", sha256=sha256((flat / "spatial.tar.gz").read_bytes())),
-        DataFile("S0/outs/spatial/tissue_positions.csv", inside="spatial.tar.gz", member="spatial/tissue_positions.csv"),
+        DataFile(
+            "S0/outs/spatial/tissue_positions.csv", inside="spatial.tar.gz", member="spatial/tissue_positions.csv"
+        ),
         DataFile("S0.png.gz"),
         DataFile("S0/S0.png", inside="S0.png.gz"),
     ]

@@ -100,7 +100,9 @@ def site() -> Iterator[Site]:
 
 def manifest(*files: DataFile) -> Manifest:
     """A section for every file, which is its image as well."""
-    return manifest_of(*files, sections=[{"id": f.path, "donor": "d", "image": f.path, "h5ad": f.path} for f in files])
+    return manifest_of(
+        *files, sections=[{"id": f.path, "donor": "d", "image": f.path, "h5ad": f.path} for f in files]
+    )
 
 
 def local(url: str) -> bool:
@@ -139,7 +141,9 @@ def test_only_what_the_wanted_sections_lack(site: Site, tmp_path: Path) -> None:
 
 def test_a_broken_connection_is_told_and_gone_on_with(site: Site, tmp_path: Path) -> None:
     site.cut_at = 3_000_000
-    with pytest.raises(NetworkError, match=r"^a: the connection broke off at 3,000,000 of 5,120,000 bytes") as error:
+    with pytest.raises(
+        NetworkError, match=r"^a: the connection broke off at 3,000,000 of 5,120,000 bytes"
+    ) as error:
         fetch(tmp_path, site.file())
     assert error.value.exit_code == 7
     assert names(tmp_path) == {"a" + PART, "a" + STATE}

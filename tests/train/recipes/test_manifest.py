@@ -110,5 +110,7 @@ def test_what_is_wrong_with_a_manifest_is_told(tmp_path: Path, text: str, told: 
 
 
 def test_a_name_that_is_none() -> None:
-    with pytest.raises(UsageError, match="recipe her3st: neither a shipped one nor a file; shipped are breast-10x"):
+    with pytest.raises(
+        UsageError, match="recipe her3st: neither a shipped one nor a file; shipped are breast-10x"
+    ):
         load_manifest("her3st")

@@ -26,7 +26,9 @@ def test_a_file_lies_at_its_path_or_at_one_other_place(tmp_path: Path) -> None:
     (tmp_path / "data/ST-cnts/a.tsv").write_text("x")
     assert find(file, tmp_path) == tmp_path / "data/ST-cnts/a.tsv"
     (tmp_path / "a.tsv.gz").write_text("x")
-    with pytest.raises(UsageError, match=r"counts/a.tsv may be a.tsv.gz, data/ST-cnts/a.tsv; put the right one at"):
+    with pytest.raises(
+        UsageError, match=r"counts/a.tsv may be a.tsv.gz, data/ST-cnts/a.tsv; put the right one at"
+    ):
         find(file, tmp_path)
     (tmp_path / "counts").mkdir()
     (tmp_path / "counts/a.tsv").write_text("x")
@@ -38,7 +40,11 @@ def test_her2st_is_found_in_the_layouts_of_its_archive_and_of_its_repository(tmp
     layouts = {
         "archive": ("count-matrices/C2.tsv.gz", "spot-selections/C2_selection.tsv.gz", "images/HE/C2.jpg"),
         "flat": ("C2.tsv.gz", "C2_selection.tsv.gz", "HE/C2.jpg"),
-        "git": ("data/ST-cnts/C2.tsv.gz", "data/ST-spotfiles/C2_selection.tsv", "data/ST-imgs/C/C2/5714_HE_BT_C2.jpg"),
+        "git": (
+            "data/ST-cnts/C2.tsv.gz",
+            "data/ST-spotfiles/C2_selection.tsv",
+            "data/ST-imgs/C/C2/5714_HE_BT_C2.jpg",
+        ),
     }
     for name, paths in layouts.items():
         for path in paths:
@@ -72,7 +78,9 @@ def test_bytes_are_compared_with_size_and_hash(tmp_path: Path) -> None:
     check(right, tmp_path / "a", tmp_path, checked)
     assert (checked.sha256, checked.notes) == ({"a": sha256(b"abc")}, [])
     wrong = replace(right, size=4, sha256=sha256(b"abd"))
-    with pytest.raises(ReferenceError, match=r"a: 3 bytes where 4 are expected, sha256 ba7816bf8f01… where") as error:
+    with pytest.raises(
+        ReferenceError, match=r"a: 3 bytes where 4 are expected, sha256 ba7816bf8f01… where"
+    ) as error:
         check(wrong, tmp_path / "a", tmp_path, Checked())
     assert error.value.options == ("accept_changed",)
     accepting = Checked(accept=True)
@@ -98,7 +106,9 @@ def test_a_copy_that_was_gzipped_is_hashed_unpacked(tmp_path: Path) -> None:
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(b"abc"))
     check(DataFile("a.tsv", size=3, sha256=sha256(b"abc")), tmp_path / "a.tsv.gz", tmp_path, Checked())
     packed = (tmp_path / "a.tsv.gz").read_bytes()
-    check(DataFile("x.tsv.gz", size=len(packed), sha256=sha256(packed)), tmp_path / "a.tsv.gz", tmp_path, Checked())
+    check(
+        DataFile("x.tsv.gz", size=len(packed), sha256=sha256(packed)), tmp_path / "a.tsv.gz", tmp_path, Checked()
+    )
 
 
 def test_unpacking_is_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -112,9 +122,7 @@ def test_unpacking_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"a.gz", "b.gz", "c.tar"}
 
 
-def test_a_section_is_read_as_from_its_own_cohort_file(
-    write_cohort: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_section_is_read_as_from_its_own_cohort_file(write_cohort: Callable[..., Path], tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", ("st",))
     manifest = of_cohort(cohort)
     pixel_size = {**manifest.section[0], "mpp": 4.0}

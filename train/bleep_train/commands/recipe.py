@@ -71,7 +71,12 @@ def recipe(
 
 
 def _folder(
-    console: Console, manifest: Manifest, from_: Path | None, to: Path | None, only: list[str] | None, checked: Checked
+    console: Console,
+    manifest: Manifest,
+    from_: Path | None,
+    to: Path | None,
+    only: list[str] | None,
+    checked: Checked,
 ) -> Path:
     """The folder that holds the files, once those that are to be downloaded have come."""
     from bleep_train.recipes.download import download
@@ -81,7 +86,9 @@ def _folder(
     if from_ is not None:
         return from_
     if to is None:
-        raise UsageError(f"say where the files are with {option('from')}, or where to download them with {option('to')}")
+        raise UsageError(
+            f"say where the files are with {option('from')}, or where to download them with {option('to')}"
+        )
     with console.progress(manifest.name) as progress:
         fetched = download(manifest, to, checked, only=only, progress=progress)
     print(f"{to}: {len(fetched)} files downloaded" if fetched else f"{to}: nothing to download")
@@ -151,10 +158,11 @@ def overview(manifests: Sequence[Manifest]) -> Table:
 def described(manifest: Manifest) -> list[str]:
     """A manifest as a person reads it: terms, sections, files and where they come from, the command."""
     donors = {entry["donor"] for entry in manifest.section}
-    spots = f"{manifest.spots:,} spots, " if manifest.spots else ""
+    size = f"{manifest.spots:,} spots, " if manifest.spots else ""
+    size += f"{len(donors)} donor{'' if len(donors) == 1 else 's'}"
     facts = {
         "data": f"{manifest.species}; {manifest.tissue}; {manifest.technology}",
-        "sections": f"{', '.join(manifest.ids)} ({spots}{len(donors)} {'donor' if len(donors) == 1 else 'donors'})",
+        "sections": f"{', '.join(manifest.ids)} ({size})",
         "licence": manifest.licence,
         "citation": manifest.citation,
         "source": manifest.source,
@@ -186,10 +194,10 @@ def _line(file: DataFile) -> str:
 
 def standing(manifest: Manifest, folder: Path, only: Sequence[str] | None) -> list[str]:
     """What of the sections a folder holds."""
-    from bleep_train.recipes.folder import missing
+    from bleep_train.recipes.folder import called, missing
 
     chosen = manifest.chosen(only)
     absent = missing(manifest, chosen, folder)
     whole = [entry["id"] for entry in chosen if entry["id"] not in absent]
-    lines = ["", f"{folder.name} holds {len(whole)} of {len(chosen)} sections: {', '.join(whole) or 'none'}"]
+    lines = ["", f"{called(folder)} holds {len(whole)} of {len(chosen)} sections: {', '.join(whole) or 'none'}"]
     return [*lines, *(f"  {i} lacks {', '.join(file.path for file in files)}" for i, files in absent.items())]

@@ -17,7 +17,7 @@ from bleep_cli.base.json_file import write_json
 from bleep_cli.base.reasons import first_line, reason
 from bleep_cli.errors import BleepError, OutputError, UsageError, option
 from bleep_cli.types import Progress, no_progress
-from bleep_train.recipes.folder import BLOCK, Checked, check, missing, record
+from bleep_train.recipes.folder import BLOCK, Checked, called, check, missing, record
 from bleep_train.recipes.manifest import DataFile, Manifest, is_https
 
 TIMEOUT_S = 60.0
@@ -46,13 +46,15 @@ def download(
 
     A file appears under its name when it is whole and its size and hash are the manifest's; until then it is
     ``NAME.part``, which the next call goes on with. Hashes that the manifest does not know are recorded in the
-    folder. Raises ``NetworkError``, ``ReferenceError`` for unexpected bytes, and ``UsageError`` for files that have no
-    address, before anything is asked for.
+    folder. Raises ``NetworkError``, ``ReferenceError`` for unexpected bytes, ``OutputError``, and ``UsageError``
+    for files that have no address, before anything is asked for.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder.name} cannot be made ({reason(error)}); choose another {option('to')}") from error
+        raise OutputError(
+            f"{called(folder)} cannot be made ({reason(error)}); choose another {option('to')}"
+        ) from error
     absent = missing(manifest, manifest.chosen(only), folder)
     wanted = list(dict.fromkeys(file for files in absent.values() for file in files))
     by_hand = [file.path for file in wanted if not file.url]
@@ -116,7 +118,9 @@ def _fetch(opener: OpenerDirector, file: DataFile, part: Path, allowed: Allowed,
                     done += len(block)
                     progress(part.name.removesuffix(PART), done, total or file.size or done)
         except OSError as error:
-            raise OutputError(f"{part.name} cannot be written ({reason(error)}); the same command goes on") from error
+            raise OutputError(
+                f"{part.name} cannot be written ({reason(error)}); the same command goes on"
+            ) from error
 
 
 def _standing(part: Path, file: DataFile) -> tuple[int, str]:
@@ -174,6 +178,5 @@ def _blocks(response: HTTPResponse, file: DataFile, done: int, total: int) -> It
     except (OSError, HTTPException) as error:
         why, total = reason(error), total or done + 1
     if done < total:
-        raise NetworkError(
-            f"{file.name}: the connection broke off at {done:,} of {total:,} bytes ({why}); the same command goes on"
-        )
+        told = f"the connection broke off at {done:,} of {total:,} bytes ({why})"
+        raise NetworkError(f"{file.name}: {told}; the same command goes on")

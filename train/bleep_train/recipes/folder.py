@@ -35,6 +35,11 @@ class Checked:
     """Hashes that nobody had stated, and what was accepted all the same."""
 
 
+def called(folder: Path) -> str:
+    """A folder's name, for messages; of ``.`` as well."""
+    return folder.resolve().name
+
+
 def find(file: DataFile, folder: Path) -> Path | None:
     """Where a file lies: at its path, else the only match of its other places; None where it does not.
 
@@ -52,7 +57,7 @@ def find(file: DataFile, folder: Path) -> Path | None:
 def missing(manifest: Manifest, entries: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, list[DataFile]]:
     """By section id the files that neither lie in the folder nor in an archive there; archives in their stead."""
     if not folder.is_dir():
-        raise UsageError(f"{folder.name}: no such folder")
+        raise UsageError(f"{called(folder)}: no such folder")
     absent: dict[str, list[DataFile]] = {}
     for entry in entries:
         for file in manifest.files_of(entry):
@@ -73,7 +78,7 @@ def require_all(manifest: Manifest, only: Sequence[str] | None, folder: Path) ->
     lacking = missing(manifest, manifest.section, folder)
     whole = [i for i in manifest.ids if i not in lacking]
     mend = f"take those that are whole with {option('only')} {','.join(whole)}" if whole else "no section is whole"
-    raise UsageError(f"{folder.name}: {', '.join(absent)} of {manifest.name} lack {told}; {mend}")
+    raise UsageError(f"{called(folder)}: {', '.join(absent)} of {manifest.name} lack {told}; {mend}")
 
 
 def in_place(manifest: Manifest, entry: Mapping[str, Any], folder: Path, checked: Checked) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def _blocks(place: Path, member: str | None) -> Iterator[bytes]:
     """A file's bytes; ``member`` is what of it: None for itself, "" for what gzip packed, else a tar's member."""
     try:
         with ExitStack() as stack:
-            stream: IO[bytes] | None
+            stream: IO[bytes] | gzip.GzipFile | None
             if member is None:
                 stream = stack.enter_context(place.open("rb"))
             elif not member:
@@ -168,8 +173,8 @@ def _require_writable(folder: Path, target: Path) -> None:
     parent = next(parent for parent in target.parents if parent.is_dir())
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(
-            f"{folder.name} is write-protected, and {target.name} has to be unpacked or put in place there; give a copy "
-            f"with {option('from')}"
+            f"{called(folder)} is write-protected, and {target.name} has to be unpacked or put in place there; "
+            f"give a copy with {option('from')}"
         )
 
 

@@ -51,7 +51,7 @@ class BuildOptions:
     views: Literal[1, 8] = 8
     """Flips and rotations averaged, 1 or 8."""
     pitch_um: float = 0.0
-    """µm between neighbouring spots, which tells the pixel size of sections that state no ``mpp``; 0: none is told."""
+    """µm between neighbouring spots, which tell the pixel size of sections that state no ``mpp``; 0: not told."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _check_files(manifest: Manifest, where: str) -> None:
     for entry in manifest.section:
         named = {entry[key] for key in FILE_KEYS if key in entry}
         absent = sorted(named - set(paths))
-        if absent or len(manifest.files_of(entry)) == len(named) and "spaceranger" in entry:
+        if absent or ("spaceranger" in entry and len(manifest.files_of(entry)) == len(named)):
             wrong.add(f"section {entry['id']}: {', '.join(absent) or entry['spaceranger']} is not among the files")
     if wrong:
         raise ReferenceError(f"{where}: {'; '.join(sorted(wrong))}")

@@ -42,8 +42,8 @@ def gather(
 ) -> Ingredients:
     """Reads the sections, all of them or ``only`` those ids, from a folder that holds their files.
 
-    Raises ``UsageError`` for files that are not there, ``ReferenceError`` for files that are not the manifest's, or
-    broken.
+    Raises ``UsageError`` for files that are not there, ``ReferenceError`` for files that are broken or not the
+    manifest's, ``OutputError`` where something has to be unpacked and cannot be.
     """
     chosen = manifest.chosen(only)
     require_all(manifest, only, folder)
@@ -63,7 +63,7 @@ def gather(
 
 
 def mpp_of(xy_l0: F64, pitch_um: float) -> float:
-    """µm per pixel of spots f64[n, 2] on a regular array, square or hexagonal, whose neighbours lie ``pitch_um`` apart.
+    """µm per pixel of spots f64[n, 2] on a square or hexagonal array whose neighbours lie ``pitch_um`` apart.
 
     The median over all pairs of neighbours, not over nearest ones: of positions that scatter, these are too near.
     """
@@ -77,7 +77,9 @@ def mpp_of(xy_l0: F64, pitch_um: float) -> float:
     return pitch_um / float(np.median(np.linalg.norm(xy_l0[pairs[:, 0]] - xy_l0[pairs[:, 1]], axis=1)))
 
 
-def write_cohort_file(manifest: Manifest, entries: Sequence[Mapping[str, Any]], path: Path, *, force: bool) -> None:
+def write_cohort_file(
+    manifest: Manifest, entries: Sequence[Mapping[str, Any]], path: Path, *, force: bool
+) -> None:
     """A cohort file of the sections, which every other command takes. Raises ``OutputError``."""
     lines = [f"{name} = {_toml(getattr(manifest, name))}" for name in TEXTS]
     for entry in entries:
