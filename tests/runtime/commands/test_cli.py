@@ -284,6 +284,7 @@ def test_where_towers_come_from(options: tuple[str, ...], words: str) -> None:
     refused(bleep("build-reference", "cohort.toml", "-o", "new.zarr", *options), 2, words)
 
 
+@pytest.mark.slow
 def test_texts_for_the_attributes_of_a_bundle(
     make_sections: Callable[..., Path], make_encoders: Callable[..., Encoders], tmp_path: Path
 ) -> None:

@@ -274,3 +274,15 @@ def test_the_texts_of_a_cohort_file_reach_the_bundle(
     encoders = make_encoders(licence="of the towers", species="Homo sapiens")
     info = api.build_reference(path, encoders, device="cpu").info
     assert (info.species, info.licence, info.citation) == ("Homo sapiens", "of the towers; CC0", "")
+
+
+def test_a_bundle_that_grows_keeps_its_terms_and_adds_those_of_the_new_sections(
+    make_sections: Callable[..., Path], make_encoders: MakeEncoders, small_bundle: Path
+) -> None:
+    path = make_sections(("tiff",), first_seed=5)
+    path.write_text('licence = "CC0"\n' + path.read_text())
+    (section,) = api.read_cohort(path)
+    old = build([replace(section, id="old", sha256="0")], make_encoders(licence="CC BY 4.0"))
+    base = written(old, path.parent / "base.zarr")
+    assert api.grow_reference(base, path, device="cpu").info.licence == "CC BY 4.0; CC0"
+    assert api.grow_reference(small_bundle, path, device="cpu").info.licence == "CC0"
