@@ -2,6 +2,8 @@
 
 A cohort file is TOML; paths in it are relative to it::
 
+    species = "Homo sapiens"                    # optional, as are licence and citation: texts for the bundle
+
     [[section]]
     id = "C5"
     donor = "C"
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 SOURCES = ("spaceranger", "h5ad", "counts")
+TEXTS = ("species", "licence", "citation")
 KEYS = {"id", "donor", "image", "mpp", "spaceranger", "h5ad", "layer", "counts", "positions", "genes"}
 
 
@@ -62,19 +65,44 @@ def read_cohort(
 
 def cohort_entries(path: Path) -> list[dict[str, Any]]:
     """The ``[[section]]`` tables, checked for their keys but with nothing of theirs opened."""
+    return checked_entries(_table(path).get("section", []), path.name)
+
+
+def cohort_texts(path: Path | str) -> dict[str, str]:
+    """What a cohort file says of species, licence and citation, by these names.
+
+    Raises ``UsageError`` for a file that is not there, ``ReferenceError`` for one that is broken.
+    """
+    table = _table(Path(path))
+    return {name: table[name] for name in TEXTS if name in table}
+
+
+def _table(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path.name}: no such cohort file")
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("section", [])
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReferenceError(f"{path.name}: not valid TOML ({error})") from error
+    known = ("section", *TEXTS)
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise ReferenceError(f"{path.name}: unknown key {', '.join(unknown)}; known are {', '.join(known)}")
+    wrong = [name for name in TEXTS if not isinstance(table.get(name, ""), str)]
+    if wrong:
+        raise ReferenceError(f"{path.name}: {', '.join(wrong)} must be in quotes")
+    return table
+
+
+def checked_entries(entries: Any, where: str) -> list[dict[str, Any]]:
+    """``[[section]]`` tables whose keys go together, or ``ReferenceError``; ``where`` names their file."""
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ReferenceError(f"{path.name}: no [[section]] in it")
+        raise ReferenceError(f"{where}: no [[section]] in it")
     for number, entry in enumerate(entries, 1):
-        _check_entry(entry, f"{path.name}, section {entry.get('id', number)}")
+        _check_entry(entry, f"{where}, section {entry.get('id', number)}")
     ids = [entry["id"] for entry in entries]
     if len(set(ids)) != len(ids):
-        raise ReferenceError(f"{path.name}: two sections have the same id")
+        raise ReferenceError(f"{where}: two sections have the same id")
     return entries
 
 

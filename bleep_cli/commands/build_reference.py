@@ -28,6 +28,9 @@ def build_reference(
     only: opt.Only = None,
     views: opt.Views = None,
     device: opt.Device = "auto",
+    species: opt.Species = "",
+    licence: opt.Licence = "",
+    citation: opt.Citation = "",
     force: opt.Force = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
@@ -66,6 +69,7 @@ def build_reference(
                 device=device,
                 progress=progress,
             )
+    built = api.describe(built, species=species, licence=licence, citation=citation)
     api.write(built, out, force=force)
     _tell(console, built, out, api.open_bundle(out).content_sha256)
 

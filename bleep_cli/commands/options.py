@@ -98,6 +98,10 @@ BackboneConfig = Annotated[
 ]
 Only = Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")]
 
+Species = Annotated[str, typer.Option("--species", help="What the sections are of, for the bundle's attributes.")]
+Licence = Annotated[str, typer.Option("--licence", help="Terms of the data, for the bundle's attributes.")]
+Citation = Annotated[str, typer.Option("--citation", help="How the data is cited, for the bundle's attributes.")]
+
 
 def names(text: str) -> list[str]:
     """The names of a comma-separated list."""
