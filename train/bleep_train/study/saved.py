@@ -128,6 +128,11 @@ class FoldFolder:
         """Symbols by gene set, best first."""
         return dict(_read_json(self.path / GENES))
 
+    def positions(self, symbols: Str) -> dict[str, I64]:
+        """Positions of each gene set in ``symbols`` str[g], best first."""
+        slot = {symbol: i for i, symbol in enumerate(symbols.tolist())}
+        return {name: np.array([slot[gene] for gene in genes], np.int64) for name, genes in self.genes().items()}
+
     def save_predicted(self, method: str, seed: int, predicted: F32) -> None:
         """Writes the prediction f32[m, g] of a method's run with a seed."""
         self._write(_job(method, seed), {"predicted": predicted.astype(np.float32)})

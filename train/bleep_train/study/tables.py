@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.json_file import write_json
+from bleep_train.methods.by_name import BLEEP
 from bleep_train.metrics.bootstrap import interval
 from bleep_train.metrics.per_gene import GENE_METRICS
 from bleep_train.metrics.tables import MISSING, SHORT, Table, number, over_seeds, seeds_cell, span, write_tables
+from bleep_train.study.differences import Difference, PairedFold, differences, differences_table, saved_fold
 from bleep_train.study.gene_table import SETS, GeneScores, write_gene_table
 from bleep_train.study.run import StudyResult
-from bleep_train.study.saved import FoldFolder
+from bleep_train.study.saved import SHUFFLED, FoldFolder
 from bleep_train.study.scoring import ENDS, RESAMPLED, WITHIN, MethodRow
 
 METRICS_FILE, GENES_FILE, GENE_SETS_FILE, TABLE_FILE = "metrics.json", "genes.csv", "gene_sets.json", "table.md"
@@ -50,8 +53,18 @@ class StudyTables:
         write_gene_table(self.out / GENES_FILE, map(self._genes, self.folds), GENE_FORM)
 
     def main(self) -> list[Table]:
-        """The summary over folds, and every fold."""
-        return [self.summary(), self.per_fold()]
+        """The summary over folds, how far methods differ, and every fold."""
+        found, folds = self.differences
+        between = [differences_table(found, folds, self._label())] if found else []
+        return [self.summary(), *between, self.per_fold()]
+
+    @cached_property
+    def differences(self) -> tuple[list[Difference], list[PairedFold]]:
+        """The first BLEEP, or else the first method, minus each other one, and the folds that says it of."""
+        methods = [method for method in self.methods if method != SHUFFLED]
+        methods.sort(key=lambda method: method.partition(":")[0] != BLEEP)
+        folds = [saved_fold(self.out, fold, self._seeds(fold, methods)) for fold in self.folds]
+        return differences(folds, methods), folds
 
     def summary(self) -> Table:
         """A row per method, best first: means over folds, over seeds, and the interval over spots."""
@@ -125,7 +138,14 @@ class StudyTables:
         rows = [{**row["job"], **{k: v for k, v in row.items() if k != "job"}} for row in self.rows]
         head = {"protocol": self.record.protocol, "truth": self.record.truth, "leaks": self._leaks}
         folds = {name: {k: v for k, v in fold.items() if k != "data"} for name, fold in self.record.folds.items()}
-        return {**head, "seeds": self.record.seeds, "folds": folds, "methods": methods, "rows": without_nan(rows)}
+        return {
+            **head,
+            "seeds": self.record.seeds,
+            "folds": folds,
+            "methods": methods,
+            "differences": [one.row() for one in self.differences[0]],
+            "rows": without_nan(rows),
+        }
 
     def interval(self, method: str, name: str = "hvg50") -> tuple[float, float] | None:
         """The 95 % interval over spots of the mean over folds; none for a method without resamples."""
@@ -166,6 +186,11 @@ class StudyTables:
     def _first(self) -> list[MethodRow]:
         return [row for row in self.rows if row["job"]["seed"] == self.record.seeds[0]]
 
+    def _seeds(self, fold: str, methods: Sequence[str]) -> dict[str, list[int]]:
+        """The seeds that each method has in a fold."""
+        jobs = [row["job"] for row in self.rows if row["job"]["fold"] == fold]
+        return {method: [job["seed"] for job in jobs if job["method"] == method] for method in methods}
+
     def _values(self, method: str, name: str) -> dict[int, list[float]]:
         seeds: dict[int, list[float]] = {}
         for row in self._of(method):
@@ -192,7 +217,7 @@ class StudyTables:
         folder = FoldFolder.of(self.out, fold)
         truth, methods = folder.truth(), {}
         for method in self.methods:
-            seeds = [row["job"]["seed"] for row in self._of(method) if row["job"]["fold"] == fold]
+            seeds = self._seeds(fold, [method])[method]
             saved = [folder.scores(method, seed) for seed in seeds]
             means = {name: np.mean([s[name] for s in saved], axis=0) for name in GENE_METRICS}
             methods[method] = means | {name: saved[0][name] for name in ENDS if name in saved[0]}
