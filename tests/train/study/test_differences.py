@@ -18,15 +18,14 @@ SETS = {"hvg50": ["G1", "G0"], "all": ["G1", "G0", "G2", "G3", "G4"]}
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Three folds; ``good`` follows the measurement, ``bad`` less so, ``twin`` is ``good`` with a hair of noise."""
+    """Three folds; ``good`` follows the measurement, ``bad`` less so, ``twin`` is nearly ``good``."""
     rng = np.random.default_rng(0)
     for fold in "ABC":
         measured = rng.normal(size=(400, 6)).astype(np.float32)
         folder = FoldFolder.of(tmp_path, fold)
         names = np.array([f"s{i}" for i in range(400)])
-        folder.save_truth(
-            FoldTruth(SYMBOLS, measured, measured[0], np.array([fold] * 400), names, XY, measured.astype("f2")), SETS
-        )
+        section, reference = np.array([fold] * 400), measured.astype("f2")
+        folder.save_truth(FoldTruth(SYMBOLS, measured, measured[0], section, names, XY, reference), SETS)
         for seed in (0, 1):
             noise = rng.normal(size=(3, 400, 6))
             folder.save_predicted("good", seed, (measured + noise[0]).astype(np.float32))

@@ -112,7 +112,7 @@ def test_files(tables: StudyTables, tmp_path: Path) -> None:
     assert bleep["n_nan"] == 4
     assert metrics["rows"][1]["genegene"]["r"] is None
     (compared,) = metrics["differences"]
-    assert (compared["reference"], compared["method"]) == ("bleep", "mean")  # BLEEP first, however it was asked for
+    assert (compared["reference"], compared["method"]) == ("bleep", "mean")  # BLEEP first
     assert compared["intervals"] == {"hvg50": [0, 0], "all": [0, 0]}  # constant predictions
     assert "bleep minus each other method" in (tmp_path / "table.md").read_text()
     assert metrics["folds"]["A"] == {"sections": ["A"], "donors": {"train": [], "test": [], "shared": []}}

@@ -59,6 +59,7 @@ _TITLES = {
     "histogene-cpu": "HisToGene (CPU size)",
     "mean": "Training mean",
     "shuffled": "Shuffled spots",
+    "shifted": "Shifted map",
 }
 
 

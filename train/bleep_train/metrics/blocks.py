@@ -1,8 +1,8 @@
 """Blocks of neighbouring spots, resampled: intervals that allow for the likeness of neighbours, and differences
 between methods on the same resamples.
 
-Spots are drawn as whole squares of tissue (Lahiri, *Resampling Methods for Dependent Data*, 2003, chapter 12), since
-neighbours resemble each other; folds are drawn too where there are at least three, since donors differ.
+Spots are drawn as whole squares of tissue (Lahiri, *Resampling Methods for Dependent Data*, 2003, chapter 12),
+since neighbours resemble each other; folds are drawn too where there are at least three, since donors differ.
 """
 
 from __future__ import annotations
