@@ -42,7 +42,10 @@ def evaluate(
     test: Annotated[
         str | None, typer.Option("--test", help="COHORT alone: only the folds of these names.")
     ] = None,
-    methods: Annotated[str | None, typer.Option("--methods", help=f"COHORT alone; default {METHODS}.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", help=f"COHORT alone; external:FILE scores a file. Default {METHODS}."),
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="COHORT alone; default 0,1,2.")] = None,
     config: Annotated[
         str | None, typer.Option("--config", help="COHORT alone: preset or TOML file; default default.")

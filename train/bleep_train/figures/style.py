@@ -60,6 +60,7 @@ _TITLES = {
     "mean": "Training mean",
     "shuffled": "Shuffled spots",
     "shifted": "Shifted map",
+    "external": "External",
 }
 
 
