@@ -14,6 +14,7 @@ A cohort file is TOML; paths in it are relative to it::
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
     # or: h5ad = "C5.h5ad"                      # raw counts, obsm["spatial"] (x, y) in level-0 px
     # layer = "counts"                          # of the h5ad, where X is not raw
+    # or: hest = "hest_data"                    # HEST-1k folder: counts, image, mpp and donor of this id
     # genes = "genes.tsv.gz"                    # optional: gene_id, gene_name
 """
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.formats import RawSection, read_h5ad, read_spaceranger, read_st
+from bleep_cli.cohort.hest import hest_entry
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.genes.names import strip_version, sum_duplicates
 from bleep_cli.types import F64, Progress, Section, Str, no_progress
@@ -36,9 +38,9 @@ from bleep_cli.types import F64, Progress, Section, Str, no_progress
 if TYPE_CHECKING:
     from scipy import sparse
 
-SOURCES = ("spaceranger", "h5ad", "counts")
+SOURCES = ("spaceranger", "h5ad", "counts", "hest")
 TEXTS = ("species", "licence", "citation")
-KEYS = {"id", "donor", "image", "mpp", "spaceranger", "h5ad", "layer", "counts", "positions", "genes"}
+KEYS = {"id", "donor", "image", "mpp", *SOURCES, "layer", "positions", "genes"}
 
 
 def read_cohort(
@@ -64,8 +66,10 @@ def read_cohort(
 
 
 def cohort_entries(path: Path) -> list[dict[str, Any]]:
-    """The ``[[section]]`` tables, checked for their keys but with nothing of theirs opened."""
-    return checked_entries(_table(path).get("section", []), path.name)
+    """The ``[[section]]`` tables, checked for their keys but with nothing of theirs opened but HEST's metadata: a
+    section of HEST comes back as one of ``h5ad``."""
+    entries = checked_entries(_table(path).get("section", []), path.name)
+    return [hest_entry(entry, path.parent) if "hest" in entry else entry for entry in entries]
 
 
 def cohort_texts(path: Path | str) -> dict[str, str]:
@@ -112,7 +116,7 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
         raise ReferenceError(
             f"{where}: unknown key {', '.join(sorted(unknown))}; known are {', '.join(sorted(KEYS))}"
         )
-    missing = {"id", "donor", "image"} - set(entry)
+    missing = ({"id"} if "hest" in entry else {"id", "donor", "image"}) - set(entry)
     if missing:
         raise ReferenceError(f"{where}: {', '.join(sorted(missing))} missing")
     sources = [source for source in SOURCES if source in entry]
@@ -120,7 +124,7 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
         raise ReferenceError(f"{where}: give exactly one of {', '.join(SOURCES)}")
     if sources == ["counts"] and "positions" not in entry:
         raise ReferenceError(f"{where}: counts need positions")
-    unused = {"layer": "h5ad", "positions": "counts"}
+    unused = {"layer": "h5ad", "positions": "counts"} if sources != ["hest"] else {"positions": "counts"}
     for key, source in unused.items():
         if key in entry and source not in entry:
             raise ReferenceError(f"{where}: {key} goes with {source}, not with {sources[0]}")
@@ -135,6 +139,7 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
 def read_section(entry: dict[str, Any], base: Path) -> Section:
     """One ``[[section]]`` table → ``Section``; spots without counts, position or any molecule are dropped."""
     where = f"section {entry['id']}"
+    entry = hest_entry(entry, base) if "hest" in entry else entry
     reader: Callable[[dict[str, Any], Path], RawSection] = (
         read_spaceranger if "spaceranger" in entry else read_h5ad if "h5ad" in entry else read_st
     )

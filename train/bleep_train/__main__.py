@@ -30,6 +30,7 @@ def _options(
 
 
 app.command()(make.phantom)
+app.command()(make.hest)
 app.command()(make.train)
 app.command()(make.distill)
 app.command()(make.export)

@@ -11,6 +11,8 @@
 | ``ridge`` | ridge regression on the frozen features |
 | ``knn`` | the mean of the 50 training spots of nearest frozen features |
 | ``mean`` | the training mean |
+
+``external:FILE``, anyone's predictions, is not of this list: it trains nothing (``external.py``).
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def find_method(name: str) -> Method:
     if kind == ST_NET and rest:
         return _st_net(replace(StNetOptions(), weights=rest))
     if name not in _PLAIN:
-        known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS"]
+        known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS", "external:FILE"]
         raise UsageError(f"{option('methods')} {name}: choose among {', '.join(known)}")
     return _PLAIN[name]
 

@@ -1,11 +1,14 @@
 """A cohort made ready for held-out studies: its folds, and what a method may see of each.
 
-Two protocols, by name (docs/reproduce.md, section 3, tells them apart):
+Two protocols of this project, by name (docs/reproduce.md, section 3, tells them apart):
 
 - ``leak-free``: nothing of a held-out section is used before it is predicted. Truth is log1p as measured; gene
   sets are picked on the training spots.
 - ``paper``: as published. The held-out section enters the union of highly variable genes and the Harmony fit,
   truth is Harmony-corrected expression, and the gene sets are picked on the held-out section.
+
+And the folds of a benchmark, ``hest-bench``: its splits, its genes, and its truth, log1p of raw counts, normalised
+to no total.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import log1p_normalise
-from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
+from bleep_cli.types import F32, F64, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
-from bleep_train.config.protocols import By, DataProtocol
+from bleep_train.config.protocols import BENCH, By, Truth
 from bleep_train.config.schema import Config
+from bleep_train.data.hest_bench import Bench, check_bench
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet, prepare
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
@@ -64,8 +68,19 @@ def leave_one_out(labels: Sequence[str]) -> list[Fold]:
     ]
 
 
+def bench_folds(bench: Bench, ids: Sequence[str]) -> list[Fold]:
+    """A fold per split of the benchmark, sections as positions in ``ids``."""
+    slot = {name: i for i, name in enumerate(ids)}
+    return [
+        Fold(split.name, tuple(slot[i] for i in split.train), tuple(slot[i] for i in split.test))
+        for split in bench.splits
+    ]
+
+
 class Study:
     """A cohort read once: ``sections``, ``symbols`` str[g] of the genes all share, ``log1p`` CSR[n, g] of each.
+
+    ``columns`` i64[g] by section id: where these genes stand in its counts.
 
     Tiles and frozen features are decoded when asked for and kept under ``cache``.
     """
@@ -77,31 +92,41 @@ class Study:
         cache: Path,
         *,
         markers: Sequence[str] = (),
+        bench: Bench | None = None,
         progress: Progress = no_progress,
     ) -> None:
+        self.bench = bench
         self.config, self.cache, self.markers, self.progress = config, cache, tuple(markers), progress
         self.sections = read_cohort(cohort, progress=progress)
         table = join_genes(self.sections)
         self.symbols: Str = table.symbols
+        self.columns = {name: np.array(columns, np.int64) for name, columns in table.columns.items()}
         self.log1p = [
             log1p_normalise(s.counts, config.data.target_sum)[:, table.columns[s.id]] for s in self.sections
         ]
+        if bench:
+            check_bench(bench, [s.id for s in self.sections], self.symbols.tolist())
 
     def folds(self, by: By, test: Sequence[str] = ()) -> list[Fold]:
-        """One fold per section or per donor; ``test`` keeps the folds of those names."""
-        folds = leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
-        if len(folds) < 2:
+        """One fold per section, per donor, or per split of the benchmark; ``test`` keeps those of these names."""
+        folds = (
+            bench_folds(self.bench, [s.id for s in self.sections])
+            if self.bench
+            else leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
+        )
+        if len(folds) < 2 and not self.bench:
             raise UsageError(
                 f"the cohort has a single {by}: nothing to train on; add sections or use {option('by')} section"
             )
         unknown = set(test) - {fold.name for fold in folds}
         if unknown:
+            what = "split" if self.bench else by
             raise UsageError(
-                f"no {by} is named {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in folds)}"
+                f"no {what} is named {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in folds)}"
             )
         return [fold for fold in folds if not test or fold.name in test]
 
-    def data(self, fold: Fold, protocol: DataProtocol = "leak-free") -> CohortFold:
+    def data(self, fold: Fold, protocol: Truth = "leak-free") -> CohortFold:
         """What a method may see of a fold."""
         return CohortFold(self, fold, protocol)
 
@@ -141,6 +166,16 @@ class FoldData(ABC):
     test_y: F32
     """f32[m, g] expression of the held-out spots, log1p"""
 
+    @property
+    def xy(self) -> F64:
+        """f64[m, 2] centres of the held-out spots, (x, y) in level-0 pixels of their section."""
+        return np.concatenate([section.xy_l0 for section in self.held_out]).astype(np.float64)
+
+    @property
+    def section(self) -> Str:
+        """str[m] the section that each held-out spot is of."""
+        return np.repeat([s.id for s in self.held_out], [len(s.barcodes) for s in self.held_out])
+
     @abstractmethod
     def features(self, which: Part) -> list[F32]:
         """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
@@ -153,11 +188,12 @@ class FoldData(ABC):
 class CohortFold(FoldData):
     """A fold of a cohort: its sections' tiles are there to train on, and their expression to prepare a run of."""
 
-    def __init__(self, study: Study, fold: Fold, protocol: DataProtocol) -> None:
+    def __init__(self, study: Study, fold: Fold, protocol: Truth) -> None:
         self.study, self.fold, self.protocol, self.name = study, fold, protocol, fold.name
         self.held_out = self.sections("test")
         self.groups = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
-        picked, train_y, test_y = self._corrected() if protocol == "paper" else self._measured()
+        by_protocol = {"paper": self._corrected, "leak-free": self._measured, BENCH: self._benchmarked}
+        picked, train_y, test_y = by_protocol[protocol]()
         used, genes = picked.alone()
         self.symbols, self.sets = genes.symbols, genes.sets
         self.train_y, self.test_y = dense_columns(train_y, used), dense_columns(test_y, used)
@@ -209,6 +245,17 @@ class CohortFold(FoldData):
         everywhere = np.ones(train.shape[1], bool)
         return pick_gene_sets(train, self.study.symbols, everywhere, self.study.markers), train, test
 
+    def _benchmarked(self) -> tuple[GeneSets, sparse.csr_matrix, sparse.csr_matrix]:
+        """The benchmark's own genes, as log1p of raw counts: its code normalises by no total."""
+        slot = {symbol: i for i, symbol in enumerate(self.study.symbols.tolist())}
+        genes = self.study.bench.genes if self.study.bench else ()
+        rows = np.array([slot[gene] for gene in genes], np.int64)
+        train, test = (
+            sparse.vstack([_log1p_counts(s, self.study.columns[s.id]) for s in self.sections(part)], format="csr")
+            for part in PARTS
+        )
+        return GeneSets(self.study.symbols, {"hvg50": rows, "all": rows}), train, test
+
     def _corrected(self) -> tuple[GeneSets, F32, F32]:
         n, panel = len(self.groups), self._joint.panel
         table = join_genes([*self.sections("train"), *self.sections("test")])
@@ -216,6 +263,10 @@ class CohortFold(FoldData):
         symbols = np.array([symbol_of[key] for key in self._joint.panel_keys.tolist()], dtype=str)
         everywhere = np.ones(len(symbols), bool)
         return pick_gene_sets(panel[n:], symbols, everywhere, self.study.markers), panel[:n], panel[n:]
+
+
+def _log1p_counts(section: Section, columns: I64) -> sparse.csr_matrix:
+    return section.counts[:, columns].astype(np.float32).log1p()
 
 
 def dense_columns(matrix: sparse.csr_matrix | F32, columns: I64) -> F32:

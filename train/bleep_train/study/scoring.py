@@ -10,8 +10,11 @@ import numpy as np
 
 from bleep_cli.types import F32, F64
 from bleep_train.methods.folds import FoldData
+from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
 from bleep_train.metrics.per_gene import mean_score, pearson, per_gene
+from bleep_train.metrics.shifts import shifts
+from bleep_train.study.saved import SHUFFLED
 
 RESAMPLED = "resampled_"
 WITHIN = "hvg50_within"
@@ -31,7 +34,9 @@ class Job(TypedDict):
     """Fingerprint of its sections."""
     protocol: NotRequired[str]
     of: NotRequired[str]
-    """The method whose prediction was shuffled."""
+    """The method whose prediction was shuffled or shifted."""
+    file: NotRequired[str]
+    """Of a method that is a file of predictions: which content, read as what."""
 
 
 class MethodRow(TypedDict):
@@ -41,11 +46,13 @@ class MethodRow(TypedDict):
     scores: dict[str, float]
     """``score`` in ``metrics/per_gene.py``, and r over ``hvg50`` inside the held-out sections."""
     intervals: dict[str, tuple[float, float]]
-    """95 % of resampled spots, of the mean r of each gene set; none of shuffled spots."""
+    """95 % of resampled spots, of the mean r of each gene set; none of shuffled and shifted ones."""
     top: list[tuple[str, float]]
     """The genes with the largest r, and that r."""
     clusters: NotRequired[dict[str, float]]
     """``cluster_agreement`` in ``metrics/clusters.py``."""
+    told: NotRequired[list[str]]
+    """What is to be said of how a file of predictions was read."""
     genegene: NotRequired[dict[str, Any]]
     """``structure_agreement`` in ``metrics/gene_gene.py``, and the ``genes`` it is of."""
 
@@ -66,6 +73,11 @@ class Scored:
     def row(self, job: Job) -> MethodRow:
         """What there is to keep of it."""
         return {"job": job, "scores": self.scores, "intervals": self.intervals, "top": self.top}
+
+
+def null_predictions(name: str, predicted: F32, data: FoldData) -> list[F32]:
+    """A prediction f32[m, g] given to other spots in some twenty ways: ``shuffled``, or ``shifted`` as a map."""
+    return shuffles(predicted) if name == SHUFFLED else shifts(predicted, data.xy, data.section)
 
 
 def score_fold(data: FoldData, predictions: Sequence[F32], *, with_intervals: bool) -> Scored:
