@@ -8,13 +8,13 @@ from typing import Any
 
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.stored import ExpressionPrecision
-from bleep_cli.choices import Key
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.1"
+ENCODING_VERSION = "1.2"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class BundleInfo:
     """Neighbours that a query should average."""
     key: Key = "expression"
     """The embeddings that a query should be compared with."""
+    aggregation: Aggregation = "average"
+    """How a query should combine its neighbours."""
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
@@ -89,6 +91,9 @@ class BundleArrays:
     """ONNX, float32."""
     expression_tower: bytes
     """ONNX."""
+    slope: F32 | None = None
+    """f32[d, g] how expression changes along the image embedding (``reference/slope.py``); None where no query is
+    to be corrected by it."""
     gene_columns: Mapping[str, F32] = field(default_factory=dict)
     """Further f32[g] columns by name."""
     other_towers: Mapping[Chosen, OtherTower] = field(default_factory=dict)

@@ -18,8 +18,8 @@ from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
-from bleep_cli.bundle.stored import StoredExpression, UnitRows, is_array, reading
-from bleep_cli.choices import Key
+from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array, reading
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
@@ -79,6 +79,22 @@ class Bundle:
     def embeddings(self, key: Key) -> F32:
         """f32[n, d] unit vectors of one side, whole."""
         return np.asarray(self.embedding_rows(key)[: self.n_spots], np.float32)
+
+    def slope(self, columns: I64) -> F32:
+        """f32[d, g] of those genes: how expression changes along the image embedding.
+
+        Raises ``UsageError`` for a bundle without it, ``ReferenceError`` for a damaged one.
+        """
+        if SLOPE not in self.root:
+            raise UsageError(
+                f"{option('aggregation')} corrected: {self.name} holds no slope of expression; use "
+                f"{option('aggregation')} average, or build it anew with bleep build-reference"
+            )
+        with reading(self.name, SLOPE):
+            values = np.asarray(self.array(SLOPE)[...], np.float32)[:, columns]
+        if not np.isfinite(values).all():
+            raise ReferenceError(f"{self.name}: {SLOPE} holds NaN or infinity")
+        return values
 
     def index(self, key: Key) -> Index:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
@@ -185,6 +201,9 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
     key = attrs["key"]
     if key not in get_args(Key):
         raise ValueError(f"key {key!r}")
+    aggregation = attrs.get("aggregation", "average")
+    if aggregation not in get_args(Aggregation):
+        raise ValueError(f"aggregation {aggregation!r}")
     spec = TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"]))
     if spec.px < 1 or not spec.um or not min(spec.um) > 0 or int(attrs["k"]) < 1:
         raise ValueError(f"tile {tile}, k {attrs['k']}")
@@ -197,6 +216,7 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
         recommended_views=int(attrs["recommended_views"]),
         k=int(attrs["k"]),
         key=key,
+        aggregation=aggregation,
         target_sum=float(expression["target_sum"]),
         tower_input=str(expression["tower_input"]),
         expression_precision="f16" if stored == np.dtype("f2") else "f32",
@@ -216,6 +236,8 @@ def _check_shapes(bundle: Bundle) -> None:
     wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
     wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
     wanted |= {"genes/symbol": (g,), "genes/id": (g,)}
+    if SLOPE in bundle.root:
+        wanted[SLOPE] = (d, g)
     for name, shape in wanted.items():
         if bundle.array(name).shape != shape:
             raise ReferenceError(f"{bundle.name}: {name} has shape {bundle.array(name).shape}, not {shape}")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ExpressionPrecision = Literal["f16", "f32"]
 DTYPES: dict[ExpressionPrecision, str] = {"f16": "<f2", "f32": "<f4"}
+SLOPE = "slope"
+"""Path of the array f32[d, g] that corrected predictions take."""
 
 
 @contextmanager

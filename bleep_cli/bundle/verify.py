@@ -14,6 +14,7 @@ from bleep_cli.base.rows import row_blocks
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.open import Bundle
+from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.choices import Key
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.search.exact import ExactIndex
@@ -75,6 +76,8 @@ def _dtypes(bundle: Bundle) -> str:
     wrong = [name for name, dtype in wanted.items() if bundle.array(name).dtype != np.dtype(dtype)]
     if bundle.array("expression").dtype not in (np.dtype("f4"), np.dtype("f2")):
         wrong.append("expression")
+    if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
+        wrong.append(SLOPE)
     if wrong:
         raise ReferenceError(f"wrong dtype: {', '.join(wrong)}")
     return "as in the format"

@@ -20,7 +20,7 @@ from bleep_cli.base.version import __version__
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
-from bleep_cli.bundle.stored import DTYPES
+from bleep_cli.bundle.stored import DTYPES, SLOPE
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.search.hnsw import hnsw_available
 from bleep_cli.search.hnsw_build import GraphOptions, options_for
@@ -113,6 +113,8 @@ def _check_arrays(a: BundleArrays) -> None:
         raise ReferenceError("the arrays of the bundle do not have the same number of spots or genes")
     if len(set(a.symbols.tolist())) != g:
         raise ReferenceError("gene symbols of a bundle must be unique")
+    if a.slope is not None and a.slope.shape != (a.image_embeddings.shape[1], g):
+        raise ReferenceError("the slope of the bundle does not fit its dimensions and genes")
 
 
 def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
@@ -126,6 +128,8 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
     _put(root, "genes/panel", np.asarray(a.panel, "<i8"))
     for name, column in a.gene_columns.items():
         _put(root, f"genes/{name}", column.astype("<f4"))
+    if a.slope is not None:
+        _put_rows(root, SLOPE, a.slope, "<f4", (a.slope.shape[0], EXPRESSION_CHUNK[1]))
     _put(root, "spots/x", a.xy_l0[:, 0].astype("<f8"))
     _put(root, "spots/y", a.xy_l0[:, 1].astype("<f8"))
     for name, tower in (("image", a.image_tower), ("expression", a.expression_tower)):
@@ -202,6 +206,7 @@ def _attrs(info: BundleInfo) -> dict[str, Any]:
         "metric": "cosine",
         "k": info.k,
         "key": info.key,
+        "aggregation": info.aggregation,
         "views": info.views,
         "recommended_views": info.recommended_views,
         "sections": [vars(section) for section in info.sections],

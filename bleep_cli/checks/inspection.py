@@ -36,6 +36,7 @@ def inspect_bundle(
         "tile": {"px": info.tile.px, "um": list(info.tile.um)},
         "k": info.k,
         "key": info.key,
+        "aggregation": info.aggregation,
         "views": info.views,
         "recommended_views": info.recommended_views,
         "target_sum": info.target_sum,
@@ -52,7 +53,7 @@ def inspect_bundle(
     lines = [
         f"{bundle.name}: BLEEP reference, format {record['encoding_version']}, {bundle.content_sha256[:12]}",
         f"  {bundle.n_spots} spots × {len(bundle.symbols)} genes, log1p of counts per {info.target_sum:,.0f}",
-        f"  tile {fields} µm at {info.tile.px} px; K {info.k}; key {info.key}; "
+        f"  tile {fields} µm at {info.tile.px} px; K {info.k}, {info.aggregation}; key {info.key}; "
         f"views {info.views} at build, {info.recommended_views} recommended",
         f"  index: {_graph(graph)}",
     ]

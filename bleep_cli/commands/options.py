@@ -45,7 +45,10 @@ Genes = Annotated[
 ]
 Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
 K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]
-Aggregation = Annotated[choices.Aggregation, typer.Option("--aggregation", help="How neighbours are combined.")]
+Aggregation = Annotated[
+    choices.Aggregation | None,
+    typer.Option("--aggregation", help="How neighbours are combined; default the bundle's."),
+]
 Temperature = Annotated[
     float, typer.Option("--temperature", help="Of the weighted aggregation's softmax over cosine.")
 ]

@@ -20,7 +20,7 @@ def predict(
     genes: opt.Genes = None,
     gene: opt.Gene = None,
     k: opt.K = None,
-    aggregation: opt.Aggregation = "average",
+    aggregation: opt.Aggregation = None,
     temperature: opt.Temperature = choices.WEIGHTED_TEMPERATURE,
     key: opt.Key = None,
     views: opt.Views = None,

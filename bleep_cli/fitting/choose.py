@@ -66,22 +66,29 @@ def held_out_groups(sections: Sequence[Section]) -> tuple[By, I64]:
         return "donor", np.concatenate([np.full(len(s.barcodes), number[s.donor]) for s in sections])
     if len(sections) > 1:
         return "section", np.concatenate([np.full(len(s.barcodes), i) for i, s in enumerate(sections)])
-    return "block", _blocks(sections[0].xy_l0)
+    xy = sections[0].xy_l0
+    return "block", strips(xy[:, int(np.ptp(xy, axis=0).argmax())])
 
 
-def _blocks(xy: F64) -> I64:
-    """Strips of equally many spots across the longer side, so that few spots have a neighbour in another."""
-    longer = int(np.ptp(xy, axis=0).argmax())
-    rank = np.argsort(np.argsort(xy[:, longer], kind="stable"), kind="stable")
-    return np.asarray(rank * BLOCKS // len(xy), np.int64)
+def strips(along: F64) -> I64:
+    """The strip 0 to 4 of spots at f64[n], equally many in each: few spots have a neighbour in another."""
+    rank = np.argsort(np.argsort(along, kind="stable"), kind="stable")
+    return np.asarray(rank * BLOCKS // len(along), np.int64)
 
 
 def choose(
-    features: Sequence[F32], expression: F32, by: By, group: I64, k: int, penalties: Sequence[float] = PENALTIES
+    features: Sequence[F32],
+    expression: F32,
+    by: By,
+    group: I64,
+    k: int,
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    components: Sequence[int] = COMPONENTS,
 ) -> Choice:
     """``features`` f32[n, d] by number of fields, fewest first; ``expression`` f32[n, p] log1p on the panel."""
     names = np.unique(group)
-    components = [c for c in COMPONENTS if c <= min(expression.shape)] or [min(expression.shape)]
+    components = [c for c in components if c <= min(expression.shape)] or [min(expression.shape)]
     scores = np.zeros((len(names), len(features), len(components), len(penalties)))
     for i, name in enumerate(names):
         inside = _some(np.flatnonzero(group != name), MOST_TRAINING)

@@ -48,11 +48,12 @@ def estimate(predictor: Predictor, ready: Plan) -> Estimate:
     info, encoder, embedder = predictor.bundle.info, predictor.encoder, predictor.embedder
     per_tile = embedder.seconds_per_tile(predictor.views)
     n, genes = len(ready.grid), predictor.n_genes
-    per_row = predictor.k * 16
+    per_row = predictor.k * 20
     in_flight = embedder.lanes.ahead * encoder.batch * info.tile.px**2 * 3 * len(info.tile.um)
     bundle = predictor.bundle
     reference = memory_of_expression(bundle.n_spots, genes, n)
     reference += memory_of_index(bundle.root, bundle.embedding_rows(predictor.key))
+    reference += predictor.correction_bytes(n)
     memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + in_flight
     return Estimate(
         slide=ready.slide.name,

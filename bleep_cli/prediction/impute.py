@@ -23,13 +23,14 @@ def weigh(neighbours: Neighbours, how: Aggregation, temperature: float = WEIGHTE
     """Weights f32[n, k] of the neighbours; every row sums to 1.
 
     - ``average``: all alike, the paper's default;
+    - ``corrected``: the same weights; what comes of them is corrected by the tile's place (``correct.py``);
     - ``simple``: the nearest alone;
     - ``weighted``: softmax of cosine / temperature;
     - ``published-weighted``: the published code's exp(-(d² - d²min + 1)) on vectors of norm 16, which is
       nearly ``simple``.
     """
     similarity = neighbours.similarity
-    if how == "average":
+    if how in ("average", "corrected"):
         return np.full_like(similarity, 1.0 / similarity.shape[1])
     if how == "simple":
         out = np.zeros_like(similarity)

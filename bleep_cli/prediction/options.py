@@ -33,7 +33,7 @@ class PredictOptions:
     """Symbols or ids; None: all."""
     k: int | None = None
     """Neighbours to combine."""
-    aggregation: Aggregation = "average"
+    aggregation: Aggregation | None = None
     """How they are combined."""
     temperature: float = WEIGHTED_TEMPERATURE
     """Of the softmax over cosine that ``weighted`` takes."""
@@ -57,18 +57,21 @@ class PredictOptions:
             raise UsageError(f"{option('temperature')} {self.temperature}: give a positive number")
 
 
-def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int]:
-    """K, key and views: what was asked for, else the bundle's own."""
-    k = 1 if options.aggregation == "simple" else min(options.k or bundle.info.k, bundle.n_spots)
-    return k, options.key or bundle.info.key, options.views or bundle.info.recommended_views
+def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:
+    """K, key, views and aggregation: what was asked for, else the bundle's own."""
+    aggregation = options.aggregation or bundle.info.aggregation
+    k = 1 if aggregation == "simple" else min(options.k or bundle.info.k, bundle.n_spots)
+    key, views = options.key or bundle.info.key, options.views or bundle.info.recommended_views
+    return k, key, views, aggregation
 
 
 def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     """The options as every result states them: nothing left open, files by name and hash. Not by path: a path can
     carry patient data."""
-    k, key, views = resolved(bundle, options)
+    k, key, views, aggregation = resolved(bundle, options)
     files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
-    return asdict(options) | {"k": k, "key": key, "views": views, "genes": list(options.genes or [])} | files
+    chosen = {"k": k, "key": key, "views": views, "aggregation": aggregation, "genes": list(options.genes or [])}
+    return asdict(options) | chosen | files
 
 
 def _named(parameter: str, path: Path | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
+from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
@@ -36,11 +38,13 @@ class Predictor:
     def __init__(self, ref: Bundle | Path | str, options: PredictOptions | None = None) -> None:
         self.bundle = ref if isinstance(ref, Bundle) else open_bundle(ref)
         self.options = options or PredictOptions()
-        self.k, self.key, self.views = resolved(self.bundle, self.options)
+        self.k, self.key, self.views, self.aggregation = resolved(self.bundle, self.options)
         self._recorded = recorded_options(self.bundle, self.options)
         self._columns = self.bundle.gene_rows(self.options.genes)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
         self._index: Index = self.bundle.index(self.key)
+        self._slope = self.bundle.slope(self._columns) if self.aggregation == "corrected" else None
+        self._images = None if self._slope is None else self.bundle.embeddings("image")
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
 
     @property
@@ -83,8 +87,7 @@ class Predictor:
 
     def predict_plan(self, ready: Plan, progress: Progress = no_progress) -> Prediction:
         """The same for a slide that is open and tiled already; it may be closed afterwards."""
-        found = self.neighbours(ready.slide, ready.grid, progress)
-        weights = weigh(found, self.options.aggregation, self.options.temperature)
+        found, weights, offset = self._found(ready.slide, ready.grid, progress)
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
             slide_id=slide_id(ready.slide.name),
@@ -94,7 +97,7 @@ class Predictor:
             gene_ids=self.bundle.gene_ids[self._columns],
             neighbours=found,
             obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32)},
-            blocks=lambda: impute_blocks(found, weights, self._expression),
+            blocks=lambda: self._blocks(found, weights, offset),
             hires=hires,
             hires_scalef=scalef,
             provenance=self._provenance(ready).plain(),
@@ -105,17 +108,36 @@ class Predictor:
         return embed_grid(self.embedder, slide, grid, self.views, progress)
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
-        """The K nearest reference spots of every tile, searched while further tiles are embedded.
+        """The K nearest reference spots of every tile."""
+        return self._found(slide, grid, progress)[0]
 
-        Vectors are not kept: what is held of a tile are its neighbours.
+    def correction_bytes(self, tiles: int) -> int:
+        """What correcting that many tiles takes of memory."""
+        if self._images is None or self._slope is None:
+            return 0
+        return self._images.nbytes + self._slope.nbytes + 4 * tiles * self._images.shape[1]
+
+    def _found(self, slide: Slide, grid: TileGrid, progress: Progress) -> tuple[Neighbours, F32, F32]:
+        """The K nearest reference spots of every tile, searched while further tiles are embedded, their weights
+        f32[n, k], and f32[n, d] how far the tile lies from them, d = 0 where nothing is corrected by it.
+
+        Vectors are not kept: what is held of a tile are its neighbours, and that distance.
         """
-        index = np.empty((len(grid), self.k), np.int64)
-        similarity = np.empty((len(grid), self.k), np.float32)
+        n, d = len(grid), 0 if self._images is None else self._images.shape[1]
+        index, similarity = np.empty((n, self.k), np.int64), np.empty((n, self.k), np.float32)
+        weights, offset = np.empty((n, self.k), np.float32), np.empty((n, d), np.float32)
         with closing(self.embedder.stream(slide, grid, self.views, progress)) as stream:
             for rows, vectors in regrouped(stream, SEARCH_TILES):
                 found = self._index.search(vectors, self.k)
                 index[rows], similarity[rows] = found.index, found.similarity
-        return Neighbours(index, similarity)
+                weights[rows] = near = weigh(found, self.aggregation, self.options.temperature)
+                if self._images is not None:
+                    offset[rows] = offsets(vectors, found, near, self._images)
+        return Neighbours(index, similarity), weights, offset
+
+    def _blocks(self, found: Neighbours, weights: F32, offset: F32) -> Iterator[tuple[int, F32]]:
+        blocks = impute_blocks(found, weights, self._expression)
+        return blocks if self._slope is None else corrected(blocks, offset, self._slope)
 
     def _provenance(self, ready: Plan) -> Provenance:
         info, slide = self.bundle.info, ready.slide

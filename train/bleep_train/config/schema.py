@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from bleep_cli.choices import Key
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.types import TileSpec
 from bleep_train.config.protocols import DataProtocol
 
-LossName = Literal["paper", "clip", "unit", "pre", "mixed"]
+LossName = Literal["paper", "clip", "unit", "pre", "mixed", "cca"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 
@@ -62,6 +62,13 @@ class ModelConfig:
     """Scales both towers' inputs to the training mean and deviation, in the graph."""
     heads: int = 1
     """Projection heads per tower, each with a loss of its own."""
+    closed_form: bool = False
+    """Puts beside them a linear head that is fitted in closed form (``training/closed_form.py``) and weighs as
+    much as they do together."""
+    components: int = 40
+    """Principal components of expression that it is fitted to, and its dimensions."""
+    penalty: float = 0.0
+    """Its ridge penalty; 0: chosen on training spots left out, by donor, else section, else block."""
     levels: tuple[int, ...] = (0,)
     """Of the backbone, whose pooled outputs are its features: 0 its own, i those of the i-th stage before the
     last."""
@@ -157,6 +164,8 @@ class ReferenceConfig:
     """Neighbours averaged."""
     key: Key = "expression"
     """Embeddings that a query is compared with."""
+    aggregation: Aggregation = "average"
+    """How its neighbours are combined."""
     views: Literal[1, 8] = 8
     """Views averaged for the reference's own spots."""
     recommended_views: Literal[1, 8] = 8

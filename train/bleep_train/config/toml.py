@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -33,14 +34,29 @@ def config_from(table: Mapping[str, Any], where: str, base: Config | None = None
     """A nested table → ``Config``; what it does not say is as in ``base``."""
     config: Config = _fill(base or Config(), table, where)
     _check_ranges(config, where)
-    return config
+    return closed_form_alone(config) if config.loss.name == "cca" else config
+
+
+def closed_form_alone(config: Config) -> Config:
+    """The configuration with the objective "cca": heads in closed form and no others."""
+    model = replace(config.model, closed_form=True, heads=0)
+    return replace(config, loss=replace(config.loss, name="cca"), model=model)
 
 
 def _check_ranges(config: Config, where: str) -> None:
     """Raises ``UsageError`` for values of the right type that mean nothing."""
     model, optim, sigma, validation = config.model, config.optim, config.augment.stain_jitter, config.validation
     wrong = {
-        f"model.heads = {model.heads}; 1 or more": model.heads < 1,
+        f"model.heads = {model.heads}; 1 or more": model.heads < 1 and config.loss.name != "cca",
+        f"model.components = {model.components}; 1 or more": model.components < 1,
+        f"model.penalty = {model.penalty}; 0 (chosen) or more": not 0 <= model.penalty < math.inf,
+        'a head in closed form needs features that stay: set model.trainable = "frozen"': (
+            model.closed_form or config.loss.name == "cca"
+        )
+        and model.trainable != "frozen",
+        f'loss.name = "{config.loss.name}" is not one of unit vectors: set model.closed_form = false': (
+            model.closed_form and config.loss.name == "paper"
+        ),
         f"optim.epochs = {optim.epochs}; 1 or more": optim.epochs < 1,
         f"optim.micro_batch = {optim.micro_batch}; 0 (off) or more": optim.micro_batch < 0,
         f"augment.stain_jitter = {sigma}; 0 (off) to below 1": not 0 <= sigma < 1,

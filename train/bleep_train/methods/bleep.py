@@ -13,17 +13,20 @@ import numpy as np
 import torch
 
 from bleep_cli.choices import Aggregation, Key
+from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.impute import impute_blocks, weigh
+from bleep_cli.reference.slope import expression_slope
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config, LossName
+from bleep_train.config.toml import closed_form_alone
 from bleep_train.methods.folds import PARTS, CohortFold, Part
 from bleep_train.model.towers import Towers, build_towers
 from bleep_train.training.distributed import pick_device
 from bleep_train.training.loop import train
 from bleep_train.training.source import FeatureSource, TileSource
-from bleep_train.training.start import standardise
+from bleep_train.training.start import fitted
 from bleep_train.training.validation import choose_validation
 
 PAPER_TEMPERATURE = 1.0
@@ -31,13 +34,21 @@ EMBED_SPOTS = 32
 
 
 def with_loss(config: Config, loss: LossName, seed: int) -> Config:
-    """The configuration with another objective and seed; the published one comes with its temperature and its
-    single head."""
-    changed, model = replace(config.loss, name=loss), config.model
+    """The configuration with another objective alone, and a seed; the published one comes with its temperature and
+    its single head, "cca" with heads in closed form, which no other has."""
+    if loss == "cca":
+        return with_seed(closed_form_alone(config), seed)
+    changed = replace(config.loss, name=loss)
+    model = replace(config.model, closed_form=False, heads=max(1, config.model.heads))
     if loss == "paper":
         changed = replace(changed, temperature=PAPER_TEMPERATURE, learn_temperature=False)
         model = replace(model, heads=1)
-    return replace(config, loss=changed, model=model, optim=replace(config.optim, seed=seed))
+    return with_seed(replace(config, loss=changed, model=model), seed)
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The configuration as it is, with a seed."""
+    return replace(config, optim=replace(config.optim, seed=seed))
 
 
 class Retrieval:
@@ -57,7 +68,11 @@ class Retrieval:
     def predict(self, k: int, how: Aggregation, key: Key) -> F32:
         """f32[m, g] expression of the held-out spots on ``data.symbols``."""
         found = ExactIndex(self.spots if key == "expression" else self.image).search(self.queries, k)
-        blocks = impute_blocks(found, weigh(found, how), self.data.train_y)
+        weights = weigh(found, how)
+        blocks = impute_blocks(found, weights, self.data.train_y)
+        if how == "corrected":
+            offset = offsets(self.queries, found, weights, self.image)
+            blocks = corrected(blocks, offset, expression_slope(self.image, self.data.train_y))
         return np.concatenate([block for _, block in blocks])
 
 
@@ -74,8 +89,7 @@ def _train(data: CohortFold, config: Config, run: Path) -> Towers:
         source = TileSource(data.tiles("train"), device)
     towers.modules().to(device)
     validation = choose_validation(training, config.validation)
-    if config.model.standardise:
-        standardise(towers, source, training, validation)
+    fitted(towers, source, training, validation, config)
     run.mkdir(parents=True, exist_ok=True)
     progress = data.study.progress
     train(towers, source, training.panel, config, run, device=device, validation=validation, progress=progress)

@@ -3,7 +3,7 @@
 | name | what |
 | --- | --- |
 | ``bleep`` | the configuration's own recipe |
-| ``bleep:LOSS`` | the same with another objective (``model/loss.py``); ``bleep:paper`` is the published one |
+| ``bleep:LOSS`` | the same with another objective alone (``model/loss.py``); ``bleep:paper`` is as published |
 | ``st-net`` | ST-Net as published (``stnet.py``); ``st-net:WEIGHTS`` with other weights than ImageNet's |
 | ``st-net-cpu`` | the same made small enough for a CPU |
 | ``histogene`` | HisToGene as published (``histogene.py``) |
@@ -25,7 +25,7 @@ from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F32
 from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import LOSSES
-from bleep_train.methods.bleep import Retrieval, with_loss
+from bleep_train.methods.bleep import Retrieval, with_loss, with_seed
 from bleep_train.methods.folds import CohortFold, FoldData
 from bleep_train.methods.histogene import HisToGeneOptions, predict_histogene
 from bleep_train.methods.simple import knn, mean_predictor, ridge
@@ -52,10 +52,10 @@ def find_method(name: str) -> Method:
 
 def _bleep(data: CohortFold, seed: int, work: Path, loss: str) -> F32:
     config = data.study.config
-    chosen = next((name for name in LOSSES if name == loss), config.loss.name)
+    chosen = next((name for name in LOSSES if name == loss), None)
     recommended = config.reference
-    retrieval = Retrieval(data, with_loss(config, chosen, seed), work)
-    return retrieval.predict(recommended.k, "average", recommended.key)
+    retrieval = Retrieval(data, with_loss(config, chosen, seed) if chosen else with_seed(config, seed), work)
+    return retrieval.predict(recommended.k, recommended.aggregation, recommended.key)
 
 
 def _st_net(options: StNetOptions) -> Method:

@@ -10,6 +10,8 @@ targets:
 | ``unit`` | unit | softmax((I·Iᵀ + S·Sᵀ)/2/τ_t), detached |
 | ``pre`` | unit | softmax(P·Pᵀ/τ_t), P unit rows of the first principal components of expression |
 | ``mixed`` | unit | ``identity`` of the identity, the rest ``pre`` |
+
+``cca`` has no loss: both heads are fitted in closed form (``training/closed_form.py``), and nothing else learns.
 """
 
 from __future__ import annotations
@@ -21,21 +23,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bleep_cli.errors import UsageError
-from bleep_train.config.schema import LossConfig
+from bleep_train.config.schema import Config, LossConfig
 
 MAX_SCALE = 100.0  # CLIP's bound on 1/τ, beyond which training is unstable
 
 
 class ContrastiveLoss(nn.Module):
-    """``forward(image f32[b, heads * d], expression f32[b, heads * d], pre f32[b, c]) -> scalar``; owns the
-    learned τ. Every head has its own loss, and the mean of them is returned. Raises ``UsageError`` for several
-    heads under the published objective, which is not one of unit vectors."""
+    """``forward(image f32[b, heads * d + fitted], expression f32[b, heads * d + fitted], pre f32[b, c]) ->
+    scalar``; owns the learned τ. Every head has its own loss, and the mean of them is returned; the last
+    ``fitted`` dimensions, of a head in closed form, have none. Raises ``UsageError`` for several heads under the
+    published objective, which is not one of unit vectors."""
 
-    def __init__(self, config: LossConfig, heads: int = 1) -> None:
+    def __init__(self, config: LossConfig, heads: int = 1, fitted: int = 0) -> None:
         super().__init__()
         if heads > 1 and config.name == "paper":
             raise UsageError('loss.name = "paper" takes one projection head; set model.heads=1')
-        self.config, self.heads = config, heads
+        self.config, self.heads, self.fitted = config, heads, fitted
         start = torch.tensor(-math.log(config.temperature))
         self.log_scale = nn.Parameter(start, requires_grad=config.learn_temperature and config.name != "paper")
 
@@ -47,6 +50,7 @@ class ContrastiveLoss(nn.Module):
     def forward(self, image: Tensor, expression: Tensor, pre: Tensor) -> Tensor:
         if self.config.name == "paper":
             return paper_loss(image, expression, self.config.temperature)
+        image, expression = (side[:, : side.shape[1] - self.fitted] for side in (image, expression))
         pairs = zip(image.chunk(self.heads, dim=1), expression.chunk(self.heads, dim=1), strict=True)
         return torch.stack([self._one(part, spots, pre) for part, spots in pairs]).mean()
 
@@ -69,6 +73,12 @@ class ContrastiveLoss(nn.Module):
         if name == "pre":
             return soft
         return self.config.identity * identity + (1 - self.config.identity) * soft
+
+
+def objective_of(config: Config) -> ContrastiveLoss:
+    """The objective of a run."""
+    fitted = config.model.components if config.model.closed_form else 0
+    return ContrastiveLoss(config.loss, config.model.heads, fitted)
 
 
 def paper_loss(image: Tensor, expression: Tensor, temperature: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,24 +29,50 @@ class ProjectionHead(nn.Module):
         return self.norm(projected + self.dropout(self.fc(F.gelu(projected))))  # type: ignore[no-any-return]
 
 
-class Ensemble(nn.Module):
-    """Several projection heads on the same input, each trained on its own loss (``loss.py``).
+class ClosedFormHead(nn.Module):
+    """A linear head that is fitted (``training/closed_form.py``) and learns only as a student's: f32[b, d] →
+    f32[b, components]."""
 
-    f32[b, d] → f32[b, heads * dim]: the heads' unit vectors side by side, so that the cosine of two embeddings is
-    the mean of the heads' cosines.
+    mean: Tensor
+
+    def __init__(self, d_in: int, components: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(d_in))
+        self.weights = nn.Parameter(torch.randn(d_in, components) / math.sqrt(d_in), requires_grad=False)
+
+    def fit(self, mean: Tensor, weights: Tensor) -> None:
+        """Takes f32[d] and f32[d, c], c at most its components; the others become 0."""
+        self.mean.copy_(mean)
+        self.weights.data.zero_()[:, : weights.shape[1]] = weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) @ self.weights
+
+
+class Ensemble(nn.Module):
+    """Several heads on the same input: those that learn, each on its own loss (``loss.py``), and then, where asked
+    for, one in closed form.
+
+    f32[b, d] → f32[b, sum of their dimensions]: unit vectors side by side, so that the cosine of two embeddings is
+    the mean of the heads' cosines. The head in closed form weighs as much as all others together.
     """
 
     def __init__(self, d_in: int, config: ModelConfig) -> None:
         super().__init__()
         self.heads = nn.ModuleList(ProjectionHead(d_in, config.dim, config.dropout) for _ in range(config.heads))
+        self.closed = ClosedFormHead(d_in, config.components) if config.closed_form else None
+        self.weight = math.sqrt(max(1, config.heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([F.normalize(head(x), dim=1) for head in self.heads], dim=1)
+        parts = [F.normalize(head(x), dim=1) for head in self.heads]
+        if self.closed is not None:
+            parts.append(self.weight * F.normalize(self.closed(x), dim=1))
+        return torch.cat(parts, dim=1)
 
 
 def build_head(d_in: int, config: ModelConfig) -> nn.Module:
-    """The published projection head, or an ensemble of them where ``config.heads`` asks for it."""
-    if config.heads > 1:
+    """The published projection head, or an ensemble where several are asked for, or one in closed form."""
+    if config.heads != 1 or config.closed_form:
         return Ensemble(d_in, config)
     return ProjectionHead(d_in, config.dim, config.dropout)
 
@@ -85,7 +112,7 @@ class ImageTower(nn.Module):
         return torch.cat(parts, dim=1)
 
     def project(self, features: Tensor) -> Tensor:
-        """f32[b, fields * d] → f32[b, heads * dim]; not normalised where there is one head."""
+        """f32[b, fields * d] → f32[b, dim]; not normalised where there is one head."""
         return self.head(self.scale(features))  # type: ignore[no-any-return]
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -93,7 +120,7 @@ class ImageTower(nn.Module):
 
 
 class ExpressionTower(nn.Module):
-    """log1p on the panel f32[b, p] → f32[b, heads * dim]; not normalised where there is one head."""
+    """log1p on the panel f32[b, p] → f32[b, dim]; not normalised where there is one head."""
 
     def __init__(self, panel: int, config: ModelConfig) -> None:
         super().__init__()

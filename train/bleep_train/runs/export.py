@@ -21,7 +21,7 @@ from bleep_train.data.training_set import TrainingSet, prepare
 from bleep_train.export.cost import calibration_rows, choose_probes, cost_of, embed_probes
 from bleep_train.export.precisions import fp16_tower, int8_tower
 from bleep_train.export.towers import Parity, check_parity, export_towers, parity_sample
-from bleep_train.model.loss import ContrastiveLoss
+from bleep_train.model.loss import objective_of
 from bleep_train.model.towers import Towers, build_towers
 from bleep_train.runs.record import RunFolder
 from bleep_train.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
@@ -34,7 +34,7 @@ BUNDLE, CACHE, ENCODERS = "bundle.zarr", "cache", "encoders"
 def load_towers(run: RunFolder) -> Towers:
     """The trained towers of a run, on the CPU, in evaluation mode: the best by validation, else the last."""
     towers = build_towers(run.config.model, len(run.config.data.tile_um), len(run.panel_keys), pretrained=False)
-    loss = ContrastiveLoss(run.config.loss, run.config.model.heads)
+    loss = objective_of(run.config)
     model = nn.ModuleDict({"towers": towers.modules(), "loss": loss})
     if not (run.path / CHECKPOINT).exists():
         raise UsageError(f"{run.path.name} has no checkpoint yet; finish it with bleep-train train --resume")

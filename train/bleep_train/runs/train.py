@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
@@ -26,7 +27,7 @@ from bleep_train.runs.record import (
 from bleep_train.training.distributed import join_group, pick_device
 from bleep_train.training.loop import train
 from bleep_train.training.monitor import Watch
-from bleep_train.training.start import standardise, towers_and_source
+from bleep_train.training.start import fitted, towers_and_source
 from bleep_train.training.validation import choose_validation
 
 
@@ -42,6 +43,8 @@ class Trained:
     """Whether this process is the one that reports."""
     chosen: Mapping[str, float]
     """The ``epoch`` whose weights count, with its ``validation_r`` if it has one."""
+    closed_form: Mapping[str, Any]
+    """What was chosen for the heads in closed form; nothing where there are none."""
 
 
 def split_sections(
@@ -92,8 +95,7 @@ def train_run(
         begin(out, run_record(cohort, held_out, data, config, validation), config, anew=force)
     device = pick_device()
     towers, source = towers_and_source(data, config, out / CACHE, device, group, progress)
-    if config.model.standardise:
-        standardise(towers, source, data, validation)
+    closed_form = fitted(towers, source, data, validation, config)
     warnings = train(
         towers,
         source,
@@ -110,9 +112,10 @@ def train_run(
     )
     chosen = chosen_epoch(out)
     if group.leads:
-        write_record(out, {**json.loads((out / RECORD).read_text(encoding="utf-8")), "chosen": chosen})
+        begun = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        write_record(out, {**begun, "chosen": chosen, "closed_form": closed_form})
     group.leave()
-    return Trained(data, tuple(warnings), group.leads, chosen)
+    return Trained(data, tuple(warnings), group.leads, chosen, closed_form)
 
 
 def summary(data: TrainingSet) -> str:

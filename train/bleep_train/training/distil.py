@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from bleep_cli.types import F32, Progress, no_progress
 from bleep_train.config.schema import Config, DistillConfig
-from bleep_train.model.loss import ContrastiveLoss
+from bleep_train.model.loss import objective_of
 from bleep_train.model.towers import Towers
 from bleep_train.training.batches import Batch, ahead, epoch_batches
 from bleep_train.training.checkpoint import CHECKPOINT, METRICS, load_checkpoint, save_checkpoint, trim_metrics
@@ -101,7 +101,7 @@ def teach(
     """
     student.expression.requires_grad_(False)
     student.image.to(memory_format=torch.channels_last)
-    contrastive = ContrastiveLoss(config.loss, config.model.heads)  # its place in the checkpoint of a run
+    contrastive = objective_of(config)  # its place in the checkpoint of a run
     model = nn.ModuleDict({"towers": student.modules(), "loss": contrastive}).to(device)
     images: Callable[[Tensor], Tensor] = Pair(student, source, device).images
     state = LessonState(

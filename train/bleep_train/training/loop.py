@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F32, I64, Progress, no_progress
 from bleep_train.config.schema import Config
-from bleep_train.model.loss import ContrastiveLoss
+from bleep_train.model.loss import ContrastiveLoss, objective_of
 from bleep_train.model.towers import Towers
 from bleep_train.training.batches import Batch, ahead, epoch_batches, learning_rate
 from bleep_train.training.checkpoint import (
@@ -103,6 +103,8 @@ def train(
     if validation is None and config.validation.by != "none":
         raise UsageError(f"validation.by = {config.validation.by}: no spots are held back here; set it to none")
     state = _assemble(towers, source, panel, config, validation, device, group)
+    if not config.model.heads:  # closed forms alone: there is nothing to learn
+        return _as_fitted(state, run)
     first, best = _take_up(state, run, resume)
     warned: list[str] = []
     for epoch in range(first, config.optim.epochs):
@@ -132,6 +134,16 @@ def train(
     return warned
 
 
+def _as_fitted(state: TrainingState, run: Path) -> list[str]:
+    """Saves what was fitted before any epoch, as the run's only state."""
+    if state.group.leads:
+        trim_metrics(run / METRICS, 0)
+        (run / BEST).unlink(missing_ok=True)
+        save_checkpoint(run / CHECKPOINT, state.model, None, {"epoch": 0})
+    state.group.wait()
+    return []
+
+
 def _assemble(
     towers: Towers,
     source: ImageSource,
@@ -143,9 +155,7 @@ def _assemble(
 ) -> TrainingState:
     group.share_statistics(towers.image, device)
     towers.image.to(memory_format=torch.channels_last)
-    model = nn.ModuleDict(
-        {"towers": towers.modules(), "loss": ContrastiveLoss(config.loss, config.model.heads)}
-    ).to(device)
+    model = nn.ModuleDict({"towers": towers.modules(), "loss": objective_of(config)}).to(device)
     pair = Pair(towers, source, device)
     learner = compiled(pair) if config.optim.compile else pair
     expression = torch.from_numpy(panel).to(device)

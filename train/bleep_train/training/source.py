@@ -51,6 +51,11 @@ class FeatureSource(ImageSource):
         flat = chosen.flatten(0, 1)
         tower.scale.fit(flat.mean(dim=0), flat.std(dim=0))
 
+    def mean_features(self, tower: ImageTower, rows: I64) -> F32:
+        """f32[b, d]: what the tower's head takes of spots ``rows`` i64[b], averaged over the views."""
+        chosen = self._features[torch.from_numpy(rows).to(self._features.device)]
+        return tower.scale(chosen).mean(dim=1).cpu().numpy()  # type: ignore[no-any-return]
+
     def fetch(self, rows: I64) -> Tensor:
         """Nothing but the rows: all features are on the device."""
         return torch.from_numpy(rows)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from bleep_cli.types import Progress, Section
+from bleep_cli.types import I64, Progress, Section
 from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.config.schema import Config
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet
 from bleep_train.model.towers import Towers, build_towers
+from bleep_train.training.closed_form import fit_closed_form
 from bleep_train.training.distributed import Group
 from bleep_train.training.frozen import cached_features
 from bleep_train.training.source import FeatureSource, TileSource
@@ -40,11 +42,25 @@ def starting_backbone(config: Config) -> Normalised:
         return build_backbone(config.model.backbone, config.model.weights, config.model.levels)
 
 
-def standardise(
-    towers: Towers, source: FeatureSource | TileSource, data: TrainingSet, validation: Validation | None
-) -> None:
-    """Gives both towers the mean and deviation of what they learn from."""
+def fitted(
+    towers: Towers,
+    source: FeatureSource | TileSource,
+    data: TrainingSet,
+    validation: Validation | None,
+    config: Config,
+) -> dict[str, Any]:
+    """Gives both towers what the configuration takes from the spots before any epoch: mean and deviation, heads in
+    closed form. What was chosen for these heads; nothing where there are none."""
     rows = validation.training if validation else None
+    if config.model.standardise:
+        _standardise(towers, source, data, rows)
+    if not config.model.closed_form:
+        return {}
+    return fit_closed_form(towers, source, data, rows, config)
+
+
+def _standardise(towers: Towers, source: FeatureSource | TileSource, data: TrainingSet, rows: I64 | None) -> None:
+    """Gives both towers the mean and deviation of what they learn from."""
     source.fit(towers.image, rows)
     panel = torch.from_numpy(data.panel if rows is None else data.panel[rows])
     towers.expression.scale.fit(panel.mean(dim=0), panel.std(dim=0))
