@@ -14,7 +14,7 @@ from bleep_cli.choices import Device
 from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
-from bleep_cli.fitting.features import SpotFeatures, section_features
+from bleep_cli.fitting.features import SpotFeatures, block_scale, section_features
 from bleep_cli.fitting.graphs import expression_tower, image_tower
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
@@ -62,7 +62,7 @@ def fit_towers(
         raise ReferenceError(f"the sections have {len(panel)} spots; towers are fitted to {FEWEST_SPOTS} at least")
     spec = TileSpec(TILE_PX, FIELDS_UM)
     features = section_features(sections, backbone, spec, views, device, progress)
-    scale = _block_scale()
+    scale = block_scale(LEVEL_DIMS)
     by_fields = [_scaled(features, count, scale) for count in range(1, len(FIELDS_UM) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)
@@ -103,11 +103,6 @@ def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:
     if not len(columns):
         raise ReferenceError("no gene is detected in a tenth of the spots; towers cannot be fitted")
     return table.keys[columns], np.concatenate([e[:, columns].toarray() for e in expression])
-
-
-def _block_scale() -> F32:
-    """f32[d]: 1/√dim for every feature of a stage, so that none outweighs another by its width."""
-    return np.concatenate([np.full(dim, 1 / np.sqrt(dim), np.float32) for dim in LEVEL_DIMS])
 
 
 def _scaled(features: SpotFeatures, fields: int, scale: F32) -> F32:

@@ -22,6 +22,7 @@ from scipy import sparse
 
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
+from bleep_cli.fitting.features import block_scale
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
@@ -142,8 +143,25 @@ class FoldData(ABC):
     """f32[m, g] expression of the held-out spots, log1p"""
 
     @abstractmethod
+    def sections(self, which: Part) -> Sequence[Section]:
+        """The training or the held-out sections, in order."""
+
+    @property
+    @abstractmethod
+    def panel(self) -> F32:
+        """f32[n, p] of the training spots, as the expression tower is given them."""
+
+    @abstractmethod
     def features(self, which: Part) -> list[F32]:
         """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
+
+    @abstractmethod
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """Columns of the d features: for each field of view, the widths of its stages side by side."""
+
+    def scaled_features(self, which: Part) -> F32:
+        """:meth:`mean_features`, each block scaled by 1/√width: f32[n, d]."""
+        return self.mean_features(which) * block_scale([width for field in self.blocks() for width in field])
 
     def mean_features(self, which: Part) -> F32:
         """Frozen features averaged over the eight views, f32[n, d]."""
@@ -177,6 +195,15 @@ class CohortFold(FoldData):
     def features(self, which: Part) -> list[F32]:
         """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
         return self.study.features(self.parts(which))
+
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """See :class:`FoldData`."""
+        return (self.study.backbone.block_dims,) * len(self.study.config.data.tile_um)
+
+    @property
+    def panel(self) -> F32:
+        """f32[n, p] of the training spots, as the expression tower is given them."""
+        return self.training.panel
 
     @cached_property
     def training(self) -> TrainingSet:

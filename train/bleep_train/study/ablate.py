@@ -18,8 +18,9 @@ from bleep_cli.types import Progress, no_progress
 from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
+from bleep_train.methods.by_name import UNTRAINED
 from bleep_train.methods.folds import CohortFold, Fold, FoldData, Study
-from bleep_train.methods.simple import mean_predictor, ridge, shuffles
+from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.per_gene import mean_score, score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint
@@ -50,12 +51,11 @@ class AblationGrid:
     """Keeps the folds of these names; empty: all."""
 
 
-def baselines(data: FoldData) -> Iterator[Row]:
-    """Ridge on the mean features, the mean, and shuffled spots of the ridge prediction."""
-    x, z = data.mean_features("train"), data.mean_features("test")
-    predicted, alpha = ridge(x, data.train_y, z, data.groups, data.sets["all"])
-    yield {"method": "ridge", "alpha": alpha, **score(predicted, data.test_y, data.sets)}
-    yield {"method": "mean", **score(mean_predictor(data.train_y, len(z)), data.test_y, data.sets)}
+def baselines(data: FoldData, work: Path) -> Iterator[Row]:
+    """Ridge on the frozen features, the mean, and shuffled spots of the ridge prediction."""
+    predicted = UNTRAINED["ridge"](data, 0, work)
+    yield {"method": "ridge", **score(predicted, data.test_y, data.sets)}
+    yield {"method": "mean", **score(UNTRAINED["mean"](data, 0, work), data.test_y, data.sets)}
     yield {"method": "shuffled", **mean_score(shuffles(predicted), data.test_y, data.sets)}
 
 
@@ -91,7 +91,7 @@ def run_grid(
         if row is None:
             run = out / "runs" / f"{loss}-{fold.name}-{seed}"
             data = study.data(fold, config.data.protocol)
-            found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data)
+            found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data, run)
             row = {"job": key, "cells": list(found)}
             journal.add(row)
         rows.append(row)

@@ -25,13 +25,12 @@ from bleep_cli.prediction.plan import Plan
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.types import F32, I64, Progress, Section, no_progress
-from bleep_train.backbones.build import LOCAL
-from bleep_train.config.toml import config_from
 from bleep_train.methods.by_name import BLEEP, UNTRAINED
 from bleep_train.methods.folds import FoldData, Part, dense_columns
 from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
 from bleep_train.metrics.tables import Table, write_tables
+from bleep_train.study.bundle_features import BundleFeatures, features_of
 from bleep_train.study.gene_table import GeneScores, write_gene_table
 from bleep_train.study.saved import SHUFFLED, donors_of
 from bleep_train.study.scoring import WITHIN, MethodRow, Scored, score_fold
@@ -45,9 +44,6 @@ from bleep_train.study.tables import (
     score_names,
     without_nan,
 )
-from bleep_train.training.distributed import pick_device
-from bleep_train.training.frozen import cached_features
-from bleep_train.training.start import starting_backbone
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def evaluate(
     _refuse_leaks(bundle, sections)
     training = _Training(bundle, sections, markers)
     predictor = Predictor(bundle, options or PredictOptions())
-    features = _Features(bundle, cohort, cache, progress) if with_ridge else None
+    features = features_of(bundle, cohort, cache, progress) if with_ridge else None
     methods = _methods(predictor, with_ridge, progress)
     rows: list[MethodRow] = []
     genes: list[GeneScores] = []
@@ -131,53 +127,41 @@ class _Training:
         self.groups: I64 = np.repeat(np.arange(len(counts)), counts)
 
 
-class _Features:
-    """Frozen features of the reference's own sections and of held-out ones."""
-
-    def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
-        if "model" not in bundle.info.training:
-            raise UsageError(
-                f"{bundle.name} holds no configuration of a training, whose features ridge would stand on; "
-                f"use {option('no_ridge')}"
-            )
-        self._config = config_from(bundle.info.training, bundle.name)
-        if self._config.model.backbone.startswith(LOCAL):
-            raise UsageError(
-                f"{bundle.name} names a backbone of its maker's own code, which is not run here; "
-                f"use {option('no_ridge')}"
-            )
-        self._backbone = starting_backbone(self._config)
-        self._cache, self._progress = cache, progress
-        ids = [record.id for record in bundle.info.sections]
-        by_id = {s.id: s for s in read_cohort(cohort, only=ids, progress=progress)}
-        moved = [r.id for r in bundle.info.sections if by_id[r.id].sha256 != r.sha256]
-        if moved:
-            raise UsageError(
-                f"{cohort.name}: sections {', '.join(moved)} are not those the reference was built from"
-            )
-        self.training = [by_id[i] for i in ids]
-
-    def of(self, sections: Sequence[Section]) -> list[F32]:
-        """f32[n, 8, d] of each section."""
-        spec, device = self._config.data.tile, pick_device()
-        return cached_features(sections, self._backbone, spec, self._cache, device, self._progress)
-
-
 class BundleFold(FoldData):
     """A section held out of a bundle; the training spots are the reference's, as the bundle keeps them."""
 
-    def __init__(self, bundle: Bundle, section: Section, training: _Training, features: _Features | None) -> None:
-        self.name, self.held_out, self._features = section.id, [section], features
+    def __init__(
+        self, bundle: Bundle, section: Section, training: _Training, features: BundleFeatures | None
+    ) -> None:
+        self.name, self.held_out = section.id, [section]
+        self._bundle, self._features = bundle, features
         self.columns, self.symbols, self.sets = training.columns, training.genes.symbols, training.genes.sets
         self.train_y, self.groups = training.expression, training.groups
         measured = measured_log1p(section, bundle.symbols, bundle.gene_ids, bundle.info.target_sum)
         self.test_y = dense_columns(measured, self.columns)
 
+    def sections(self, which: Part) -> Sequence[Section]:
+        """See :class:`FoldData`."""
+        return self._known.training if which == "train" else self.held_out
+
+    @property
+    def panel(self) -> F32:
+        """f32[n, p] log1p of the reference on its panel."""
+        return dense_columns(self._bundle.expression(None, DENSE_BYTES), self._bundle.panel)
+
     def features(self, which: Part) -> list[F32]:
         """See :class:`FoldData`."""
+        return self._known.of(self.sections(which))
+
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """See :class:`FoldData`."""
+        return (self._known.stages,) * len(self._bundle.info.tile.um)
+
+    @property
+    def _known(self) -> BundleFeatures:
         if self._features is None:
             raise UsageError("this evaluation was asked to go without frozen features")
-        return self._features.of(self._features.training if which == "train" else self.held_out)
+        return self._features
 
 
 def predict_section(section: Section, predictor: Predictor, columns: I64, progress: Progress = no_progress) -> F32:
