@@ -161,6 +161,7 @@ def gaps(make_sections: Callable[..., Path]) -> Path:
     """Three sections: GENE3 is not in S1, GENE5 has no count in it; in S0 the first spot has counts in GENE3
     alone, the second has none at all."""
     cohort = make_sections(("st", "st", "st"))
+    cohort.write_text("min_counts = 0\n\n" + cohort.read_text())  # the first spot of S0 has nine
     for name, change in {"S0": _empty_spots, "S1": _missing_gene}.items():
         file = cohort.parent / f"{name}.tsv"
         table = pd.read_csv(file, sep="\t", index_col=0)

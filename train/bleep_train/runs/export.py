@@ -53,7 +53,8 @@ def prepare_run(run: RunFolder, progress: Progress = no_progress) -> TrainingSet
     there = {s.id: s for s in read_cohort(run.cohort, only=ids, progress=progress)}
     sections, leaked = ([there[i] for i in part] for part in (run.section_ids, run.leaked_ids))
     data = prepare(sections, run.config.data, run.config.optim.seed, leaked)
-    if tuple(data.panel_keys) != run.panel_keys:
+    other_spots = any(len(there[name].barcodes) != n for name, n in run.spots.items())  # another min_counts
+    if other_spots or tuple(data.panel_keys) != run.panel_keys:
         raise UsageError(f"the sections in {run.cohort.name} changed since {run.path.name} was trained")
     return data
 

@@ -108,4 +108,11 @@ def _training_sections(bundle: Bundle, cohort: Path, progress: Progress) -> list
     moved = [r.id for r in records if by_id[r.id].sha256 != r.sha256]
     if moved:
         raise UsageError(f"{cohort.name}: sections {', '.join(moved)} are not those the reference was built from")
+    other = [r for r in records if len(by_id[r.id].barcodes) != r.n]
+    if other:
+        told = ", ".join(f"{r.id} ({r.n} spots, here {len(by_id[r.id].barcodes)})" for r in other)
+        raise UsageError(
+            f"{cohort.name}: the reference was built from other spots of {told}; set min_counts as it was then, "
+            "0 where there was none"
+        )
     return [by_id[r.id] for r in records]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.errors import UsageError, option
-from bleep_cli.types import Progress, no_progress
+from bleep_cli.types import Progress, Section, no_progress
 from bleep_train.config.protocols import LEFT_OUT, DataProtocol
 from bleep_train.config.schema import Config
 from bleep_train.methods.by_name import BLEEP, find_method
@@ -84,7 +84,7 @@ def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], trut
         described[fold.name] = {
             "sections": [s.id for s in test],
             "donors": donors_of([s.donor for s in train], [s.donor for s in test]),
-            "data": fingerprint({"train": [s.sha256 for s in train], "test": [s.sha256 for s in test]}),
+            "data": fingerprint({"train": spots_of(train), "test": spots_of(test)}),
         }
     return StudyRecord(
         cohort=str(cohort),
@@ -96,6 +96,11 @@ def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], trut
         folds=described,
         config=study.config.as_dict(),
     )
+
+
+def spots_of(sections: list[Section]) -> list[tuple[str, int]]:
+    """What tells which spots these are: with another ``min_counts`` a section keeps its identity."""
+    return [(section.sha256, len(section.barcodes)) for section in sections]
 
 
 def _refuse_another(out: Path, record: StudyRecord) -> None:
