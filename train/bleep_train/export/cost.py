@@ -14,7 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from bleep_cli.base.rows import dense_rows, row_blocks
-from bleep_cli.genes.columns import gene_columns, measured_log1p
+from bleep_cli.genes.columns import measured_log1p
+from bleep_cli.genes.names import plain_names
 from bleep_cli.prediction.impute import impute_blocks, weigh
 from bleep_cli.reference.parts import Built
 from bleep_cli.search.exact import ExactIndex
@@ -62,10 +63,8 @@ def choose_probes(built: Built, sections: Sequence[Section], *, held_out: bool) 
     """Probes of ``sections``; not ``held_out``: they are those that ``built`` was built of, and the spots whose
     tiles int8 is calibrated on are left out."""
     arrays, info = built.arrays, built.info
-    everywhere = np.ones(len(arrays.symbols), bool)
-    for section in sections:
-        everywhere &= gene_columns(section, arrays.symbols, arrays.gene_ids) >= 0
-    genes = pick_gene_sets(arrays.expression, arrays.symbols, everywhere).sets["hvg50"]
+    once = plain_names(arrays.symbols, arrays.gene_ids)
+    genes = pick_gene_sets(arrays.expression, arrays.symbols, once).sets["hvg50"]
     counts = [len(s.barcodes) for s in sections]
     used = [np.empty(0, np.int64)] * len(sections) if held_out else calibration_rows(counts)
     parts = []

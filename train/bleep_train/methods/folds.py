@@ -2,8 +2,8 @@
 
 Two protocols, by name (docs/reproduce.md, section 3, tells them apart):
 
-- ``leak-free``: nothing of a held-out section is used before it is predicted. Truth is log1p as measured; gene
-  sets are picked on the training spots.
+- ``leak-free``: nothing of a held-out section is used before it is predicted, not even which genes it measures.
+  Truth is log1p as measured; gene sets are picked on the training spots, among the genes of the training sections.
 - ``paper``: as published. The held-out section enters the union of highly variable genes and the Harmony fit,
   truth is Harmony-corrected expression, and the gene sets are picked on the held-out section.
 """
@@ -23,7 +23,8 @@ from scipy import sparse
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.features import block_scale
-from bleep_cli.genes.names import join_genes
+from bleep_cli.genes.columns import measured_log1p
+from bleep_cli.genes.names import join_genes, plain_names
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
@@ -66,7 +67,7 @@ def leave_one_out(labels: Sequence[str]) -> list[Fold]:
 
 
 class Study:
-    """A cohort read once: ``sections``, ``symbols`` str[g] of the genes all share, ``log1p`` CSR[n, g] of each.
+    """A cohort read once: ``sections`` and the ``log1p`` CSR[n, g] of each, on its own genes.
 
     Tiles and frozen features are decoded when asked for and kept under ``cache``.
     """
@@ -82,11 +83,7 @@ class Study:
     ) -> None:
         self.config, self.cache, self.markers, self.progress = config, cache, tuple(markers), progress
         self.sections = read_cohort(cohort, progress=progress)
-        table = join_genes(self.sections)
-        self.symbols: Str = table.symbols
-        self.log1p = [
-            log1p_normalise(s.counts, config.data.target_sum)[:, table.columns[s.id]] for s in self.sections
-        ]
+        self.log1p = [log1p_normalise(s.counts, config.data.target_sum) for s in self.sections]
 
     def folds(self, by: By, test: Sequence[str] = ()) -> list[Fold]:
         """One fold per section or per donor; ``test`` keeps the folds of those names."""
@@ -140,7 +137,7 @@ class FoldData(ABC):
     held_out: Sequence[Section]
     """The sections that the m held-out spots are of, in order."""
     test_y: F32
-    """f32[m, g] expression of the held-out spots, log1p"""
+    """f32[m, g] expression of the held-out spots, log1p; NaN where their section does not measure a gene"""
 
     @abstractmethod
     def sections(self, which: Part) -> Sequence[Section]:
@@ -175,10 +172,8 @@ class CohortFold(FoldData):
         self.study, self.fold, self.protocol, self.name = study, fold, protocol, fold.name
         self.held_out = self.sections("test")
         self.groups = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
-        picked, train_y, test_y = self._corrected() if protocol == "paper" else self._measured()
-        used, genes = picked.alone()
+        genes, self.train_y, self.test_y = self._corrected() if protocol == "paper" else self._measured()
         self.symbols, self.sets = genes.symbols, genes.sets
-        self.train_y, self.test_y = dense_columns(train_y, used), dense_columns(test_y, used)
 
     def parts(self, which: Part) -> tuple[int, ...]:
         """Cohort positions of the training or of the held-out sections."""
@@ -228,21 +223,25 @@ class CohortFold(FoldData):
         everything = [*self.sections("train"), *self.sections("test")]
         return prepare(everything, replace(config.data, panel="hvg", harmony=True), config.optim.seed)
 
-    def _measured(self) -> tuple[GeneSets, sparse.csr_matrix, sparse.csr_matrix]:
-        train, test = (
-            sparse.vstack([self.study.log1p[i] for i in part], format="csr")
-            for part in (self.fold.train, self.fold.test)
-        )
-        everywhere = np.ones(train.shape[1], bool)
-        return pick_gene_sets(train, self.study.symbols, everywhere, self.study.markers), train, test
+    def _measured(self) -> tuple[GeneSets, F32, F32]:
+        """Genes are those of the training sections: what a held-out one measures decides nothing."""
+        study, table = self.study, join_genes(self.sections("train"))
+        own = [study.log1p[i][:, table.columns[study.sections[i].id]] for i in self.fold.train]
+        train = sparse.vstack(own, format="csr")
+        once = plain_names(table.symbols, table.keys)
+        used, genes = pick_gene_sets(train, table.symbols, once, study.markers).alone()
+        target = study.config.data.target_sum
+        test = [measured_log1p(s, genes.symbols, table.keys[used], target) for s in self.held_out]
+        return genes, dense_columns(train, used), np.concatenate(test)
 
     def _corrected(self) -> tuple[GeneSets, F32, F32]:
         n, panel = len(self.groups), self._joint.panel
         table = join_genes([*self.sections("train"), *self.sections("test")])
-        symbol_of = dict(zip(table.keys.tolist(), table.symbols.tolist(), strict=True))
-        symbols = np.array([symbol_of[key] for key in self._joint.panel_keys.tolist()], dtype=str)
-        everywhere = np.ones(len(symbols), bool)
-        return pick_gene_sets(panel[n:], symbols, everywhere, self.study.markers), panel[:n], panel[n:]
+        slot = {key: i for i, key in enumerate(table.keys.tolist())}
+        columns = np.array([slot[key] for key in self._joint.panel_keys.tolist()], np.int64)
+        symbols, once = table.symbols[columns], plain_names(table.symbols, table.keys)[columns]
+        used, genes = pick_gene_sets(panel[n:], symbols, once, self.study.markers).alone()
+        return genes, dense_columns(panel[:n], used), dense_columns(panel[n:], used)
 
 
 def dense_columns(matrix: sparse.csr_matrix | F32, columns: I64) -> F32:

@@ -18,7 +18,8 @@ from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError, UsageError, option
-from bleep_cli.genes.columns import gene_columns, measured_log1p
+from bleep_cli.genes.columns import measured_log1p
+from bleep_cli.genes.names import plain_names
 from bleep_cli.prediction.impute import DENSE_BYTES
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import Plan
@@ -40,6 +41,7 @@ from bleep_train.study.tables import (
     GENES_FILE,
     METRICS_FILE,
     TABLE_FILE,
+    absent_genes,
     fold_table,
     score_names,
     without_nan,
@@ -77,7 +79,7 @@ def evaluate(
     bundle = open_bundle(bundle_path)
     sections = read_cohort(cohort, only=on, progress=progress)
     _refuse_leaks(bundle, sections)
-    training = _Training(bundle, sections, markers)
+    training = _Training(bundle, markers)
     predictor = Predictor(bundle, options or PredictOptions())
     features = features_of(bundle, cohort, cache, progress) if with_ridge else None
     methods = _methods(predictor, with_ridge, progress)
@@ -109,16 +111,12 @@ def _refuse_leaks(bundle: Bundle, sections: Sequence[Section]) -> None:
 class _Training:
     """What all folds of one bundle share: the reference's expression on the genes that any gene set names."""
 
-    def __init__(self, bundle: Bundle, sections: Sequence[Section], markers: Sequence[str] | None) -> None:
+    def __init__(self, bundle: Bundle, markers: Sequence[str] | None) -> None:
         expression = bundle.expression(None, DENSE_BYTES)
-        everywhere = np.ones(len(bundle.symbols), bool)
-        for section in sections:
-            everywhere &= gene_columns(section, bundle.symbols, bundle.gene_ids) >= 0
-        picked = pick_gene_sets(expression, bundle.symbols, everywhere, markers)
+        once = plain_names(bundle.symbols, bundle.gene_ids)
+        picked = pick_gene_sets(expression, bundle.symbols, once, markers)
         if not len(picked.sets["all"]):
-            raise ReferenceError(
-                "no gene is detected in a tenth of the training spots and measured in every section"
-            )
+            raise ReferenceError("no gene is detected in a tenth of the training spots")
         self.columns: I64
         self.genes: GeneSets
         self.columns, self.genes = picked.alone()
@@ -208,6 +206,6 @@ def _told(bundle: Bundle, sections: Sequence[Section], rows: Sequence[MethodRow]
         "donors": donors,
         "protocol": bundle.info.training.get("data", {}).get("protocol", "leak-free"),
     }
-    note = f"Donor {', '.join(donors['shared'])} {BOTH_SIDES}"
+    notes = [f"Donor {', '.join(donors['shared'])} {BOTH_SIDES}"] if donors["shared"] else []
     names = score_names(rows, several=False)
-    return Evaluation(metrics, fold_table(rows, names, notes=(note,) if donors["shared"] else ()))
+    return Evaluation(metrics, fold_table(rows, names, notes=(*notes, *absent_genes(rows))))

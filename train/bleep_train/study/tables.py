@@ -120,7 +120,10 @@ class StudyTables:
                 "mean": {name: _finite(mean) for name, (mean, _) in over.items()},
                 "deviation": {name: _finite(deviation) for name, (_, deviation) in over.items()},
                 "intervals": {name: self.interval(method, name) for name in SETS if name in self.numbers},
-                "n_nan": sum(row["scores"]["n_nan"] for row in self._first() if row["job"]["method"] == method),
+                **{
+                    name: sum(r["scores"].get(name, 0) for r in self._first() if r["job"]["method"] == method)
+                    for name in ("n_nan", "n_absent")
+                },
             }
         rows = [{**row["job"], **{k: v for k, v in row.items() if k != "job"}} for row in self.rows]
         head = {"protocol": self.record.protocol, "truth": self.record.truth, "leaks": self._leaks}
@@ -155,6 +158,7 @@ class StudyTables:
         absent = [marker for marker in self.record.markers if any(marker not in genes for genes in scored)]
         if absent:
             yield f"Markers not among the genes of every fold, and left out there: {', '.join(absent)}."
+        yield from absent_genes(self.rows)
         for fold, described in self.record.folds.items():
             shared = described["donors"]["shared"]
             if shared:
@@ -197,6 +201,15 @@ class StudyTables:
             means = {name: np.mean([s[name] for s in saved], axis=0) for name in GENE_METRICS}
             methods[method] = means | {name: saved[0][name] for name in ENDS if name in saved[0]}
         return GeneScores(fold, truth.symbols, folder.genes(), truth.measured, methods)
+
+
+def absent_genes(rows: Sequence[MethodRow]) -> Iterator[str]:
+    """A sentence for every fold in which some of the genes to be scored were not measured."""
+    for fold, absent in {row["job"]["fold"]: int(row["scores"].get("n_absent", 0)) for row in rows}.items():
+        if absent:
+            yield (
+                f"Fold {fold}: {absent} of the genes of *all* are not measured there and are in none of its means."
+            )
 
 
 def score_names(rows: Sequence[MethodRow], *, several: bool) -> tuple[str, ...]:
