@@ -73,6 +73,7 @@ def test_untrained_methods_are_those_of_the_frozen_features(
     ("name", "called", "options"),
     [
         ("st-net", "predict_stnet", StNetOptions()),
+        ("st-net-250", "predict_stnet", StNetOptions(genes=250)),
         ("st-net:random", "predict_stnet", StNetOptions(weights="random")),
         ("st-net:some/densenet121.pth", "predict_stnet", StNetOptions(weights="some/densenet121.pth")),
         ("st-net-cpu", "predict_stnet", StNetOptions.cpu()),

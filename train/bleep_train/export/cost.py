@@ -1,8 +1,9 @@
 """What another image tower costs: the same tiles through both, their neighbours and what these predict.
 
-Tiles are those of sections that were held out of training, where the run has any. Else they are the training
-sections', each sought among the spots of the others: the towers knew them, but the difference between two
-precisions of one tower hardly depends on that.
+Where something is decided by the cost (may ``auto`` take a lower precision?) the tiles are the training sections',
+each sought among the spots of the others, without the tiles that int8 is calibrated on: sections held out for
+testing stay unasked. The towers knew these tiles, but the difference between two precisions of one tower hardly
+depends on that. Where the cost is only told (a student beside its teacher) held-out sections may be taken.
 """
 
 from __future__ import annotations

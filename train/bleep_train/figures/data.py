@@ -107,7 +107,7 @@ def _runs(folder: FoldFolder, record: StudyRecord, fold: str, methods: Sequence[
 
 def _unit(record: StudyRecord) -> str:
     target = float(record.config.get("data", {}).get("target_sum", 1e4))
-    return f"{'Harmony-corrected ' if record.truth == 'paper' else ''}log1p CP{target / 1000:g}k"
+    return f"{'Harmony-corrected (leaks) ' if record.truth == 'paper' else ''}log1p CP{target / 1000:g}k"
 
 
 def pick_gene(result: Result, gene: str | None) -> int:

@@ -58,6 +58,7 @@ _TITLES = {
     "hest-ridge": "HEST-Bench probe",
     "knn": "kNN",
     "st-net": "ST-Net",
+    "st-net-250": "ST-Net (250 genes)",
     "st-net-cpu": "ST-Net (CPU size)",
     "histogene": "HisToGene",
     "histogene-cpu": "HisToGene (CPU size)",

@@ -17,7 +17,7 @@ from bleep_cli.prediction.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64
-from bleep_train.config.schema import Config, LossName
+from bleep_train.config.schema import PUBLISHED, Config, LossName
 from bleep_train.methods.folds import PARTS, CohortFold, Part
 from bleep_train.model.towers import Towers, build_towers
 from bleep_train.training.distributed import pick_device
@@ -31,10 +31,10 @@ EMBED_SPOTS = 32
 
 
 def with_loss(config: Config, loss: LossName, seed: int) -> Config:
-    """The configuration with another objective and seed; the published one comes with its temperature and its
-    single head."""
+    """The configuration with another objective and seed; the published ones come with their temperature and
+    their single head."""
     changed, model = replace(config.loss, name=loss), config.model
-    if loss == "paper":
+    if loss in PUBLISHED:
         changed = replace(changed, temperature=PAPER_TEMPERATURE, learn_temperature=False)
         model = replace(model, heads=1)
     return replace(config, loss=changed, model=model, optim=replace(config.optim, seed=seed))

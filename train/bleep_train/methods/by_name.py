@@ -4,7 +4,8 @@
 | --- | --- |
 | ``bleep`` | the configuration's own recipe |
 | ``bleep:LOSS`` | the same with another objective (``model/loss.py``); ``bleep:paper`` is the published one |
-| ``st-net`` | ST-Net as published (``stnet.py``); ``st-net:WEIGHTS`` with other weights than ImageNet's |
+| ``st-net`` | ST-Net as published, of all genes (``stnet.py``); ``st-net:WEIGHTS`` not from ImageNet's weights |
+| ``st-net-250`` | the same of the 250 genes of largest mean alone, as published |
 | ``st-net-cpu`` | the same made small enough for a CPU |
 | ``histogene`` | HisToGene as published (``histogene.py``) |
 | ``histogene-cpu`` | the same made small enough for a CPU |
@@ -126,6 +127,7 @@ UNTRAINED: dict[str, Callable[[FoldData, int, Path], F32]] = {
 
 _PLAIN: dict[str, Method] = {
     ST_NET: _st_net(StNetOptions()),
+    f"{ST_NET}-250": _st_net(replace(StNetOptions(), genes=250)),
     f"{ST_NET}-cpu": _st_net(StNetOptions.cpu()),
     "histogene": _histogene(HisToGeneOptions()),
     "histogene-cpu": _histogene(HisToGeneOptions.cpu()),

@@ -24,9 +24,9 @@ from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.per_gene import mean_score, score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint
+from bleep_train.study.tables import LEAKS
 
 RESULTS, TABLE = "results.jsonl", "table.md"
-PAPER_LEAKS = "Protocol `paper`: the held-out section entered panel, Harmony, truth and gene sets; it leaks."
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def run_grid(
             journal.add(row)
         rows.append(row)
         progress("jobs", len(rows), len(jobs))
-    result = replace(table(rows), notes=(PAPER_LEAKS,) if config.data.protocol == "paper" else ())
+    result = replace(table(rows), notes=(LEAKS,) if config.data.protocol == "paper" else ())
     write_tables(out / TABLE, [result])
     return result
 

@@ -47,6 +47,11 @@ from bleep_train.study.tables import (
     without_nan,
 )
 
+BUNDLE_LEAKS = (
+    "Trained under protocol `paper`, which leaks: sections held out of training entered its panel and its Harmony "
+    "fit, as in the published code."
+)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -201,11 +206,14 @@ def _told(bundle: Bundle, sections: Sequence[Section], rows: Sequence[MethodRow]
         scores = {name: value for name, value in row["scores"].items() if name != WITHIN}
         intervals = {"intervals": row["intervals"]} if row["intervals"] else {}
         by_section[row["job"]["fold"]][row["job"]["method"]] = {**scores, **intervals}
+    notes = [f"Donor {', '.join(donors['shared'])} {BOTH_SIDES}"] if donors["shared"] else []
+    protocol = bundle.info.training.get("data", {}).get("protocol", "leak-free")
+    if protocol == "paper":
+        notes.append(BUNDLE_LEAKS)
     metrics = {
         "sections": without_nan(by_section),
         "donors": donors,
-        "protocol": bundle.info.training.get("data", {}).get("protocol", "leak-free"),
+        "protocol": protocol,
     }
-    notes = [f"Donor {', '.join(donors['shared'])} {BOTH_SIDES}"] if donors["shared"] else []
     names = score_names(rows, several=False)
     return Evaluation(metrics, fold_table(rows, names, notes=(*notes, *absent_genes(rows))))

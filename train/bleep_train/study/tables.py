@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,11 @@ class StudyTables:
 
     def per_fold(self) -> Table:
         """A row per fold and method."""
-        return fold_table(self.rows, self.numbers, f"{self._label()}: each fold, {self.over}")
+        title = f"{self._label()}: each fold, {self.over}"
+        ends = {
+            (fold, method): self.interval(method, folds=(fold,)) for fold in self.folds for method in self.methods
+        }
+        return fold_table(self.rows, self.numbers, title, self._leak_note(), ends)
 
     def top_genes(self) -> Table:
         """The five genes with the largest r of each method and fold, in the replicate of the first seed."""
@@ -84,7 +88,7 @@ class StudyTables:
             top += [MISSING] * (5 - len(top))
             rows.append((row["job"]["fold"], row["job"]["method"], *top))
         title = f"{self._label()}: genes with the largest r, seed {self.record.seeds[0]}"
-        return Table(("fold", "method", *"12345"), tuple(rows), title)
+        return Table(("fold", "method", *"12345"), tuple(rows), title, self._leak_note())
 
     def clusters(self) -> Table:
         """Agreement of Leiden clusters of predicted and of measured expression."""
@@ -130,30 +134,38 @@ class StudyTables:
         folds = {name: {k: v for k, v in fold.items() if k != "data"} for name, fold in self.record.folds.items()}
         return {**head, "seeds": self.record.seeds, "folds": folds, "methods": methods, "rows": without_nan(rows)}
 
-    def interval(self, method: str, name: str = "hvg50") -> tuple[float, float] | None:
-        """The 95 % interval over spots of the mean over folds; none for a method without resamples."""
+    def interval(
+        self, method: str, name: str = "hvg50", folds: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """The 95 % interval over spots of the mean over folds and seeds; none for a method without resamples.
+
+        All seeds of a fold meet the same resamples, so theirs are averaged resample by resample first.
+        """
         parts = []
-        for row in self._first():
-            if row["job"]["method"] == method:
-                saved = FoldFolder.of(self.out, row["job"]["fold"]).scores(method, row["job"]["seed"])
-                if RESAMPLED + name in saved:
-                    parts.append(saved[RESAMPLED + name].astype(np.float64))
+        for fold in self.folds if folds is None else folds:
+            seeds = [row["job"]["seed"] for row in self._of(method) if row["job"]["fold"] == fold]
+            saved = [FoldFolder.of(self.out, fold).scores(method, seed) for seed in seeds]
+            drawn = [arrays[RESAMPLED + name].astype(np.float64) for arrays in saved if RESAMPLED + name in arrays]
+            if drawn:
+                parts.append(np.mean(drawn, axis=0))
         return interval(np.mean(parts, axis=0)) if parts else None
 
     @property
     def _leaks(self) -> bool:
         return self.record.truth == "paper"
 
+    def _leak_note(self) -> tuple[str, ...]:
+        return (LEAKS,) if self._leaks else ()
+
     def _label(self) -> str:
         return f"{self.record.protocol}{' (leaks)' if self._leaks else ''}"
 
     def _notes(self) -> Iterator[str]:
         yield (
-            "95 %: held-out spots resampled 1,000 times within their fold, first seed; neighbouring spots "
+            "95 %: held-out spots resampled 1,000 times within their fold, mean of all seeds; neighbouring spots "
             "resemble each other and patients differ, so a new patient can lie outside."
         )
-        if self._leaks:
-            yield LEAKS
+        yield from self._leak_note()
         scored = [set(FoldFolder.of(self.out, fold).genes().get("markers", ())) for fold in self.folds]
         absent = [marker for marker in self.record.markers if any(marker not in genes for genes in scored)]
         if absent:
@@ -189,17 +201,17 @@ class StudyTables:
     ) -> Table:
         rows = [(row["job"]["fold"], row["job"]["method"], *cells(row)) for row in self._first() if key in row]
         title = f"{self._label()}: {what}, seed {self.record.seeds[0]}"
-        return Table(("fold", "method", *columns), tuple(rows), title, notes)
+        return Table(("fold", "method", *columns), tuple(rows), title, (*notes, *self._leak_note()))
 
     def _genes(self, fold: str) -> GeneScores:
-        """The genes of a fold: means over seeds, ends of the intervals from the first."""
+        """The genes of a fold: means over seeds, of the ends of their intervals, too."""
         folder = FoldFolder.of(self.out, fold)
         truth, methods = folder.truth(), {}
         for method in self.methods:
             seeds = [row["job"]["seed"] for row in self._of(method) if row["job"]["fold"] == fold]
             saved = [folder.scores(method, seed) for seed in seeds]
-            means = {name: np.mean([s[name] for s in saved], axis=0) for name in GENE_METRICS}
-            methods[method] = means | {name: saved[0][name] for name in ENDS if name in saved[0]}
+            there = [name for name in (*GENE_METRICS, *ENDS) if all(name in s for s in saved)]
+            methods[method] = {name: np.mean([s[name] for s in saved], axis=0) for name in there}
         return GeneScores(fold, truth.symbols, folder.genes(), truth.measured, methods)
 
 
@@ -220,16 +232,24 @@ def score_names(rows: Sequence[MethodRow], *, several: bool) -> tuple[str, ...]:
 
 
 def fold_table(
-    rows: Sequence[MethodRow], names: Sequence[str], title: str = "", notes: tuple[str, ...] = ()
+    rows: Sequence[MethodRow],
+    names: Sequence[str],
+    title: str = "",
+    notes: tuple[str, ...] = (),
+    ends: Mapping[tuple[str, str], tuple[float, float] | None] | None = None,
 ) -> Table:
-    """A row per fold and method: its scores over seeds, the interval over spots, spots, and genes without r."""
+    """A row per fold and method: its scores over seeds, the interval over spots, spots, and genes without r.
+
+    ``ends`` are the intervals by fold and method; without them those of the rows, of which there is one each.
+    """
     lines = []
     for fold in dict.fromkeys(row["job"]["fold"] for row in rows):
         for method in dict.fromkeys(row["job"]["method"] for row in rows):
             own = [row for row in rows if (row["job"]["fold"], row["job"]["method"]) == (fold, method)]
             cells = [seeds_cell({r["job"]["seed"]: [r["scores"][name]] for r in own}) for name in names]
+            of_spots = own[0]["intervals"].get("hvg50") if ends is None else ends[fold, method]
             counts = (str(own[0]["scores"][name]) for name in ("n_spots", "n_nan"))
-            lines.append((fold, method, *cells, span(own[0]["intervals"].get("hvg50")), *counts))
+            lines.append((fold, method, *cells, span(of_spots), *counts))
     columns = ("fold", "method", *(SHORT[name] for name in names), "HVG50 r 95 %", "spots", "no r")
     return Table(columns, tuple(lines), title, notes)
 
