@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError
 from bleep_train.config.schema import Config, DataConfig
+from bleep_train.data.tile_cache import cache_tag
 from bleep_train.methods.folds import CohortFold, Study
 from bleep_train.methods.simple import mean_predictor
+from bleep_train.study.journal import fingerprint
+from bleep_train.study.run import spots_of
 from bleep_train.study.scoring import score_fold
 from bleep_train.study.tables import absent_genes
 
@@ -65,6 +69,18 @@ def test_genes_that_are_not_measured_are_in_no_mean_of_a_fold(
     whole = fold_of(cohort, tmp_path, "DS0")
     assert "GENE0" not in whole.symbols  # S2 is trained on
     assert list(absent_genes([score_fold(whole, [whole.test_y], with_intervals=False).row(row["job"])])) == []
+
+
+def test_a_study_tells_sections_with_other_spots_apart(make_sections: Callable[..., Path]) -> None:
+    cohort = make_sections(("st",))
+    whole = read_cohort(cohort)
+    least = int(np.asarray(whole[0].counts.sum(axis=1)).min()) + 1
+    cohort.write_text(f"min_counts = {least}\n" + cohort.read_text())
+    fewer = read_cohort(cohort)
+    assert whole[0].sha256 == fewer[0].sha256
+    assert fingerprint({"data": spots_of(whole)}) != fingerprint({"data": spots_of(fewer)})
+    spec = CONFIG.data.tile
+    assert cache_tag(whole[0], spec) != cache_tag(fewer[0], spec)
 
 
 def test_a_section_that_measures_nothing_of_it_is_refused(

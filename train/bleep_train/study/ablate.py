@@ -24,6 +24,7 @@ from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.per_gene import mean_score, score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint
+from bleep_train.study.run import spots_of
 from bleep_train.study.tables import LEAKS
 
 RESULTS, TABLE = "results.jsonl", "table.md"
@@ -80,8 +81,7 @@ def run_grid(
     study = Study(cohort, config, out / "cache", markers=grid.markers, progress=progress)
     folds = study.folds(grid.by, grid.test)
     journal = Journal(out / RESULTS)
-    marked = {"markers": grid.markers} if grid.markers else {}  # without markers as it always was
-    mark = fingerprint({**config.as_dict(), **marked})
+    mark = fingerprint({**config.as_dict(), "markers": grid.markers, "spots": spots_of(study.sections)})
     jobs: list[tuple[Fold, LossName | None, int]] = [(fold, None, 0) for fold in folds]
     jobs += [(fold, loss, seed) for loss in grid.losses for seed in grid.seeds for fold in folds]
     rows = []

@@ -22,9 +22,9 @@ METRICS_FILE, GENES_FILE, GENE_SETS_FILE, TABLE_FILE = "metrics.json", "genes.cs
 GENE_FORM = ".5g"  # of numbers that are kept as float32
 BOTH_SIDES = "is on both sides: this measures a new section, not a new patient."
 LEAKS = (
-    "This protocol leaks: the held-out section enters the union of highly variable genes and the Harmony fit, "
-    "truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it with nothing "
-    "but itself."
+    "Protocol `paper`. This protocol leaks: the held-out section enters the union of highly variable genes and "
+    "the Harmony fit, truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it "
+    "with nothing but itself."
 )
 
 
