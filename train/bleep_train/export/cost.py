@@ -125,7 +125,7 @@ def cost_of(full: Sequence[F32], other: Sequence[F32], probes: Probes) -> Cost:
     shared: list[float] = []
     for probe, a, b in zip(probes.parts, full, other, strict=True):
         index = ExactIndex(probes.keys[probe.rows])
-        near = [index.search(v, min(OVERLAP_K, len(probe.rows))).index for v in (a, b)]
+        near = [index.search(v, _nearest(OVERLAP_K, probe)).index for v in (a, b)]
         shared += [len(np.intersect1d(x, y)) / len(x) for x, y in zip(*near, strict=True)]
     return Cost(
         cosine=round(float(cosine.mean()), 5),
@@ -135,11 +135,16 @@ def cost_of(full: Sequence[F32], other: Sequence[F32], probes: Probes) -> Cost:
     )
 
 
+def _nearest(wanted: int, probe: Probe) -> int:
+    """How many neighbours are sought: of few spots at most half, since all are the same for every tower."""
+    return min(wanted, max(1, len(probe.rows) // 2))
+
+
 def retrieved_r(vectors: Sequence[F32], probes: Probes) -> float:
     """Mean Pearson r over HVG50 and sections of what the reference's K neighbours of the vectors predict."""
     found = []
     for probe, asked in zip(probes.parts, vectors, strict=True):
-        near = ExactIndex(probes.keys[probe.rows]).search(asked, min(probes.k, len(probe.rows)))
+        near = ExactIndex(probes.keys[probe.rows]).search(asked, _nearest(probes.k, probe))
         blocks = impute_blocks(near, weigh(near, "average"), probes.expression[probe.rows])
         predicted = np.concatenate([block for _, block in blocks])
         found.append(float(np.nanmean(pearson(predicted, probe.measured))))

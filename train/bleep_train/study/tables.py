@@ -23,8 +23,8 @@ GENE_FORM = ".5g"  # of numbers that are kept as float32
 BOTH_SIDES = "is on both sides: this measures a new section, not a new patient."
 LEAKS = (
     "Protocol `paper`. This protocol leaks: the held-out section enters the union of highly variable genes and "
-    "the Harmony fit, truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it "
-    "with nothing but itself."
+    "the Harmony fit, truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare "
+    "it with nothing but itself."
 )
 
 
