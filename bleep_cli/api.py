@@ -20,8 +20,9 @@ from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
 from bleep_cli.choices import Device
-from bleep_cli.cohort.read import read_cohort
+from bleep_cli.cohort.read import cohort_texts, read_cohort
 from bleep_cli.errors import UsageError, option
+from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
@@ -30,7 +31,7 @@ from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference import build, grow
-from bleep_cli.reference.parts import Built
+from bleep_cli.reference.parts import Built, described
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -53,6 +54,7 @@ __all__ = [
     "TileGrid",
     "TileSpec",
     "build_reference",
+    "describe",
     "examine",
     "grow_reference",
     "inspect_bundle",
@@ -133,6 +135,8 @@ def build_reference(
     cohort: Path | str | Sequence[Section],
     encoders: Path | str | Encoders | None = None,
     *,
+    backbone: Path | str | None = None,
+    backbone_config: Path | str | None = None,
     only: Sequence[str] | None = None,
     views: int | None = None,
     device: Device = "auto",
@@ -144,20 +148,29 @@ def build_reference(
     ``cohort`` is a cohort file, or sections that were read; ``only`` names sections. ``encoders`` is a folder that
     ``bleep-train export`` made, or what was read of one; without them the towers are fitted in closed form to the
     sections themselves, which needs the package onnx (extra ``build``), and ``views`` says how many flips and
-    rotations are averaged, 1 or 8 (default). Raises ``ReferenceError``, ``UsageError`` and ``DeviceError``.
+    rotations are averaged, 1 or 8 (default). ``backbone`` is then an image encoder of one's own in place of the
+    shipped one, ``FILE.onnx`` or ``FILE.onnx:tensor,tensor``, and ``backbone_config`` a TOML file that says what
+    it takes, by default ``FILE.toml`` beside it (docs/own-backbone.md). Raises ``ReferenceError``, ``UsageError``
+    and ``DeviceError``.
     """
     if encoders is not None and views is not None:
         raise UsageError(f"{option('views')} goes without {option('encoders')}, which say it themselves")
+    if encoders is not None and backbone is not None:
+        raise UsageError(f"{option('backbone')} goes without {option('encoders')}, which hold theirs")
+    if backbone is None and backbone_config is not None:
+        raise UsageError(f"{option('backbone_config')} says what a {option('backbone')} takes; name one")
     with reporting(progress, "reference") as report:
+        network = None if backbone is None else load_backbone(backbone, backbone_config)
         sections = _sections(cohort, only, report)
         if encoders is None:
-            fitted = fit_towers(sections, views=views or ALL_VIEWS, device=device, progress=report)
+            fitted = fit_towers(sections, network, views=views or ALL_VIEWS, device=device, progress=report)
             built = build.build_reference(
                 sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
             )
-            return replace(built, notes=(*built.notes, *fitted.notes))
+            return _as_stated(replace(built, notes=(*built.notes, *fitted.notes)), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
-        return build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
+        built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
+        return _as_stated(built, cohort)
 
 
 def grow_reference(
@@ -174,7 +187,17 @@ def grow_reference(
     """
     opened = base if isinstance(base, Bundle) else open_bundle(base)
     with reporting(progress, opened.name) as report:
-        return grow.grow_reference(opened, _sections(cohort, only, report), device=device, progress=report)
+        grown = grow.grow_reference(opened, _sections(cohort, only, report), device=device, progress=report)
+        return _as_stated(grown, cohort)
+
+
+def describe(built: Built, *, species: str = "", licence: str = "", citation: str = "") -> Built:
+    """A reference with these texts in its attributes, where a cohort file's keys of the same names put them, too.
+
+    A text that is there already is kept and the new one added behind it: terms of towers and of a bundle that was
+    grown go on holding.
+    """
+    return described(built, {"species": species, "licence": licence, "citation": citation})
 
 
 def write(
@@ -204,6 +227,10 @@ def write(
     else:
         raise UsageError(f"{option('format')} {kind or target.name}: choose among {', '.join((*FORMATS, 'png'))}")
     return target
+
+
+def _as_stated(built: Built, cohort: Path | str | Sequence[Section]) -> Built:
+    return described(built, cohort_texts(cohort)) if isinstance(cohort, Path | str) else built
 
 
 def _sections(

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.reasons import first_line
+from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.stored import StoredExpression, UnitRows, is_array, reading
 from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
-from bleep_cli.genes.names import did_you_mean
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 

@@ -23,9 +23,14 @@ def build_reference(
     out: opt.NewBundle,
     encoders: opt.EncodersFolder = None,
     base: opt.Base = None,
+    backbone: opt.Backbone = None,
+    backbone_config: opt.BackboneConfig = None,
     only: opt.Only = None,
     views: opt.Views = None,
     device: opt.Device = "auto",
+    species: opt.Species = "",
+    licence: opt.Licence = "",
+    citation: opt.Citation = "",
     force: opt.Force = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
@@ -40,10 +45,8 @@ def build_reference(
         raise UsageError(
             f"the towers come from {option('encoders')} DIR or {option('base')} BUNDLE, not from both"
         )
-    if views is not None and (encoders is not None or base is not None):
-        raise UsageError(
-            f"{option('views')} is for towers that are fitted here; those that are given say it themselves"
-        )
+    if encoders is not None or base is not None:
+        _refuse_fitting(views=views, backbone=backbone, backbone_config=backbone_config)
     if scheduler is not None and encoders is None:
         raise UsageError(
             f"{option('scheduler')} goes with {option('encoders')}; fitting and growing are done here"
@@ -56,9 +59,28 @@ def build_reference(
         elif encoders is not None and scheduler is not None:
             built = _build_on(console, scheduler, cohort, encoders, ids, device, progress)
         else:
-            built = api.build_reference(cohort, encoders, only=ids, views=views, device=device, progress=progress)
+            built = api.build_reference(
+                cohort,
+                encoders,
+                backbone=backbone,
+                backbone_config=backbone_config,
+                only=ids,
+                views=views,
+                device=device,
+                progress=progress,
+            )
+    built = api.describe(built, species=species, licence=licence, citation=citation)
     api.write(built, out, force=force)
     _tell(console, built, out, api.open_bundle(out).content_sha256)
+
+
+def _refuse_fitting(**given: object) -> None:
+    """Raises ``UsageError`` for the first option that is given and is for towers that are fitted."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"{option(name)} is for towers that are fitted here; those that are given bring their own"
+            )
 
 
 def _build_on(

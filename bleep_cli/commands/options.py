@@ -84,7 +84,23 @@ EncodersFolder = Annotated[
     Path | None, typer.Option("--encoders", help="Folder with both towers, made by bleep-train export.")
 ]
 Base = Annotated[Path | None, typer.Option("--base", help="Bundle to grow; it stays as it is.")]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        metavar="FILE.onnx[:TENSOR,...]",
+        help="Image encoder of your own to fit towers on, cut at these tensors; default the shipped one.",
+    ),
+]
+BackboneConfig = Annotated[
+    Path | None,
+    typer.Option("--backbone-config", help="TOML file with what it takes; default FILE.toml beside it."),
+]
 Only = Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")]
+
+Species = Annotated[str, typer.Option("--species", help="What the sections are of, for the bundle's attributes.")]
+Licence = Annotated[str, typer.Option("--licence", help="Terms of the data, for the bundle's attributes.")]
+Citation = Annotated[str, typer.Option("--citation", help="How the data is cited, for the bundle's attributes.")]
 
 
 def names(text: str) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.errors import DeviceError, ReferenceError
+from bleep_cli.base.reasons import first_line
+from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.cca import LinearHead
+from bleep_cli.fitting.onnx_file import onnx_package
 from bleep_cli.types import F32
 
 if TYPE_CHECKING:
@@ -17,15 +18,8 @@ if TYPE_CHECKING:
 
 OPSET = 20
 IR_VERSION = 10
-
-
-def _onnx() -> Any:
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise DeviceError(
-            'fitting towers needs the package onnx; install it with "pip install bleep-cli[build]"'
-        ) from error
+Given = tuple[str, int, list[str | int]]
+"""An input: its name, the type of its values, its shape."""
 
 
 def image_tower(backbone: bytes, px: int, fields: int, head: LinearHead) -> bytes:
@@ -35,47 +29,71 @@ def image_tower(backbone: bytes, px: int, fields: int, head: LinearHead) -> byte
     ``backbone`` takes one field, ``u8[batch, px, px, 3]``, and gives ``f32[batch, d]``. Raises ``ReferenceError``
     for one of several inputs or outputs.
     """
-    onnx = _onnx()
-    model = onnx.load_from_string(backbone)
+    model = onnx_package().load_from_string(backbone)
+    d, k = head.weights.shape
+    return _by_field(model, px, fields, _linear("features"), (d, k), constants=_weights(head))
+
+
+def tower_with_head(backbone: bytes, px: int, fields: int, head: bytes) -> bytes:
+    """The same with a head that is an ONNX model itself, ``f32[batch, fields * d]`` → ``f32[batch, k]``.
+
+    Both are brought to the newer opset of the two. Raises ``ReferenceError`` where the package onnx cannot do so.
+    """
+    onnx = onnx_package()
+    model, top = _of_one_opset(onnx.load_from_string(backbone), onnx.load_from_string(head))
+    given, result = _ends(top)
+    sizes = [value.type.tensor_type.shape.dim[1].dim_value for value in (*top.graph.input, *top.graph.output)]
+    prefix(top.graph, "head/")
+    nodes = [
+        node_of("Identity", ["features"], [f"head/{given}"]),
+        *top.graph.node,
+        node_of("Identity", [f"head/{result}"], ["embedding"]),
+    ]
+    return _by_field(model, px, fields, nodes, (sizes[0], sizes[-1]), parts=[top])
+
+
+def _by_field(
+    model: onnx.ModelProto,
+    px: int,
+    fields: int,
+    head: Sequence[onnx.NodeProto],
+    sizes: tuple[int, int],
+    *,
+    constants: Mapping[str, np.ndarray] | None = None,
+    parts: Sequence[onnx.ModelProto] = (),
+) -> bytes:
+    """Every field of view through a model, then ``head`` from ``features`` f32[b, d] to ``embedding`` f32[b, k];
+    ``sizes`` are d and k, ``parts`` the models that its nodes are of."""
+    onnx = onnx_package()
     tiles, features = _ends(model)
-    inner = onnx.compose.add_prefix(model, "backbone/")
-    d = head.weights.shape[0]
+    prefix(model.graph, "backbone/")
     before = [
-        _node("Reshape", ["tiles", "by_field"], ["split"]),
-        _node("Transpose", ["split"], ["stacked"], perm=[0, 3, 1, 2, 4]),
-        _node("Reshape", ["stacked", "one_field"], [f"backbone/{tiles}"]),
+        node_of("Reshape", ["tiles", "by_field"], ["split"]),
+        node_of("Transpose", ["split"], ["stacked"], perm=[0, 3, 1, 2, 4]),
+        node_of("Reshape", ["stacked", "one_field"], [f"backbone/{tiles}"]),
     ]
-    after = [
-        _node("Reshape", [f"backbone/{features}", "side_by_side"], ["features"]),
-        *_linear("features"),
-    ]
-    constants: dict[str, np.ndarray] = {
+    after = [node_of("Reshape", [f"backbone/{features}", "side_by_side"], ["features"]), *head]
+    shapes = {
         "by_field": np.array([0, px, px, fields, 3], np.int64),
         "one_field": np.array([-1, px, px, 3], np.int64),
-        "side_by_side": np.array([-1, d], np.int64),
-        **_weights(head),
+        "side_by_side": np.array([-1, sizes[0]], np.int64),
     }
-    return _model(
-        [*before, *inner.graph.node, *after],
-        constants,
-        ("tiles", onnx.TensorProto.UINT8, ["batch", px, px, 3 * fields]),
-        head.weights.shape[1],
-        list(inner.graph.initializer),
-        {entry.domain: entry.version for entry in inner.opset_import},
-    )
+    given: Given = ("tiles", onnx.TensorProto.UINT8, ["batch", px, px, 3 * fields])
+    nodes = [*before, *model.graph.node, *after]
+    return model_of(nodes, {**shapes, **(constants or {})}, given, sizes[1], [model, *parts])
 
 
 def expression_tower(head: LinearHead) -> bytes:
     """log1p on the panel ``f32[batch, p]`` → unit vectors ``f32[batch, k]``."""
-    onnx = _onnx()
-    given = ("expression", onnx.TensorProto.FLOAT, ["batch", head.weights.shape[0]])
-    return _model(_linear("expression"), _weights(head), given, head.weights.shape[1], [], {"": OPSET})
+    onnx = onnx_package()
+    given: Given = ("expression", onnx.TensorProto.FLOAT, ["batch", head.weights.shape[0]])
+    return model_of(_linear("expression"), _weights(head), given, head.weights.shape[1])
 
 
 def _linear(name: str) -> list[onnx.NodeProto]:
     return [
-        _node("Gemm", [name, "weights", "bias"], ["projected"]),
-        _node("LpNormalization", ["projected"], ["embedding"], axis=1, p=2),
+        node_of("Gemm", [name, "weights", "bias"], ["projected"]),
+        node_of("LpNormalization", ["projected"], ["embedding"], axis=1, p=2),
     ]
 
 
@@ -85,9 +103,26 @@ def _weights(head: LinearHead) -> dict[str, F32]:
     return {"weights": head.weights, "bias": bias.astype(np.float32)}
 
 
-def _node(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
-    node: onnx.NodeProto = _onnx().helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes)
+def node_of(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
+    """A node, named after what it gives."""
+    node: onnx.NodeProto = onnx_package().helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes)
     return node
+
+
+def prefix(graph: onnx.GraphProto, before: str) -> None:
+    """Puts ``before`` in front of every name in a graph and the graphs inside it, in place.
+
+    onnx.compose does so too, but forgets weights that only an inner graph takes.
+    """
+    for node in graph.node:  # without a name are nodes that nobody named, and inputs left out
+        node.name = node.name and before + node.name
+        node.input[:] = [name and before + name for name in node.input]
+        node.output[:] = [name and before + name for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                prefix(inner, before)
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        named.name = before + named.name
 
 
 def _ends(model: onnx.ModelProto) -> tuple[str, str]:
@@ -100,24 +135,55 @@ def _ends(model: onnx.ModelProto) -> tuple[str, str]:
     return inputs[0], outputs[0]
 
 
-def _model(
+def _of_one_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
+    """Models whose operators are all those of the newest opset among them."""
+    opsets = [next(entry.version for entry in model.opset_import if not entry.domain) for model in models]
+    newest = max(opsets)
+    try:
+        return [
+            model if opset == newest else onnx_package().version_converter.convert_version(model, newest)
+            for model, opset in zip(models, opsets, strict=True)
+        ]
+    except Exception as error:  # onnx's converter raises what it likes
+        raise ReferenceError(
+            f"a backbone of opset {min(opsets)} cannot be brought to {newest} ({first_line(error)}); export it "
+            f"with opset {newest}"
+        ) from error
+
+
+def model_of(
     nodes: Sequence[onnx.NodeProto],
     constants: Mapping[str, np.ndarray],
-    given: tuple[str, int, list[str | int]],
+    given: Given,
     dim: int,
-    initializers: list[onnx.TensorProto],
-    opsets: Mapping[str, int],
+    parts: Sequence[onnx.ModelProto] = (),
 ) -> bytes:
-    onnx = _onnx()
+    """A model from one input, ``given`` by name, type and shape, to ``embedding`` f32[batch, dim].
+
+    ``parts`` are the models that ``nodes`` were taken of: their weights and operator sets go with them. Raises
+    ``ReferenceError`` for nodes that are no valid graph.
+    """
+    onnx = onnx_package()
     helper = onnx.helper
     graph = helper.make_graph(
         nodes,
         "tower",
         [helper.make_tensor_value_info(*given)],
         [helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["batch", dim])],
-        [*initializers, *(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())],
+        [
+            *(tensor for part in parts for tensor in part.graph.initializer),
+            *(onnx.numpy_helper.from_array(value, name) for name, value in constants.items()),
+        ],
     )
-    opset_imports = [helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items())]
-    model = helper.make_model(graph, opset_imports=opset_imports, ir_version=IR_VERSION, producer_name="bleep")
-    onnx.checker.check_model(model)
+    opsets = {entry.domain: entry.version for part in parts for entry in part.opset_import} or {"": OPSET}
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items())],
+        ir_version=max([IR_VERSION, *(part.ir_version for part in parts)]),
+        producer_name="bleep",
+    )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ReferenceError(f"the backbone is no valid ONNX model ({first_line(error)})") from error
     return bytes(model.SerializeToString(deterministic=True))

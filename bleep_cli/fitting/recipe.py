@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bleep_cli.base.assets import BACKBONE, asset
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.choices import Device
 from bleep_cli.errors import ReferenceError
+from bleep_cli.fitting.backbone import Backbone, built_in_backbone
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
 from bleep_cli.fitting.features import SpotFeatures, block_scale, section_features
@@ -23,9 +22,6 @@ from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64, Progress, Section, Str, TileSpec, no_progress
 
 RECIPE = "closed-form"
-LEVEL_DIMS = (320, 192, 112, 80, 40)  # of the built-in backbone: EfficientNet-Lite0's last five stages, pooled
-TILE_PX = 224
-FIELDS_UM = (155.0, 310.0, 620.0)
 K = 50
 PANEL_GENES = 1000
 PANEL_DETECTED = 0.10  # of the spots
@@ -45,6 +41,7 @@ class Fitted:
 
 def fit_towers(
     sections: Sequence[Section],
+    backbone: Backbone | None = None,
     *,
     views: int = ALL_VIEWS,
     device: Device = "auto",
@@ -52,18 +49,18 @@ def fit_towers(
 ) -> Fitted:
     """Both towers, fitted in closed form to the sections' own spots; the same sections give the same bytes.
 
-    ``views`` 1, or 8 flips and rotations averaged, for the reference and as what a query should use. Raises
-    ``ReferenceError`` for sections that share no gene, or of too few spots, ``DeviceError`` without the package
-    onnx.
+    ``backbone`` gives the features, by default the shipped one. ``views`` 1, or 8 flips and rotations averaged,
+    for the reference and as what a query should use. Raises ``ReferenceError`` for sections that share no gene, or
+    of too few spots, ``DeviceError`` without the package onnx.
     """
-    backbone = asset(BACKBONE).read_bytes()
+    backbone = backbone or built_in_backbone()
     keys, panel = _panel(sections)
     if len(panel) < FEWEST_SPOTS:
         raise ReferenceError(f"the sections have {len(panel)} spots; towers are fitted to {FEWEST_SPOTS} at least")
-    spec = TileSpec(TILE_PX, FIELDS_UM)
-    features = section_features(sections, backbone, spec, views, device, progress)
-    scale = block_scale(LEVEL_DIMS)
-    by_fields = [_scaled(features, count, scale) for count in range(1, len(FIELDS_UM) + 1)]
+    spec = TileSpec(backbone.px, backbone.fields_um)
+    features = section_features(sections, backbone.model, spec, views, device, progress)
+    scale = block_scale(backbone.dims)
+    by_fields = [_scaled(features, count, scale) for count in range(1, len(spec.um) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)
     chosen = decompose(by_fields[choice.fields - 1]), decompose(panel, choice.components)
@@ -75,22 +72,19 @@ def fit_towers(
         "recommended_views": views,
         "k": K,
         "key": "expression",
-        "training": {
-            "recipe": RECIPE,
-            "backbone": BACKBONE,
-            "backbone_sha256": hashlib.sha256(backbone).hexdigest(),
-            **choice.attrs(),
-        },
+        "licence": backbone.licence,
+        "training": {"recipe": RECIPE, **backbone.record, **choice.attrs()},
     }
     encoders = Encoders(
-        image=image_tower(backbone, TILE_PX, choice.fields, head),
+        image=image_tower(backbone.model, backbone.px, choice.fields, head),
         expression=expression_tower(spot),
-        tile=TileSpec(TILE_PX, FIELDS_UM[: choice.fields]),
+        tile=TileSpec(backbone.px, spec.um[: choice.fields]),
         panel=tuple(map(str, keys)),
         target_sum=TARGET_SUM,
         info=info,
     )
-    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), _notes(sections, choice))
+    notes = (*_notes(sections, choice), *([f"the bundle {backbone.licence}"] if backbone.licence else []))
+    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), notes)
 
 
 def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:

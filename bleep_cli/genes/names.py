@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,16 +27,6 @@ def strip_version(gene_id: str) -> str:
 def is_ensembl(gene_ids: Str) -> bool:
     """Whether most ids are Ensembl gene ids."""
     return bool(len(gene_ids)) and sum(bool(ENSEMBL.match(g)) for g in gene_ids) > len(gene_ids) / 2
-
-
-def did_you_mean(gene: str, known: Iterable[str]) -> str:
-    """What to add to the message about a gene that is not there: up to three of the known names that are most like
-    it, letter case apart; empty where none is."""
-    by_lower: dict[str, str] = {}
-    for name in known:
-        by_lower.setdefault(name.lower(), name)
-    close = [by_lower[lower] for lower in difflib.get_close_matches(gene.lower(), by_lower, n=3, cutoff=0.6)]
-    return f"; did you mean {', '.join(close)}?" if close else ""
 
 
 def symbol_columns(symbols: Str, keys: Str) -> dict[str, int]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.genes.names import did_you_mean
 from bleep_cli.types import F32, Prediction
 
 

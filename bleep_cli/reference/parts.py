@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,19 @@ class Built:
     arrays: BundleArrays
     notes: tuple[str, ...]
     """What was dropped, repaired or assumed, a sentence each."""
+
+
+def described(built: Built, texts: Mapping[str, str]) -> Built:
+    """The same with ``texts`` (species, licence, citation by name) in its attributes.
+
+    What stands there already is kept and the new text added behind it, unless it says the same: the terms of
+    towers, and of a bundle that was grown, go on holding.
+    """
+    said = {name: text.strip() for name, text in texts.items()}
+    old = {name: getattr(built.info, name) for name in said}
+    new = {name: text for name, text in said.items() if text and f"; {text}; " not in f"; {old[name]}; "}
+    joined: dict[str, Any] = {name: f"{old[name]}; {text}" if old[name] else text for name, text in new.items()}
+    return replace(built, info=replace(built.info, **joined)) if joined else built
 
 
 def refuse_twice(known: Mapping[str, str], sections: Sequence[Section]) -> None:

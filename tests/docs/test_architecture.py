@@ -130,7 +130,7 @@ def test_a_drawn_call_is_one_that_the_code_makes_and_points_down(
 
 
 def test_both_ways_are_drawn_through_the_rooms() -> None:
-    assert len(DRAWINGS) == PAGE.count("```text") == 5
+    assert len(DRAWINGS) == PAGE.count("```text") == 6
     every = {
         (package, room.relative_to(top).parts[0])
         for package, top in PACKAGES.items()
@@ -144,7 +144,7 @@ def test_both_ways_are_drawn_through_the_rooms() -> None:
 def test_recipes_are_short_and_name_the_file_to_copy() -> None:
     section = PAGE.split("\n## Where to add\n")[1].split("\n## ")[0]
     recipes = dict(re.findall(r"^### (.+)\n\n((?:.+\n)+)", section, re.MULTILINE))
-    assert len(recipes) == section.count("\n### ") == 7
+    assert len(recipes) == section.count("\n### ") == 8
     for name, recipe in recipes.items():
         assert len(recipe.splitlines()) <= MOST_RECIPE_LINES, name
         assert re.search(r"[Cc]opy\b.*?`[\w/]+\.py`", recipe, re.DOTALL), name

@@ -12,6 +12,7 @@ from bleep_cli.commands.console import Console
 from bleep_cli.commands.program import new_app, print_version, run
 from bleep_train.commands import figures as commands_figures
 from bleep_train.commands import make, measure
+from bleep_train.commands import recipe as commands_recipe
 
 app = new_app("bleep-train", "Learn BLEEP encoders, export them to ONNX, pack references, evaluate.")
 
@@ -29,12 +30,14 @@ def _options(
 
 
 app.command()(make.phantom)
+app.command()(make.hest)
 app.command()(make.train)
 app.command()(make.distill)
 app.command()(make.export)
 app.command()(measure.evaluate)
 app.command()(measure.ablate)
 app.command()(commands_figures.figures)
+app.command()(commands_recipe.recipe)
 app.command(name="demo-artifacts", hidden=True)(make.demo_artifacts)
 
 
@@ -42,7 +45,7 @@ def main() -> NoReturn:
     """Entry point of the console script."""
     if not any(flag in sys.argv[1:] for flag in ("-v", "--verbose")):
         warnings.filterwarnings("ignore")  # third-party deprecations are not the user's business
-    run(app, "bleep-train", interrupted="go on with --resume")
+    run(app, "bleep-train", interrupted="go on with the same command, and --resume where it has one")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.checks.demo import agreement, predict_demo
-from bleep_cli.fitting.recipe import TILE_PX
+from bleep_cli.fitting.backbone import TILE_PX
 from bleep_cli.types import Progress, no_progress
 from bleep_train.backbones.build import build_backbone
 from bleep_train.config.schema import Config

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from scipy import sparse
 
-from bleep_cli.cohort.read import read_cohort, read_section
+from bleep_cli.cohort.read import cohort_texts, read_cohort, read_section
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import Section
 
@@ -246,4 +246,24 @@ def test_space_ranger_h5_that_is_none(make_sections: Callable[..., Path]) -> Non
     assert str(outs) not in str(caught.value)
     (outs / "filtered_feature_bc_matrix.h5").write_bytes(b"no HDF5")
     with pytest.raises(ReferenceError, match="section S0: cannot be read"):
+        read_cohort(path)
+
+
+def test_texts_at_the_top_of_a_cohort_file(make_sections: Callable[..., Path]) -> None:
+    path = make_sections(("st",))
+    assert cohort_texts(path) == {}
+    path.write_text('species = "Mus musculus"\nlicence = "CC0"\n' + path.read_text())
+    assert cohort_texts(path) == {"species": "Mus musculus", "licence": "CC0"}
+    assert [section.id for section in read_cohort(path)] == ["S0"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"), [('specis = "x"', "unknown key specis"), ("licence = 4", "licence must be in quotes")]
+)
+def test_other_keys_at_the_top_of_a_cohort_file_are_refused(
+    make_sections: Callable[..., Path], line: str, told: str
+) -> None:
+    path = make_sections(("st",))
+    path.write_text(f"{line}\n{path.read_text()}")
+    with pytest.raises(ReferenceError, match=told):
         read_cohort(path)

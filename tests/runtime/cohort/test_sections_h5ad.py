@@ -149,7 +149,7 @@ def test_cohort_keeps_its_order_and_reads_only_what_is_asked(small_cohort: Path)
 ENTRY = '[[section]]\nid = "a"\ndonor = "d"\nimage = "i.png"\n'
 BROKEN = {
     "not TOML": ("[[section", "not valid TOML"),
-    "nothing in it": ("title = 1", r"no \[\[section\]\] in it"),
+    "nothing in it": ('species = "x"', r"no \[\[section\]\] in it"),
     "a single table": ('[section]\nid = "a"', r"no \[\[section\]\] in it"),
     "a mere list": ('section = ["a"]', r"no \[\[section\]\] in it"),
     "no donor": ('[[section]]\nid = "a"\nimage = "i.png"\nh5ad = "x"', "section a: donor missing"),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -18,6 +19,8 @@ import tifffile
 from PIL import Image
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
+from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.open import open_bundle
 
 REF = str(asset(DEMO_BUNDLE))
 
@@ -274,8 +277,25 @@ def test_doctor_runs_its_self_test() -> None:
     [
         (("--encoders", "a", "--base", "b.zarr"), "--encoders DIR or --base BUNDLE, not from both"),
         (("--encoders", "a", "--views", "1"), "--views is for towers that are fitted here"),
+        (("--encoders", "a", "--backbone", "b.onnx"), "--backbone is for towers that are fitted here"),
+        (("--base", "b.zarr", "--backbone-config", "c.toml"), "--backbone-config is for towers that are fitted"),
+        (("--backbone-config", "c.toml"), "--backbone-config says what a --backbone takes; name one"),
+        (("--backbone", "absent.onnx:x"), "absent.onnx: no such file"),
         (("--scheduler", "tcp://h:1"), "--scheduler goes with --encoders"),
     ],
 )
 def test_where_towers_come_from(options: tuple[str, ...], words: str) -> None:
     refused(bleep("build-reference", "cohort.toml", "-o", "new.zarr", *options), 2, words)
+
+
+@pytest.mark.slow
+def test_texts_for_the_attributes_of_a_bundle(
+    make_sections: Callable[..., Path], make_encoders: Callable[..., Encoders], tmp_path: Path
+) -> None:
+    make_encoders().save(tmp_path / "encoders")
+    command = ["build-reference", make_sections(("st",)), "--encoders", tmp_path / "encoders"]
+    texts = ["--species", "Homo sapiens", "--licence", "CC0", "--citation", "Doe 2020"]
+    result = bleep(*command, "-o", tmp_path / "new.zarr", *texts, "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    info = open_bundle(tmp_path / "new.zarr").info
+    assert (info.species, info.licence, info.citation) == ("Homo sapiens", "CC0", "Doe 2020")

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from bleep_cli.genes.columns import gene_columns, measured_log1p
-from bleep_cli.genes.names import did_you_mean, join_genes, symbol_columns
+from bleep_cli.genes.names import join_genes, symbol_columns
 from bleep_cli.types import Section
 
 IDS = np.array(["ENSG00000000009", "ENSG00000000003.2", "ENSG00000000005"])
@@ -52,11 +52,3 @@ def test_building_takes_the_same_column(section: Section) -> None:
 def test_a_table_of_symbols_only_takes_the_first(section: Section) -> None:
     plain = replace(section, gene_ids=SYMBOLS)
     assert gene_columns(plain, np.array(["MATR3"]), np.array(["ENSG00000000003"])).tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    ("gene", "names"), [("glul", {"GLUL"}), ("cyp3a4", {"CYP3A4", "CYP3A5"}), ("QQQQ", set())]
-)
-def test_names_most_like_it_letter_case_apart(gene: str, names: set[str]) -> None:
-    hint = did_you_mean(gene, ["CYP3A4", "CYP3A5", "GLUL", "ALB"])
-    assert set(hint.removeprefix("; did you mean ").removesuffix("?").split(", ")) - {""} == names

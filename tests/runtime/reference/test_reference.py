@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from bleep_cli import api
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.verify import verify
@@ -22,7 +23,7 @@ from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.build import build_reference
-from bleep_cli.reference.parts import Built
+from bleep_cli.reference.parts import Built, described
 from bleep_cli.tiles.section import section_grid
 from bleep_cli.towers.encoder import OnnxEncoder, OnnxExpressionEncoder, embed_views
 from bleep_cli.towers.precision import Cost, OtherTower
@@ -253,3 +254,35 @@ def test_an_incomplete_encoders_folder_is_refused(make_encoders: MakeEncoders, t
     with pytest.raises(ReferenceError, match=rf"^encoders enc: image\.onnx, .* are needed \({gone}") as caught:
         load_encoders(tmp_path / "enc")
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_text_that_stands_there_is_kept_and_the_new_one_added(small_built: Built) -> None:
+    citation = "Doe; Roe, 2020"
+    once = described(small_built, {"licence": "CC BY 4.0", "citation": citation, "species": ""})
+    assert (once.info.species, once.info.licence, once.info.citation) == ("", "CC BY 4.0", citation)
+    assert described(once, {"licence": " CC BY 4.0 ", "citation": citation}) is once
+    assert described(once, {"licence": "CC BY"}).info.licence == "CC BY 4.0; CC BY"
+    twice = described(once, {"licence": "MIT", "citation": "Poe, 2021"}).info
+    assert (twice.licence, twice.citation) == ("CC BY 4.0; MIT", f"{citation}; Poe, 2021")
+
+
+def test_the_texts_of_a_cohort_file_reach_the_bundle(
+    make_sections: Callable[..., Path], make_encoders: MakeEncoders
+) -> None:
+    path = make_sections(("st",))
+    path.write_text('licence = "CC0"\n' + path.read_text())
+    encoders = make_encoders(licence="of the towers", species="Homo sapiens")
+    info = api.build_reference(path, encoders, device="cpu").info
+    assert (info.species, info.licence, info.citation) == ("Homo sapiens", "of the towers; CC0", "")
+
+
+def test_a_bundle_that_grows_keeps_its_terms_and_adds_those_of_the_new_sections(
+    make_sections: Callable[..., Path], make_encoders: MakeEncoders, small_bundle: Path
+) -> None:
+    path = make_sections(("tiff",), first_seed=5)
+    path.write_text('licence = "CC0"\n' + path.read_text())
+    (section,) = api.read_cohort(path)
+    old = build([replace(section, id="old", sha256="0")], make_encoders(licence="CC BY 4.0"))
+    base = written(old, path.parent / "base.zarr")
+    assert api.grow_reference(base, path, device="cpu").info.licence == "CC BY 4.0; CC0"
+    assert api.grow_reference(small_bundle, path, device="cpu").info.licence == "CC0"

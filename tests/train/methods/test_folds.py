@@ -16,10 +16,10 @@ from bleep_train.config.schema import Config, DataConfig
 from bleep_train.data.tile_cache import cache_tag
 from bleep_train.methods.folds import CohortFold, Study
 from bleep_train.methods.simple import mean_predictor
+from bleep_train.study.fold_table import absent_genes
 from bleep_train.study.journal import fingerprint
 from bleep_train.study.run import spots_of
 from bleep_train.study.scoring import score_fold
-from bleep_train.study.tables import absent_genes
 
 CONFIG = Config(data=DataConfig(tile_um=(64.0,), tile_px=16))
 

@@ -25,7 +25,7 @@ from bleep_train.metrics.per_gene import pearson, score
 from bleep_train.runs.record import RunFolder
 
 Command = Callable[..., str]
-METHODS = ["bleep", "ridge", "mean", "shuffled"]
+METHODS = ["bleep", "ridge", "mean", "shuffled", "shifted"]
 SETS = ("hvg50", "heg50", "all")
 
 
@@ -65,7 +65,7 @@ def test_metrics_have_the_documented_keys(evaluated: Any) -> None:
     assert list(written["sections"]) == ["C-S1"]
     assert list(written["sections"]["C-S1"]) == METHODS
     for method, scored in written["sections"]["C-S1"].items():
-        resampled = {"intervals"} if method != "shuffled" else set()
+        resampled = {"intervals"} if method not in ("shuffled", "shifted") else set()
         assert set(scored) == {
             *SETS,
             "variance_ratio",
@@ -86,6 +86,7 @@ def test_what_is_learned_shows_and_the_baselines_are_in_their_place(evaluated: A
     assert scored["bleep"]["hvg50"] > 0.25
     assert scored["ridge"]["hvg50"] > 0.25
     assert abs(scored["shuffled"]["hvg50"]) < 0.1
+    assert abs(scored["shifted"]["hvg50"]) < 0.2  # smooth maps agree by chance, 45 spots hold few of them
     assert [scored["mean"][name] for name in SETS] == [0, 0, 0]
     assert scored["mean"]["variance_ratio"] == 0
     assert scored["mean"]["n_nan"] > 100  # all that is scored
@@ -93,6 +94,30 @@ def test_what_is_learned_shows_and_the_baselines_are_in_their_place(evaluated: A
     assert scored["bleep"]["spearman"] > 0.25
     assert scored["mean"]["spearman"] == 0
     assert scored["bleep"]["mse"] < scored["mean"]["mse"] < scored["shuffled"]["mse"]
+
+
+def test_differences_maps_and_ceiling_stand_beside_the_scores(evaluated: Any) -> None:
+    written = metrics(evaluated.folder)
+    scored = written["sections"]["C-S1"]
+    assert [one["method"] for one in written["differences"]] == ["ridge", "mean"]
+    for one in written["differences"]:
+        by_hand = scored["bleep"]["hvg50"] - scored[one["method"]]["hvg50"]
+        assert one["mean"]["hvg50"] == pytest.approx(by_hand, abs=1e-6)
+        low, high = one["intervals"]["hvg50"]
+        assert low < by_hand < high
+    maps = written["maps"]["C-S1"]
+    assert list(maps) == METHODS
+    assert maps["bleep"]["auc"] > 0.55 and maps["mean"]["auc"] == 0.5
+    assert maps["bleep"]["significant"] > maps["shuffled"]["significant"] == 0
+    assert maps["bleep"]["ssim"] > maps["shuffled"]["ssim"]
+    assert (maps["mean"]["moran_r"], maps["mean"]["svg_hits"]) == (None, 0)
+    for name, found in written["ceilings"]["C-S1"].items():
+        assert scored["bleep"][name] < found["ceiling"] < 1
+        assert found["reliability"] < found["ceiling"]
+    for told in ("bleep minus each other method", "sections: maps", "noise ceiling", "genes at FDR 5 %"):
+        assert told in evaluated.printed
+    q = np.array(list(genes_of(evaluated.folder, "bleep", "q").values()))
+    assert (q < 0.05).sum() == maps["bleep"]["significant"]
 
 
 def test_intervals_over_spots_hold_the_estimate(evaluated: Any) -> None:
@@ -119,7 +144,7 @@ def test_table_csv_and_gene_sets_agree_with_the_metrics(evaluated: Any) -> None:
     assert list(dict.fromkeys(row["method"] for row in genes)) == METHODS
     assert {row["fold"] for row in genes} == {"C-S1"}
     for name in SETS:
-        assert len(sets[name]) == (50 if name != "all" else len(genes) / 4)
+        assert len(sets[name]) == (50 if name != "all" else len(genes) / 5)
         assert {row["gene"] for row in genes if row[name] == "1"} == set(sets[name])
     for method in METHODS:
         r, error, ranks = (genes_of(evaluated.folder, method, name) for name in ("pearson", "mse", "spearman"))
@@ -238,7 +263,7 @@ def test_options_and_shared_donors_are_told(
     printed = bleep_train("evaluate", evaluated.bundle, cohort, "--on", "C-S1", "-o", tmp_path / "out", *options)
     written = metrics(tmp_path / "out")
     scored = written["sections"]["C-S1"]
-    assert sorted(scored) == ["bleep", "mean", "shuffled"]
+    assert sorted(scored) == ["bleep", "mean", "shifted", "shuffled"]
     assert written["donors"]["shared"] == ["A"]
     assert "Donor A is on both sides: this measures a new section, not a new patient." in printed
     assert json.loads((tmp_path / "out" / "gene_sets.json").read_text())["markers"] == ["CYP3A4", "HAL"]

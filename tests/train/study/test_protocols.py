@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from bleep_train.metrics.clusters import cluster_agreement, leiden
 from bleep_train.metrics.gene_gene import gene_gene, structure_agreement
 from bleep_train.metrics.gene_sets import pick_gene_sets
 from bleep_train.metrics.per_gene import pearson, score
+from bleep_train.metrics.shifts import shifts
 from bleep_train.study.plan import StudyPlan
 from bleep_train.study.saved import FoldFolder, load_study
 
@@ -27,7 +29,7 @@ Command = Callable[..., str]
 TINY = ("--config", "tiny", "--set", "data.tile_px=64", "--set", "optim.epochs=12")
 MARKERS = ("--markers", "CYP3A4,HAL,NOPE,GLUL,VWF,SOX9,KRT7")
 DONORS = ("--protocol", "leave-one-donor-out", "--seeds", "0", *TINY, *MARKERS)
-METHODS = ("bleep", "ridge", "mean", "shuffled")
+METHODS = ("bleep", "ridge", "mean", "shuffled", "shifted")
 ALL = ("--methods", ",".join(METHODS))
 
 
@@ -71,9 +73,9 @@ def test_everything_is_there(study: tuple[Path, str]) -> None:
     donors = {"train": ["B", "C"], "test": ["A"], "shared": []}
     assert (record.folds["A"]["sections"], record.folds["A"]["donors"]) == (["A-S1"], donors)
     assert record.config["optim"]["epochs"] == 12
-    names = {f"{kind}{method}-0.npz" for kind in ("", "scores-", "clusters-") for method in METHODS}
+    names = {f"{kind}{method}-0.npz" for kind in ("", "scores-", "clusters-", "maps-") for method in METHODS}
     found = {path.name for path in (out / "predictions" / "B").iterdir()}
-    assert found == names | {"truth.npz", "genes.json", "clusters-measured.npz"}
+    assert found == names | {"truth.npz", "genes.json", "clusters-measured.npz", "ceiling.npz"}
     assert printed == (out / "table.md").read_text()
     assert sorted(p.name for p in out.glob("*.md")) == ["clusters.md", "genegene.md", "table.md", "top_genes.md"]
 
@@ -133,6 +135,34 @@ def test_shuffled_is_the_mean_over_permutations_of_the_bleep_prediction(study: t
     np.testing.assert_array_equal(folder.predicted("shuffled"), original[orders[0]])
 
 
+def test_shifted_is_the_mean_over_maps_moved_on_their_section(study: tuple[Path, str]) -> None:
+    folder = FoldFolder.of(study[0], "A")
+    truth, sets, original = folder.truth(), positions(folder), folder.predicted("bleep")
+    moved = shifts(original, truth.xy_l0, truth.section)
+    by_hand = np.mean([score(one, truth.measured, sets)["hvg50"] for one in moved])
+    row = rows(study[0])["A", "shifted"]
+    assert row["scores"]["hvg50"] == pytest.approx(by_hand)
+    assert (row["intervals"], row["job"]["of"]) == ({}, "bleep")
+    np.testing.assert_array_equal(folder.predicted("shifted"), moved[0])
+
+
+def test_a_study_run_before_maps_and_ceilings_has_them_made(
+    study: tuple[Path, str], phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(study[0], tmp_path / "out"))
+    later = [*out.glob("predictions/*/maps-*.npz"), *out.glob("predictions/*/ceiling.npz")]
+    kept = {path: FoldFolder(path.parent).maps("ridge", 0) for path in later if path.name == "maps-ridge-0.npz"}
+    assert (len(later), len(kept)) == (18, 3)
+    for path in later:
+        path.unlink()
+    before = (out / "results.jsonl").read_text()
+    assert bleep_train("evaluate", phantoms, "-o", out, *DONORS, *ALL) == study[1]
+    assert (out / "results.jsonl").read_text() == before
+    for path, arrays in kept.items():
+        for name, values in FoldFolder(path.parent).maps("ridge", 0).items():
+            np.testing.assert_array_equal(values, arrays[name])
+
+
 def test_tables_and_csv_agree_with_the_rows(study: tuple[Path, str]) -> None:
     out, printed = study
     found, metrics = rows(out), json.loads((out / "metrics.json").read_text())
@@ -148,7 +178,7 @@ def test_tables_and_csv_agree_with_the_rows(study: tuple[Path, str]) -> None:
     widths = [np.diff(found[fold, "bleep"]["intervals"]["hvg50"])[0] for fold in "ABC"]
     assert high - low < min(widths)  # three folds tell more than one
     assert f"| [{low:.3f}, {high:.3f}] |" in printed
-    assert (metrics["leaks"], len(metrics["rows"])) == (False, 12)
+    assert (metrics["leaks"], len(metrics["rows"])) == (False, 15)
     assert "leaks" not in printed and "both sides" not in printed
     with (out / "genes.csv").open(newline="") as file:
         genes = [row for row in csv.DictReader(file) if (row["fold"], row["method"]) == ("C", "ridge")]
@@ -166,11 +196,11 @@ def test_a_study_goes_on_where_it_stopped(
     shutil.rmtree(out / "runs")
     whole = (out / "results.jsonl").read_text()
     lines = whole.splitlines(keepends=True)
-    (out / "results.jsonl").write_text("".join(lines[:-4]) + lines[-4][:30])  # killed while writing fold C's bleep
+    (out / "results.jsonl").write_text("".join(lines[:-5]) + lines[-5][:30])  # killed while writing fold C's bleep
     (out / "predictions" / "A" / "mean-0.npz").unlink()
     assert bleep_train("evaluate", phantoms, "-o", out, *DONORS, *ALL) == study[1]
     redone = (out / "results.jsonl").read_text().splitlines(keepends=True)
-    assert redone == [*lines[:-4], lines[2], *lines[-4:]]
+    assert redone == [*lines[:-5], lines[2], *lines[-5:]]
     assert [folder.name for folder in (out / "runs").iterdir()] == ["bleep-C-0"]
     assert FoldFolder.of(out, "A").has_predicted("mean", 0)
     part = bleep_train("evaluate", phantoms, "-o", out, *DONORS, "--methods", "mean,ridge", "--test", "C,A")
@@ -196,6 +226,43 @@ def test_a_folder_holds_one_study(
     assert (study[0] / "study.json").read_text() == before
 
 
+def test_a_file_of_predictions_is_scored_on_the_same_spots_and_genes(
+    study: tuple[Path, str], phantoms: Path, bleep_train: Command, tmp_path: Path
+) -> None:
+    """Ridge's own predictions come back from a file with ridge's own scores; another file is scored anew."""
+    parts = []
+    for fold in "ABC":
+        folder = FoldFolder.of(study[0], fold)
+        truth, own = folder.truth(), folder.predicted("ridge")
+        data = anndata.AnnData(own[::-1].copy())
+        data.var_names, data.obs["barcode"] = truth.symbols, truth.barcode[::-1]
+        data.obs["sample_id"] = truth.section[::-1]
+        parts.append(data)
+    together = anndata.concat(parts, join="inner", index_unique="-")
+    together.write_h5ad(tmp_path / "theirs.h5ad")
+    options = (*DONORS, "--methods", f"mean,external-log1p:other={tmp_path / 'theirs.h5ad'}")
+    printed = bleep_train("evaluate", phantoms, "-o", tmp_path / "out", *options)
+    found, ridge = rows(tmp_path / "out"), rows(study[0])
+    lost = {f: len(FoldFolder.of(study[0], f).truth().symbols) - together.n_vars for f in "ABC"}
+    for fold in "ABC":
+        row = found[fold, "external:other"]
+        assert row["told"][0] == f"{fold}-S1: values are log1p per 10,000 (as said)"
+        if not lost[fold]:
+            assert row["scores"] == pytest.approx(ridge[fold, "ridge"]["scores"])
+        assert row["scores"]["mse"] == pytest.approx(ridge[fold, "ridge"]["scores"]["mse"], rel=0.1)
+    assert (
+        "external:other, fold A: A-S1: values are log1p per 10,000 (as said); A-S1: matched by barcode" in printed
+    )
+    assert "mean minus each other method" in printed  # there is no BLEEP among them
+    assert bleep_train("evaluate", phantoms, "-o", tmp_path / "out", *options) == printed
+    together.X = together.X + 1
+    together.write_h5ad(tmp_path / "theirs.h5ad")
+    bleep_train("evaluate", phantoms, "-o", tmp_path / "out", *options)
+    again = rows(tmp_path / "out")
+    assert again["A", "external:other"]["scores"]["mse"] > found["A", "external:other"]["scores"]["mse"] + 0.5
+    assert again["A", "mean"] == found["A", "mean"]
+
+
 def test_the_paper_protocol_leaks_and_says_so(
     study: tuple[Path, str], phantoms: Path, bleep_train: Command, tmp_path: Path
 ) -> None:
@@ -203,7 +270,8 @@ def test_the_paper_protocol_leaks_and_says_so(
     shutil.copytree(study[0] / "cache", tmp_path / "cache")
     options = ("--protocol", "paper", "--test", "C-S1", "--methods", "ridge,mean", "--seeds", "0")
     printed = bleep_train("evaluate", phantoms, "-o", tmp_path, *options, *TINY)
-    assert printed.count("paper (leaks): ") == 2
+    assert printed.count("paper (leaks): ") == 4
+    assert "noise ceiling" not in printed  # truth is no measurement
     assert "This protocol leaks: " in printed
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["protocol"], metrics["truth"], metrics["leaks"]) == ("paper", "paper", True)
@@ -252,7 +320,7 @@ def test_what_no_seed_changes_runs_once_and_shuffling_comes_last() -> None:
     plan = StudyPlan("paper", ("shuffled", "bleep:clip", "ridge", "bleep", "mean"), seeds=(3, 4))
     bleeps = [("bleep:clip", 3), ("bleep:clip", 4), ("ridge", 3), ("bleep", 3), ("bleep", 4), ("mean", 3)]
     assert plan.jobs() == [*bleeps, ("shuffled", 3), ("shuffled", 4)]
-    assert plan.shuffled_from == "bleep:clip"
+    assert plan.null_of == "bleep:clip"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +335,8 @@ def test_what_no_seed_changes_runs_once_and_shuffling_comes_last() -> None:
         (("--protocol", "paper", "--methods", "mean,best"), "methods best: choose among"),
         (("--protocol", "paper", "--methods", "mean,shuffled"), "methods shuffled: needs a bleep method"),
         (("--protocol", "paper", "--methods", ","), "methods and seeds need at least one entry"),
+        (("--protocol", "paper", "--methods", "external:none.h5ad"), "methods external:none: no file none.h5ad"),
+        (("--protocol", "paper", "--methods", "mean,shifted"), "methods shifted: needs a bleep method"),
         (("--protocol", "paper", "--seeds", "one"), "one: whole numbers separated by commas"),
         (("--protocol", "paper", "--test", "C", "--methods", "mean"), "no section is named C; there are A-S1"),
         (("--protocol", "leave-one-donor-out", "--test", "C-S1", "--methods", "mean"), "no donor is named C-S1"),

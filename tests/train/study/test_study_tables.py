@@ -51,6 +51,7 @@ def tables(tmp_path: Path) -> StudyTables:
             for seed, r in enumerate(folds[fold]):
                 arrays = {name: np.array([r, math.nan]) for name in GENE_METRICS}
                 resampled = {"resampled_hvg50": np.linspace(r - 0.1, r + 0.1, 1001)} if method == "bleep" else {}
+                folder.save_predicted(method, seed, flat)
                 folder.save_scores(method, seed, {**arrays, **resampled})
     folds = {f: {"sections": [f], "donors": {"train": [], "test": [], "shared": []}, "data": "0"} for f in "AB"}
     record = StudyRecord("c.toml", "leave-one-donor-out", "leak-free", tuple(R), (0, 1), (), folds, {})
@@ -117,6 +118,10 @@ def test_files(tables: StudyTables, tmp_path: Path) -> None:
     assert bleep["intervals"] == {"hvg50": pytest.approx([0.155, 0.345]), "heg50": None, "all": None}
     assert bleep["n_nan"] == 4
     assert metrics["rows"][1]["genegene"]["r"] is None
+    (compared,) = metrics["differences"]
+    assert (compared["reference"], compared["method"]) == ("bleep", "mean")  # BLEEP first
+    assert compared["intervals"] == {"hvg50": [0, 0], "all": [0, 0]}  # constant predictions
+    assert "bleep minus each other method" in (tmp_path / "table.md").read_text()
     assert metrics["folds"]["A"] == {"sections": ["A"], "donors": {"train": [], "test": [], "shared": []}}
     lines = (tmp_path / "genes.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 2

@@ -7,9 +7,11 @@
 | ``densenet121`` ``vit_b_16`` | torchvision, 1024 and 768 features; ``vit_b_16`` takes 224 px only |
 | ``timm:NAME`` | a model of timm (optional extra ``timm``), or ``timm:local-dir:FOLDER`` |
 | ``file:PATH.py`` | the user's own code (``local.py``) |
+| ``onnx:FILE.onnx[:tensor,...]`` | the user's own ONNX model, frozen (``onnx.py``) |
 
 ``weights`` is "imagenet" (for ``timm:`` whatever timm has for the name), "random" (for ``file:`` as the file makes
-it) or the path of a state dict, ``.safetensors`` or ``.pth``.
+it) or the path of a state dict, ``.safetensors`` or ``.pth``. An ``onnx:`` model brings its weights, and is
+as it is with either word.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from bleep_train.backbones.lite0 import EfficientNetLite0
 from bleep_train.backbones.local import local_backbone
+from bleep_train.backbones.onnx import ONNX, onnx_backbone
 from bleep_train.backbones.protocol import Backbone, BackboneError, LevelledBackbone
 from bleep_train.backbones.timm import TimmNet
 from bleep_train.backbones.torchvision import DenseNet, ResNet, ViT
@@ -123,5 +126,9 @@ def _made(name: str, weights: str) -> nn.Module:
                 "or to the path of a state dict"
             )
         return local_backbone(Path(name.removeprefix(LOCAL)))
-    known = ", ".join([*BACKBONES, f"{TIMM}NAME", f"{LOCAL}PATH.py"])
+    if name.startswith(ONNX):
+        if weights not in ("imagenet", "random"):
+            raise BackboneError(f"{ONNX}FILE brings its own weights: leave model.weights out")
+        return onnx_backbone(name.removeprefix(ONNX))
+    known = ", ".join([*BACKBONES, f"{TIMM}NAME", f"{LOCAL}PATH.py", f"{ONNX}FILE.onnx"])
     raise BackboneError(f"backbone {name!r} is not one of {known}")

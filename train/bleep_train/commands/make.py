@@ -1,4 +1,4 @@
-"""The commands that make things: phantom | train | distill | export."""
+"""The commands that make things: phantom | hest | train | distill | export."""
 
 from __future__ import annotations
 
@@ -32,6 +32,23 @@ def phantom(
             out, seed, donors=names(donors), sections_per_donor=sections, size_um=size_um, progress=progress
         )
     print(f"{cohort}: synthetic sections of donors {donors}")
+
+
+def hest(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="HEST-1k: st/, wsis/ and metadata/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The cohort file.")],
+    only: Annotated[str, typer.Option("--only", help="Comma-separated ids; default all.")] = "",
+    bench: Annotated[
+        Path | None, typer.Option("--bench", help="A task of HEST-Bench: splits/ and var_50genes.json.")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write the cohort file of a HEST-1k folder, or of a task of HEST-Bench on it."""
+    from bleep_train.data.hest_bench import write_hest_cohort
+
+    ids = write_hest_cohort(folder, out, only=names(only), task=bench, force=force)
+    print(f"{out}: {len(ids)} sections of {folder}")
 
 
 def demo_artifacts(

@@ -12,10 +12,11 @@ from bleep_cli.commands.console import Console
 from bleep_cli.commands.options import names
 from bleep_cli.errors import UsageError
 from bleep_train.commands.options import CohortArgument, SetOption, numbers
-from bleep_train.config.protocols import By, StudyProtocol
+from bleep_train.config.protocols import BENCH, By, StudyProtocol
 from bleep_train.config.schema import LOSSES
 
-METHODS = "bleep,ridge,knn,mean,shuffled"
+METHODS = "bleep,ridge,knn,mean,shuffled,shifted"
+BENCH_METHODS = f"hest-ridge,{METHODS}"
 MarkersOption = Annotated[str, typer.Option("--markers", help="Comma-separated marker genes: a set of their own.")]
 
 
@@ -41,7 +42,10 @@ def evaluate(
     test: Annotated[
         str | None, typer.Option("--test", help="COHORT alone: only the folds of these names.")
     ] = None,
-    methods: Annotated[str | None, typer.Option("--methods", help=f"COHORT alone; default {METHODS}.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", help=f"COHORT alone; external:FILE scores a file. Default {METHODS}."),
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="COHORT alone; default 0,1,2.")] = None,
     config: Annotated[
         str | None, typer.Option("--config", help="COHORT alone: preset or TOML file; default default.")
@@ -62,7 +66,8 @@ def evaluate(
         if protocol is None:
             raise UsageError("--protocol is missing for COHORT alone; RUN|BUNDLE COHORT goes with --on")
         _study(
-            console, source, out, protocol, names(test or ""), names(methods or METHODS),
+            console, source, out, protocol, names(test or ""),
+            names(methods or (BENCH_METHODS if protocol == BENCH else METHODS)),
             numbers(seeds or "0,1,2"), config or "default", set_ or (), names(markers),
         )  # fmt: skip
         return
@@ -92,11 +97,13 @@ def _study(
 ) -> None:
     from bleep_train.commands.show import show
     from bleep_train.config.toml import load_config
+    from bleep_train.methods.external import split_external
     from bleep_train.study.plan import StudyPlan
     from bleep_train.study.run import run_study
     from bleep_train.study.tables import StudyTables
 
-    plan = StudyPlan(protocol, tuple(methods), tuple(seeds), tuple(test), tuple(markers))
+    listed, files = split_external(methods)
+    plan = StudyPlan(protocol, listed, tuple(seeds), tuple(test), tuple(markers), files)
     with console.progress("evaluate") as progress:
         result = run_study(cohort, load_config(config, settings), plan, out, progress=progress)
     tables = StudyTables(result, out)
@@ -137,7 +144,7 @@ def _bundle(
             with_ridge=ridge,
             progress=progress,
         )
-    show([evaluation.table])
+    show(evaluation.tables)
 
 
 def ablate(

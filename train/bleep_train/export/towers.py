@@ -14,8 +14,10 @@ from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import OnnxEncoder, OnnxExpressionEncoder, unit
 from bleep_cli.types import F32, U8, Str
+from bleep_train.backbones.onnx import OnnxNet
 from bleep_train.config.schema import Config
 from bleep_train.export.graph import ExportError, to_onnx
+from bleep_train.export.onnx_backbone import joined_tower
 from bleep_train.model.towers import ExpressionTower, ImageTower, Towers
 
 MAX_DELTA = 1e-3  # between torch and ONNX Runtime, on unit vectors
@@ -59,8 +61,15 @@ def export_towers(towers: Towers, config: Config, panel_keys: Str, *, half_weigh
     """Both towers with what the runtime must know of them."""
     px, channels = config.data.tile_px, 3 * len(config.data.tile_um)
     tiles = torch.zeros(2, px, px, channels, dtype=torch.uint8)
+    info = {**asdict(config.reference), "training": config.as_dict()}
+    net = getattr(towers.image.backbone, "net", None)
+    if isinstance(net, OnnxNet):
+        image = joined_tower(towers.image, net, half_weights=half_weights)
+        info["licence"] = config.reference.licence or net.licence
+    else:
+        image = to_onnx(ImageGraph(towers.image), tiles, "tiles", half_weights=half_weights)
     return Encoders(
-        image=to_onnx(ImageGraph(towers.image), tiles, "tiles", half_weights=half_weights),
+        image=image,
         expression=to_onnx(
             ExpressionGraph(towers.expression),
             torch.zeros(2, len(panel_keys)),
@@ -70,7 +79,7 @@ def export_towers(towers: Towers, config: Config, panel_keys: Str, *, half_weigh
         tile=config.data.tile,
         panel=tuple(map(str, panel_keys)),
         target_sum=config.data.target_sum,
-        info={**asdict(config.reference), "training": config.as_dict()},
+        info=info,
     )
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.genes.names import did_you_mean
 from bleep_cli.types import F32, F64, I64, Str
+from bleep_train.config.protocols import BENCH
 from bleep_train.metrics.per_gene import pearson
-from bleep_train.study.saved import MEASURED, SHUFFLED, FoldFolder, StudyRecord, load_study
+from bleep_train.study.saved import MEASURED, NULLS, FoldFolder, StudyRecord, load_study
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def load_result(
 ) -> Result:
     """One section of the study in ``out``, with the first run of each method.
 
-    Unless named: the first fold, its first section, and all methods but the control of shuffled spots.
+    Unless named: the first fold, its first section, and all methods but the controls (shuffled, shifted).
     ``UsageError`` for names that the study does not have and for files that are not there.
     """
     record = load_study(out)
@@ -63,7 +64,6 @@ def load_result(
     section = _chosen("section", section, list(dict.fromkeys(truth.section.tolist())), f"fold {fold}")
     rows = np.flatnonzero(truth.section == section)
     seeds = _runs(folder, record, fold, methods)
-    slot = {symbol: i for i, symbol in enumerate(truth.symbols.tolist())}
     labels: dict[str, I64] = {}
     if clusters:
         labels = {MEASURED: folder.clusters()[rows]}
@@ -72,7 +72,7 @@ def load_result(
         section=section,
         unit=_unit(record),
         symbols=truth.symbols,
-        sets={name: np.array([slot[s] for s in names], np.int64) for name, names in folder.genes().items()},
+        sets=folder.measured_sets(truth),
         xy_l0=truth.xy_l0[rows],
         measured=truth.measured[rows],
         predicted={method: folder.predicted(method, seed)[rows] for method, seed in seeds.items()},
@@ -89,7 +89,7 @@ def _chosen(parameter: str, name: str | None, there: Sequence[str], where: str) 
 
 def _runs(folder: FoldFolder, record: StudyRecord, fold: str, methods: Sequence[str]) -> dict[str, int]:
     """The first seed of each method asked for, or of each the study compares."""
-    wanted = methods or [method for method in record.methods if method != SHUFFLED]
+    wanted = methods or [method for method in record.methods if method not in NULLS]
 
     def first_seed(method: str) -> int | None:
         return next((seed for seed in record.seeds if folder.has_predicted(method, seed)), None)
@@ -106,6 +106,8 @@ def _runs(folder: FoldFolder, record: StudyRecord, fold: str, methods: Sequence[
 
 
 def _unit(record: StudyRecord) -> str:
+    if record.truth == BENCH:
+        return "log1p counts"
     target = float(record.config.get("data", {}).get("target_sum", 1e4))
     return f"{'Harmony-corrected (leaks) ' if record.truth == 'paper' else ''}log1p CP{target / 1000:g}k"
 

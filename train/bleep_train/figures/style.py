@@ -64,6 +64,8 @@ _TITLES = {
     "histogene-cpu": "HisToGene (CPU size)",
     "mean": "Training mean",
     "shuffled": "Shuffled spots",
+    "shifted": "Shifted map",
+    "external": "External",
 }
 
 

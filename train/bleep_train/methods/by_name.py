@@ -16,6 +16,8 @@
 | ``hest-ridge`` | HEST-Bench's probe: 256 principal components of the features, ridge |
 | ``knn`` | the mean of the 50 training spots of nearest frozen features |
 | ``mean`` | the training mean |
+
+``external:FILE``, anyone's predictions, is not of this list: it trains nothing (``external.py``).
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def find_method(name: str) -> Method:
     if kind == ST_NET and rest:
         return _st_net(replace(StNetOptions(), weights=rest))
     if name not in _PLAIN:
-        known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS"]
+        known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS", "external:FILE"]
         raise UsageError(f"{option('methods')} {name}: choose among {', '.join(known)}")
     return _PLAIN[name]
 

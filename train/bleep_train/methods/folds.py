@@ -1,18 +1,21 @@
 """A cohort made ready for held-out studies: its folds, and what a method may see of each.
 
-Two protocols, by name (docs/reproduce.md, section 3, tells them apart):
+Two protocols of this project, by name (docs/reproduce.md, section 3, tells them apart):
 
 - ``leak-free``: nothing of a held-out section is used before it is predicted, not even which genes it measures.
   Truth is log1p as measured; gene sets are picked on the training spots, among the genes of the training sections.
 - ``paper``: as published. The held-out section enters the union of highly variable genes and the Harmony fit,
   truth is Harmony-corrected expression, and the gene sets are picked on the held-out section.
+
+And the folds of a benchmark, ``hest-bench``: its splits, its genes, and its truth, log1p of raw counts, normalised
+to no total.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,49 +24,27 @@ import numpy as np
 from scipy import sparse
 
 from bleep_cli.cohort.read import read_cohort
-from bleep_cli.errors import UsageError, option
+from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.fitting.features import block_scale
 from bleep_cli.genes.columns import measured_log1p
-from bleep_cli.genes.names import join_genes, plain_names
+from bleep_cli.genes.names import GeneTable, join_genes, plain_names
 from bleep_cli.genes.normalise import log1p_normalise
-from bleep_cli.types import F32, I64, U8, Progress, Section, Str, no_progress
+from bleep_cli.types import F32, F64, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
-from bleep_train.config.protocols import By, DataProtocol
+from bleep_train.config.protocols import BENCH, By, Truth
 from bleep_train.config.schema import Config
+from bleep_train.data.hest_bench import Bench, check_bench
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet, prepare
+from bleep_train.methods.splits import Fold, bench_folds, leave_one_out
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
+from bleep_train.metrics.per_gene import measured_sets
 from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import cached_features
 from bleep_train.training.start import starting_backbone
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What is held out, and what is trained on, as positions in the cohort."""
-
-    name: str
-    """Of the section or donor that is held out."""
-    train: tuple[int, ...]
-    """Sections trained on."""
-    test: tuple[int, ...]
-    """Sections held out."""
-
-
-def leave_one_out(labels: Sequence[str]) -> list[Fold]:
-    """One fold per label, in order of appearance: tested on its positions, trained on all others."""
-    everything = range(len(labels))
-    return [
-        Fold(
-            name,
-            train=tuple(i for i in everything if labels[i] != name),
-            test=tuple(i for i in everything if labels[i] == name),
-        )
-        for name in dict.fromkeys(labels)
-    ]
 
 
 class Study:
@@ -79,27 +60,36 @@ class Study:
         cache: Path,
         *,
         markers: Sequence[str] = (),
+        bench: Bench | None = None,
         progress: Progress = no_progress,
     ) -> None:
+        self.bench = bench
         self.config, self.cache, self.markers, self.progress = config, cache, tuple(markers), progress
         self.sections = read_cohort(cohort, progress=progress)
         self.log1p = [log1p_normalise(s.counts, config.data.target_sum) for s in self.sections]
+        if bench:
+            check_bench(bench, [s.id for s in self.sections], self.shared.symbols.tolist())
 
     def folds(self, by: By, test: Sequence[str] = ()) -> list[Fold]:
-        """One fold per section or per donor; ``test`` keeps the folds of those names."""
-        folds = leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
-        if len(folds) < 2:
+        """One fold per section, per donor, or per split of the benchmark; ``test`` keeps those of these names."""
+        folds = (
+            bench_folds(self.bench, [s.id for s in self.sections])
+            if self.bench
+            else leave_one_out([s.donor if by == "donor" else s.id for s in self.sections])
+        )
+        if len(folds) < 2 and not self.bench:
             raise UsageError(
                 f"the cohort has a single {by}: nothing to train on; add sections or use {option('by')} section"
             )
         unknown = set(test) - {fold.name for fold in folds}
         if unknown:
+            what = "split" if self.bench else by
             raise UsageError(
-                f"no {by} is named {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in folds)}"
+                f"no {what} is named {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in folds)}"
             )
         return [fold for fold in folds if not test or fold.name in test]
 
-    def data(self, fold: Fold, protocol: DataProtocol = "leak-free") -> CohortFold:
+    def data(self, fold: Fold, protocol: Truth = "leak-free") -> CohortFold:
         """What a method may see of a fold."""
         return CohortFold(self, fold, protocol)
 
@@ -114,6 +104,11 @@ class Study:
         return cached_features(
             sections, self.backbone, self.config.data.tile, self.cache, pick_device(), self.progress
         )
+
+    @cached_property
+    def shared(self) -> GeneTable:
+        """The genes that all sections measure: a benchmark's are among them. No other fold asks for these."""
+        return join_genes(self.sections)
 
     @cached_property
     def backbone(self) -> Normalised:
@@ -139,6 +134,17 @@ class FoldData(ABC):
     test_y: F32
     """f32[m, g] expression of the held-out spots, log1p; NaN where their section does not measure a gene"""
 
+    @cached_property
+    def measured_sets(self) -> dict[str, I64]:
+        """``sets`` without the genes that a held-out section does not measure.
+
+        Raises ``ReferenceError`` where none of the genes to be scored is left.
+        """
+        found = measured_sets(self.test_y, self.sets)
+        if not len(found["all"]):
+            raise ReferenceError(f"{self.name}: none of the genes that are scored was measured there")
+        return found
+
     @abstractmethod
     def sections(self, which: Part) -> Sequence[Section]:
         """The training or the held-out sections, in order."""
@@ -147,6 +153,16 @@ class FoldData(ABC):
     @abstractmethod
     def panel(self) -> F32:
         """f32[n, p] of the training spots, as the expression tower is given them."""
+
+    @property
+    def xy(self) -> F64:
+        """f64[m, 2] centres of the held-out spots, (x, y) in level-0 pixels of their section."""
+        return np.concatenate([section.xy_l0 for section in self.held_out]).astype(np.float64)
+
+    @property
+    def section(self) -> Str:
+        """str[m] the section that each held-out spot is of."""
+        return np.repeat([s.id for s in self.held_out], [len(s.barcodes) for s in self.held_out])
 
     @abstractmethod
     def features(self, which: Part) -> list[F32]:
@@ -166,13 +182,17 @@ class FoldData(ABC):
 
 
 class CohortFold(FoldData):
-    """A fold of a cohort: its sections' tiles are there to train on, and their expression to prepare a run of."""
+    """A fold of a cohort: its sections' tiles are there to train on, and their expression to prepare a run of.
 
-    def __init__(self, study: Study, fold: Fold, protocol: DataProtocol) -> None:
+    ``keys`` str[g]: by what its genes are told from each other, Ensembl ids without version or symbols.
+    """
+
+    def __init__(self, study: Study, fold: Fold, protocol: Truth) -> None:
         self.study, self.fold, self.protocol, self.name = study, fold, protocol, fold.name
         self.held_out = self.sections("test")
         self.groups = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
-        genes, self.train_y, self.test_y = self._corrected() if protocol == "paper" else self._measured()
+        by_protocol = {"paper": self._corrected, "leak-free": self._measured, BENCH: self._benchmarked}
+        self.keys, genes, self.train_y, self.test_y = by_protocol[protocol]()
         self.symbols, self.sets = genes.symbols, genes.sets
 
     def parts(self, which: Part) -> tuple[int, ...]:
@@ -223,25 +243,42 @@ class CohortFold(FoldData):
         everything = [*self.sections("train"), *self.sections("test")]
         return prepare(everything, replace(config.data, panel="hvg", harmony=True), config.optim.seed)
 
-    def _measured(self) -> tuple[GeneSets, F32, F32]:
+    def _measured(self) -> tuple[Str, GeneSets, F32, F32]:
         """Genes are those of the training sections: what a held-out one measures decides nothing."""
         study, table = self.study, join_genes(self.sections("train"))
         own = [study.log1p[i][:, table.columns[study.sections[i].id]] for i in self.fold.train]
         train = sparse.vstack(own, format="csr")
         once = plain_names(table.symbols, table.keys)
         used, genes = pick_gene_sets(train, table.symbols, once, study.markers).alone()
-        target = study.config.data.target_sum
-        test = [measured_log1p(s, genes.symbols, table.keys[used], target) for s in self.held_out]
-        return genes, dense_columns(train, used), np.concatenate(test)
+        keys, target = table.keys[used], study.config.data.target_sum
+        test = [measured_log1p(s, genes.symbols, keys, target) for s in self.held_out]
+        return keys, genes, dense_columns(train, used), np.concatenate(test)
 
-    def _corrected(self) -> tuple[GeneSets, F32, F32]:
+    def _benchmarked(self) -> tuple[Str, GeneSets, F32, F32]:
+        """The benchmark's own genes, as log1p of raw counts: its code normalises by no total."""
+        table = self.study.shared
+        slot = {symbol: i for i, symbol in enumerate(table.symbols.tolist())}
+        genes = self.study.bench.genes if self.study.bench else ()
+        used = np.unique(np.array([slot[gene] for gene in genes], np.int64))
+        rows = np.searchsorted(used, [slot[gene] for gene in genes])
+        train, test = (
+            np.concatenate([_log1p_counts(s, np.array(table.columns[s.id])[used]) for s in self.sections(part)])
+            for part in PARTS
+        )
+        return table.keys[used], GeneSets(table.symbols[used], {"hvg50": rows, "all": rows}), train, test
+
+    def _corrected(self) -> tuple[Str, GeneSets, F32, F32]:
         n, panel = len(self.groups), self._joint.panel
         table = join_genes([*self.sections("train"), *self.sections("test")])
         slot = {key: i for i, key in enumerate(table.keys.tolist())}
         columns = np.array([slot[key] for key in self._joint.panel_keys.tolist()], np.int64)
         symbols, once = table.symbols[columns], plain_names(table.symbols, table.keys)[columns]
         used, genes = pick_gene_sets(panel[n:], symbols, once, self.study.markers).alone()
-        return genes, dense_columns(panel[:n], used), dense_columns(panel[n:], used)
+        return table.keys[columns][used], genes, dense_columns(panel[:n], used), dense_columns(panel[n:], used)
+
+
+def _log1p_counts(section: Section, columns: I64) -> F32:
+    return np.log1p(dense_columns(section.counts, columns))
 
 
 def dense_columns(matrix: sparse.csr_matrix | F32, columns: I64) -> F32:

@@ -23,6 +23,16 @@ SHORT = {
 }
 """The headings of a prediction's scores, in the order of their columns."""
 
+MAPS = {
+    "rmse": "RMSE",
+    "ssim": "SSIM",
+    "auc": "AUC detected",
+    "moran_r": "Moran's I r",
+    "svg_hits": "top-50 SVG hits",
+    "significant": "genes at FDR 5 %",
+}
+"""The headings of what is said of a prediction's maps (``metrics/maps.py``), in the order of their columns."""
+
 MISSING = "–"
 
 
@@ -86,7 +96,7 @@ def _mean_of_known(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def seeds_cell(values: Mapping[int, Sequence[float]]) -> str:
+def seeds_cell(values: Mapping[int, Sequence[float]], digits: int = 3) -> str:
     """Mean ± largest deviation over seeds for a cell; the mean alone where there is one seed."""
     mean, deviation = over_seeds(values)
-    return number(mean) if len(values) < 2 else f"{number(mean)} ± {number(deviation)}"
+    return number(mean, digits) if len(values) < 2 else f"{number(mean, digits)} ± {number(deviation, digits)}"

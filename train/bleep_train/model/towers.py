@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bleep_train.backbones.build import Normalised, build_backbone
+from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import ModelConfig
 
 
@@ -126,7 +127,12 @@ def build_towers(config: ModelConfig, fields: int, panel: int, *, pretrained: bo
 
 
 def freeze(tower: ImageTower, trainable: str) -> None:
-    """Lets "all", the "last" stage or nothing ("frozen") of the backbone learn."""
+    """Lets "all", the "last" stage or nothing ("frozen") of the backbone learn.
+
+    Raises ``BackboneError`` for a backbone that cannot.
+    """
+    if trainable != "frozen" and next(tower.backbone.parameters(), None) is None:
+        raise BackboneError(f'backbone {tower.backbone.name} cannot learn; set model.trainable="frozen"')
     tower.backbone.requires_grad_(trainable == "all")
     for stage in tower.backbone.unused:
         stage.requires_grad_(False)

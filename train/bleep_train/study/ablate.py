@@ -19,8 +19,9 @@ from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
 from bleep_train.methods.by_name import UNTRAINED
-from bleep_train.methods.folds import CohortFold, Fold, FoldData, Study
+from bleep_train.methods.folds import CohortFold, FoldData, Study
 from bleep_train.methods.simple import shuffles
+from bleep_train.methods.splits import Fold
 from bleep_train.metrics.per_gene import mean_score, score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint

@@ -12,6 +12,8 @@
         clusters-measured.npz    labels i64[m], Leiden clusters of what was measured
         clusters-METHOD-SEED.npz labels i64[m], of a prediction
         scores-METHOD-SEED.npz   pearson, spearman, mse, variance_ratio f32[g] and resamples of the means
+        maps-METHOD-SEED.npz     rmse, ssim, auc, moran_measured, moran_predicted, p, q f32[g]
+        ceiling.npz              reliability f32[g] of the measurement; not under the protocol ``paper``
 
 The m held-out spots of a fold have one order everywhere, and so have its g genes. Values are log1p; under the
 protocol ``paper`` they are Harmony-corrected. ``reference`` is the expression of the n training spots. A gene that
@@ -34,9 +36,12 @@ from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.json_file import write_json
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, F64, I64, Str
+from bleep_train.metrics.per_gene import measured_sets
 
-STUDY, PREDICTIONS, TRUTH, GENES = "study.json", "predictions", "truth", "genes.json"
-MEASURED, SHUFFLED = "measured", "shuffled"  # beside the methods: the truth, and a prediction for other spots
+STUDY, PREDICTIONS, TRUTH, GENES, CEILING = "study.json", "predictions", "truth", "genes.json", "ceiling"
+MEASURED = "measured"  # beside the methods: the truth
+SHUFFLED, SHIFTED = "shuffled", "shifted"  # a prediction for other spots: permuted, or moved as a map
+NULLS = (SHUFFLED, SHIFTED)
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,15 @@ class FoldFolder:
         """Symbols by gene set, best first."""
         return dict(_read_json(self.path / GENES))
 
+    def positions(self, symbols: Str) -> dict[str, I64]:
+        """Positions of each gene set in ``symbols`` str[g], best first."""
+        slot = {symbol: i for i, symbol in enumerate(symbols.tolist())}
+        return {name: np.array([slot[gene] for gene in genes], np.int64) for name, genes in self.genes().items()}
+
+    def measured_sets(self, truth: FoldTruth) -> dict[str, I64]:
+        """Positions of each gene set in ``truth.symbols``, without the genes that were not measured."""
+        return measured_sets(truth.measured, self.positions(truth.symbols))
+
     def save_predicted(self, method: str, seed: int, predicted: F32) -> None:
         """Writes the prediction f32[m, g] of a method's run with a seed."""
         self._write(_job(method, seed), {"predicted": predicted.astype(np.float32)})
@@ -150,12 +164,35 @@ class FoldFolder:
 
     def save_scores(self, method: str, seed: int, arrays: Mapping[str, F64]) -> None:
         """Writes per-gene metrics f64[g] and resampled means f64[resamples]."""
-        small = {name: np.asarray(values, np.float32) for name, values in arrays.items()}
-        self._write(f"scores-{_job(method, seed)}", small)
+        self._write(f"scores-{_job(method, seed)}", _small(arrays))
 
     def scores(self, method: str, seed: int = 0) -> dict[str, F32]:
         """Per-gene metrics and resampled means, as saved."""
         return self._read(f"scores-{_job(method, seed)}")
+
+    def has_maps(self, method: str, seed: int) -> bool:
+        """Whether the metrics of a prediction's maps are there."""
+        return self._path(f"maps-{_job(method, seed)}").is_file()
+
+    def save_maps(self, method: str, seed: int, arrays: Mapping[str, F64]) -> None:
+        """Writes the metrics of maps, f64[g] each (``metrics/maps.py``)."""
+        self._write(f"maps-{_job(method, seed)}", _small(arrays))
+
+    def maps(self, method: str, seed: int) -> dict[str, F32]:
+        """The metrics of maps, as saved."""
+        return self._read(f"maps-{_job(method, seed)}")
+
+    def has_ceiling(self) -> bool:
+        """Whether the reliability of the measurement is there."""
+        return self._path(CEILING).is_file()
+
+    def save_ceiling(self, of_genes: F64) -> None:
+        """Writes the reliability of the measurement, f64[g] (``metrics/ceiling.py``)."""
+        self._write(CEILING, _small({"reliability": of_genes}))
+
+    def ceiling(self) -> F32:
+        """f32[g] reliability of the measurement."""
+        return np.asarray(self._read(CEILING)["reliability"], np.float32)
 
     def _path(self, stem: str) -> Path:
         return self.path / f"{stem}.npz"
@@ -173,6 +210,10 @@ class FoldFolder:
             raise UsageError(f"{self.path.name} holds no {path.name}; run bleep-train evaluate --protocol")
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
+
+
+def _small(arrays: Mapping[str, F64]) -> dict[str, F32]:
+    return {name: np.asarray(values, np.float32) for name, values in arrays.items()}
 
 
 def _job(method: str, seed: int | None) -> str:

@@ -8,11 +8,13 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, F64
 from bleep_train.methods.folds import FoldData
+from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
 from bleep_train.metrics.per_gene import mean_score, measured_sets, pearson, per_gene
+from bleep_train.metrics.shifts import shifts
+from bleep_train.study.saved import SHUFFLED
 
 RESAMPLED = "resampled_"
 WITHIN = "hvg50_within"
@@ -32,7 +34,9 @@ class Job(TypedDict):
     """Fingerprint of its sections."""
     protocol: NotRequired[str]
     of: NotRequired[str]
-    """The method whose prediction was shuffled."""
+    """The method whose prediction was shuffled or shifted."""
+    file: NotRequired[str]
+    """Of a method that is a file of predictions: which content, read as what."""
 
 
 class MethodRow(TypedDict):
@@ -42,11 +46,13 @@ class MethodRow(TypedDict):
     scores: dict[str, float]
     """``score`` in ``metrics/per_gene.py``, and r over ``hvg50`` inside the held-out sections."""
     intervals: dict[str, tuple[float, float]]
-    """95 % of resampled spots, of the mean r of each gene set; none of shuffled spots."""
+    """95 % of resampled spots, of the mean r of each gene set; none of shuffled and shifted ones."""
     top: list[tuple[str, float]]
     """The genes with the largest r, and that r."""
     clusters: NotRequired[dict[str, float]]
     """``cluster_agreement`` in ``metrics/clusters.py``."""
+    told: NotRequired[list[str]]
+    """What is to be said of how a file of predictions was read."""
     genegene: NotRequired[dict[str, Any]]
     """``structure_agreement`` in ``metrics/gene_gene.py``, and the ``genes`` it is of."""
 
@@ -69,14 +75,17 @@ class Scored:
         return {"job": job, "scores": self.scores, "intervals": self.intervals, "top": self.top}
 
 
+def null_predictions(name: str, predicted: F32, data: FoldData) -> list[F32]:
+    """A prediction f32[m, g] given to other spots in some twenty ways: ``shuffled``, or ``shifted`` as a map."""
+    return shuffles(predicted) if name == SHUFFLED else shifts(predicted, data.xy, data.section)
+
+
 def score_fold(data: FoldData, predictions: Sequence[F32], *, with_intervals: bool) -> Scored:
     """The scores of one prediction f32[m, g]; of several (shuffles), their means.
 
     Raises ``ReferenceError`` where none of the genes to be scored was measured in the held-out spots.
     """
-    there = measured_sets(data.test_y, data.sets)
-    if not len(there["all"]):
-        raise ReferenceError(f"{data.name}: none of the genes that are scored was measured there")
+    there = data.measured_sets
     scores = mean_score(predictions, data.test_y, data.sets)
     scores[WITHIN] = float(np.mean([_within_sections(data, p) for p in predictions]))
     genes = [per_gene(p, data.test_y) for p in predictions]

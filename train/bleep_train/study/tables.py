@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.json_file import write_json
+from bleep_train.config.protocols import BENCH
+from bleep_train.methods.by_name import BLEEP
 from bleep_train.metrics.bootstrap import interval
-from bleep_train.metrics.per_gene import GENE_METRICS
-from bleep_train.metrics.tables import MISSING, SHORT, Table, number, over_seeds, seeds_cell, span, write_tables
-from bleep_train.study.gene_table import SETS, GeneScores, write_gene_table
+from bleep_train.metrics.tables import (
+    MAPS,
+    MISSING,
+    SHORT,
+    Table,
+    number,
+    over_seeds,
+    seeds_cell,
+    span,
+    write_tables,
+)
+from bleep_train.study.differences import Difference, PairedFold, differences, differences_table, saved_fold
+from bleep_train.study.fold_table import (
+    BOTH_SIDES,
+    GENES_FILE,
+    METRICS_FILE,
+    TABLE_FILE,
+    absent_genes,
+    finite,
+    fold_table,
+    score_names,
+    without_nan,
+)
+from bleep_train.study.gene_table import SETS, saved_genes, write_gene_table
+from bleep_train.study.maps import ceiling_table, maps_table, study_ceilings, study_map_scores
 from bleep_train.study.run import StudyResult
-from bleep_train.study.saved import FoldFolder
-from bleep_train.study.scoring import ENDS, RESAMPLED, WITHIN, MethodRow
+from bleep_train.study.saved import NULLS, FoldFolder
+from bleep_train.study.scoring import RESAMPLED, MethodRow
 
-METRICS_FILE, GENES_FILE, GENE_SETS_FILE, TABLE_FILE = "metrics.json", "genes.csv", "gene_sets.json", "table.md"
+BENCH_NOTE = (
+    "Splits, genes, truth (log1p of raw counts) and mean are HEST-Bench's. Its published numbers stand on its own "
+    "patches of 112 µm and, for encoders, on ridge over 256 principal components: compare with nothing else."
+)
 GENE_FORM = ".5g"  # of numbers that are kept as float32
-BOTH_SIDES = "is on both sides: this measures a new section, not a new patient."
 LEAKS = (
     "Protocol `paper`. This protocol leaks: the held-out section enters the union of highly variable genes and "
     "the Harmony fit, truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare "
@@ -47,11 +74,23 @@ class StudyTables:
         write_tables(self.out / "clusters.md", [self.clusters()])
         write_tables(self.out / "genegene.md", [self.gene_gene()])
         write_json(self.out / METRICS_FILE, self.metrics())
-        write_gene_table(self.out / GENES_FILE, map(self._genes, self.folds), GENE_FORM)
+        genes = (saved_genes(self.out, fold, self._seeds(fold, self.methods)) for fold in self.folds)
+        write_gene_table(self.out / GENES_FILE, genes, GENE_FORM)
 
     def main(self) -> list[Table]:
-        """The summary over folds, and every fold."""
-        return [self.summary(), self.per_fold()]
+        """The summary over folds, how far methods differ, what maps are like, and every fold."""
+        found, folds = self.differences
+        between = [differences_table(found, folds, self._label(), self._below())] if found else []
+        bench = [self.bench()] if self.record.protocol == BENCH else []
+        return [*bench, self.summary(), *between, *self.maps(), self.per_fold()]
+
+    @cached_property
+    def differences(self) -> tuple[list[Difference], list[PairedFold]]:
+        """The first BLEEP, or else the first method, minus each other one, and the folds that says it of."""
+        methods = [method for method in self.methods if method not in NULLS]
+        methods.sort(key=lambda method: method.partition(":")[0] != BLEEP)
+        folds = [saved_fold(self.out, fold, self._seeds(fold, methods)) for fold in self.folds]
+        return differences(folds, methods), folds
 
     def summary(self) -> Table:
         """A row per method, best first: means over folds, over seeds, and the interval over spots."""
@@ -72,13 +111,43 @@ class StudyTables:
             tuple(self._notes()),
         )
 
+    def bench(self) -> Table:
+        """HEST-Bench's own summary: the mean over splits and their standard deviation."""
+        rows = [(method, self.bench_scores(method)) for method in self.methods]
+        rows.sort(key=lambda row: -row[1]["mean"])
+        cells = tuple((method, number(found["mean"], 4), number(found["std"], 4)) for method, found in rows)
+        columns = ("method", "mean r", "standard deviation over splits")
+        return Table(columns, cells, f"{BENCH}: {len(self.folds)} splits", (BENCH_NOTE,))
+
+    def bench_scores(self, method: str) -> dict[str, float]:
+        """``mean`` and ``std`` over splits of the mean r over the genes, seeds averaged, as in the benchmark."""
+        by_split = np.mean(list(self._values(method, "hvg50").values()), axis=0)
+        return {"mean": float(by_split.mean()), "std": float(by_split.std())}
+
     def per_fold(self) -> Table:
         """A row per fold and method."""
         title = f"{self._label()}: each fold, {self.over}"
         ends = {
             (fold, method): self.interval(method, folds=(fold,)) for fold in self.folds for method in self.methods
         }
-        return fold_table(self.rows, self.numbers, title, self._leak_note(), ends)
+        return fold_table(self.rows, self.numbers, title, self._below(), ends)
+
+    def maps(self) -> list[Table]:
+        """What maps are like beyond their r, a row per method, and the ceiling, where truth is the measurement."""
+        tables = [maps_table(self.map_scores, f"{self._label()}: maps, {self.over}", self._below())]
+        if self.ceilings:
+            tables.append(ceiling_table(self.ceilings, f"{self._label()}: noise ceiling", self._below()))
+        return tables
+
+    @cached_property
+    def map_scores(self) -> dict[str, dict[int, list[dict[str, float]]]]:
+        """By method and seed, the scores of its maps in each fold."""
+        return study_map_scores(self.out, [row["job"] for row in self.rows])
+
+    @cached_property
+    def ceilings(self) -> dict[str, dict[str, dict[str, float]]]:
+        """By fold, how reproducible the measurement of each gene set is."""
+        return study_ceilings(self.out, self.folds)
 
     def top_genes(self) -> Table:
         """The five genes with the largest r of each method and fold, in the replicate of the first seed."""
@@ -121,9 +190,11 @@ class StudyTables:
         for method in self.methods:
             over = {name: over_seeds(self._values(method, name)) for name in self.numbers}
             methods[method] = {
-                "mean": {name: _finite(mean) for name, (mean, _) in over.items()},
-                "deviation": {name: _finite(deviation) for name, (_, deviation) in over.items()},
+                **({"bench": self.bench_scores(method)} if self.record.protocol == BENCH else {}),
+                "mean": {name: finite(mean) for name, (mean, _) in over.items()},
+                "deviation": {name: finite(deviation) for name, (_, deviation) in over.items()},
                 "intervals": {name: self.interval(method, name) for name in SETS if name in self.numbers},
+                "maps": self._map_means(method),
                 **{
                     name: sum(r["scores"].get(name, 0) for r in self._first() if r["job"]["method"] == method)
                     for name in ("n_nan", "n_absent")
@@ -132,7 +203,15 @@ class StudyTables:
         rows = [{**row["job"], **{k: v for k, v in row.items() if k != "job"}} for row in self.rows]
         head = {"protocol": self.record.protocol, "truth": self.record.truth, "leaks": self._leaks}
         folds = {name: {k: v for k, v in fold.items() if k != "data"} for name, fold in self.record.folds.items()}
-        return {**head, "seeds": self.record.seeds, "folds": folds, "methods": methods, "rows": without_nan(rows)}
+        return {
+            **head,
+            "seeds": self.record.seeds,
+            "folds": folds,
+            "methods": methods,
+            "differences": [one.row() for one in self.differences[0]],
+            "ceilings": self.ceilings,
+            "rows": without_nan(rows),
+        }
 
     def interval(
         self, method: str, name: str = "hvg50", folds: Sequence[str] | None = None
@@ -157,6 +236,10 @@ class StudyTables:
     def _leak_note(self) -> tuple[str, ...]:
         return (LEAKS,) if self._leaks else ()
 
+    def _below(self) -> tuple[str, ...]:
+        """What is to be said below every table of means."""
+        return (*self._leak_note(), *absent_genes(self.rows))
+
     def _label(self) -> str:
         return f"{self.record.protocol}{' (leaks)' if self._leaks else ''}"
 
@@ -165,12 +248,14 @@ class StudyTables:
             "95 %: held-out spots resampled 1,000 times within their fold, mean of all seeds; neighbouring spots "
             "resemble each other and patients differ, so a new patient can lie outside."
         )
-        yield from self._leak_note()
+        yield from self._below()
         scored = [set(FoldFolder.of(self.out, fold).genes().get("markers", ())) for fold in self.folds]
         absent = [marker for marker in self.record.markers if any(marker not in genes for genes in scored)]
         if absent:
             yield f"Markers not among the genes of every fold, and left out there: {', '.join(absent)}."
-        yield from absent_genes(self.rows)
+        for row in self.rows:
+            if row.get("told"):
+                yield f"{row['job']['method']}, fold {row['job']['fold']}: {'; '.join(row['told'])}."
         for fold, described in self.record.folds.items():
             shared = described["donors"]["shared"]
             if shared:
@@ -181,6 +266,16 @@ class StudyTables:
 
     def _first(self) -> list[MethodRow]:
         return [row for row in self.rows if row["job"]["seed"] == self.record.seeds[0]]
+
+    def _seeds(self, fold: str, methods: Sequence[str]) -> dict[str, list[int]]:
+        """The seeds that each method has in a fold."""
+        jobs = [row["job"] for row in self.rows if row["job"]["fold"] == fold]
+        return {method: [job["seed"] for job in jobs if job["method"] == method] for method in methods}
+
+    def _map_means(self, method: str) -> dict[str, float | None]:
+        seeds = self.map_scores[method]
+        over = {name: {seed: [s[name] for s in folds] for seed, folds in seeds.items()} for name in MAPS}
+        return {name: finite(over_seeds(values)[0]) for name, values in over.items()}
 
     def _values(self, method: str, name: str) -> dict[int, list[float]]:
         seeds: dict[int, list[float]] = {}
@@ -202,66 +297,3 @@ class StudyTables:
         rows = [(row["job"]["fold"], row["job"]["method"], *cells(row)) for row in self._first() if key in row]
         title = f"{self._label()}: {what}, seed {self.record.seeds[0]}"
         return Table(("fold", "method", *columns), tuple(rows), title, (*notes, *self._leak_note()))
-
-    def _genes(self, fold: str) -> GeneScores:
-        """The genes of a fold: means over seeds, of the ends of their intervals, too."""
-        folder = FoldFolder.of(self.out, fold)
-        truth, methods = folder.truth(), {}
-        for method in self.methods:
-            seeds = [row["job"]["seed"] for row in self._of(method) if row["job"]["fold"] == fold]
-            saved = [folder.scores(method, seed) for seed in seeds]
-            there = [name for name in (*GENE_METRICS, *ENDS) if all(name in s for s in saved)]
-            methods[method] = {name: np.mean([s[name] for s in saved], axis=0) for name in there}
-        return GeneScores(fold, truth.symbols, folder.genes(), truth.measured, methods)
-
-
-def absent_genes(rows: Sequence[MethodRow]) -> Iterator[str]:
-    """A sentence for every fold in which some of the genes to be scored were not measured."""
-    for fold, absent in {row["job"]["fold"]: int(row["scores"].get("n_absent", 0)) for row in rows}.items():
-        if absent:
-            yield (
-                f"Fold {fold}: {absent} of the genes of *all* are not measured there and are in none of its means."
-            )
-
-
-def score_names(rows: Sequence[MethodRow], *, several: bool) -> tuple[str, ...]:
-    """The scores that any row has, in the order of their columns; those inside sections only where a fold holds
-    ``several``."""
-    known = [name for name in SHORT if any(name in row["scores"] for row in rows)]
-    return tuple(name for name in known if several or name != WITHIN)
-
-
-def fold_table(
-    rows: Sequence[MethodRow],
-    names: Sequence[str],
-    title: str = "",
-    notes: tuple[str, ...] = (),
-    ends: Mapping[tuple[str, str], tuple[float, float] | None] | None = None,
-) -> Table:
-    """A row per fold and method: its scores over seeds, the interval over spots, spots, and genes without r.
-
-    ``ends`` are the intervals by fold and method; without them those of the rows, of which there is one each.
-    """
-    lines = []
-    for fold in dict.fromkeys(row["job"]["fold"] for row in rows):
-        for method in dict.fromkeys(row["job"]["method"] for row in rows):
-            own = [row for row in rows if (row["job"]["fold"], row["job"]["method"]) == (fold, method)]
-            cells = [seeds_cell({r["job"]["seed"]: [r["scores"][name]] for r in own}) for name in names]
-            of_spots = own[0]["intervals"].get("hvg50") if ends is None else ends[fold, method]
-            counts = (str(own[0]["scores"][name]) for name in ("n_spots", "n_nan"))
-            lines.append((fold, method, *cells, span(of_spots), *counts))
-    columns = ("fold", "method", *(SHORT[name] for name in names), "HVG50 r 95 %", "spots", "no r")
-    return Table(columns, tuple(lines), title, notes)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def without_nan(value: Any) -> Any:
-    """The same with null for NaN, which JSON has not."""
-    if isinstance(value, dict):
-        return {key: without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(inner) for inner in value]
-    return _finite(value) if isinstance(value, float) else value

@@ -14,6 +14,7 @@ from bleep_cli.base.hashing import file_sha256
 from bleep_cli.towers.encoder import ALL_VIEWS, OnnxEncoder, views_of
 from bleep_cli.types import F32, U8, Progress, Section, TileSpec, no_progress
 from bleep_train.backbones.build import LOCAL, Normalised
+from bleep_train.backbones.onnx import OnnxNet
 from bleep_train.data.tile_cache import BATCH_TILES, cache_tag, cached_tiles, kept_array
 from bleep_train.export.graph import to_onnx
 
@@ -83,8 +84,11 @@ class FeatureExtractor:
 
     def __init__(self, backbone: Normalised, px: int, device: torch.device) -> None:
         self._device = device
-        self._graph = FeatureGraph(backbone).to(device).eval()
         self._session: OnnxEncoder | None = None
+        if isinstance(backbone.net, OnnxNet):
+            self._session = backbone.net.encoder(px, "cpu" if device.type == "cpu" else "auto")
+            return
+        self._graph = FeatureGraph(backbone).to(device).eval()
         if device.type == "cpu":
             example = torch.zeros(2, px, px, 3, dtype=torch.uint8)
             self._session = OnnxEncoder(to_onnx(self._graph, example, "tiles"), "cpu")

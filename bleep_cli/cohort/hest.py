@@ -1,0 +1,84 @@
+"""Sections of a HEST-1k folder, or of one task of HEST-Bench: where their counts, image, scale and patient stand.
+
+Layout and keys: Jaume et al., *HEST-1k*, NeurIPS 2024, and its repository. ``st/ID.h5ad`` (``adata/ID.h5ad`` in a
+task) holds raw counts and, in ``obsm["spatial"]``, spot centres in level-0 pixels of ``wsis/ID.tif``;
+``metadata/ID.json`` the pixel size and the patient.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from bleep_cli.errors import ReferenceError
+
+COUNTS, IMAGES, METADATA = ("st", "adata"), "wsis", "metadata"
+IMAGE_FORMS = (".tif", ".tiff")
+PIXEL_SIZES = (
+    "pixel_size_um_estimated",
+    "pixel_size_um_embedded",
+)  # as measured on the spots, then as embedded
+DONORS = ("patient", "dataset_title")  # without a patient, all of a study are held out together
+
+
+def hest_ids(folder: Path) -> list[str]:
+    """Ids of the sections with counts in a HEST folder, sorted. Raises ``ReferenceError`` where there is none."""
+    ids = sorted(path.stem for name in COUNTS for path in (folder / name).glob("*.h5ad"))
+    if not ids:
+        raise ReferenceError(f"{folder.name}: no HEST folder; it has neither st/ID.h5ad nor adata/ID.h5ad")
+    return ids
+
+
+def hest_entry(entry: dict[str, Any], base: Path) -> dict[str, Any]:
+    """A ``[[section]]`` of HEST as one of ``h5ad``: what it does not say itself is taken from the folder.
+
+    Paths stay relative to ``base``. Raises ``ReferenceError`` for what is neither in the entry nor in the folder.
+    """
+    where = f"section {entry['id']}"
+    root = Path(entry["hest"])
+    found: dict[str, Any] = {"h5ad": _first(base, [root / name / f"{entry['id']}.h5ad" for name in COUNTS], where)}
+    if "image" not in entry:
+        images = [root / IMAGES / f"{entry['id']}{form}" for form in IMAGE_FORMS]
+        found["image"] = _first(base, images, where)
+    if not {"mpp", "donor"} <= set(entry):
+        metadata = _metadata(base / root / METADATA / f"{entry['id']}.json", where)
+        found["mpp"] = entry.get("mpp") or _mpp(metadata, where)
+        found["donor"] = entry.get("donor") or _donor(metadata, where)
+    return {**found, **{key: value for key, value in entry.items() if key != "hest"}}
+
+
+def _first(base: Path, paths: list[Path], where: str) -> str:
+    there = next((path for path in paths if (base / path).is_file()), None)
+    if there is None:
+        raise ReferenceError(f"{where}: HEST folder without {' or '.join('/'.join(p.parts[-2:]) for p in paths)}")
+    return there.as_posix()
+
+
+def _metadata(path: Path, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ReferenceError(f"{where}: no metadata/{path.name}; give mpp and donor in the cohort file") from error
+    except (OSError, ValueError) as error:
+        raise ReferenceError(f"{where}: metadata/{path.name} is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ReferenceError(f"{where}: metadata/{path.name} holds no table of keys")
+    return found
+
+
+def _mpp(metadata: dict[str, Any], where: str) -> float:
+    for key in PIXEL_SIZES:
+        value = metadata.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+            return float(value)
+    raise ReferenceError(f"{where}: its metadata hold no {' or '.join(PIXEL_SIZES)}; give mpp in the cohort file")
+
+
+def _donor(metadata: dict[str, Any], where: str) -> str:
+    for key in DONORS:
+        value = metadata.get(key)
+        if value is not None and str(value).strip() not in ("", "nan"):
+            return str(value).strip()
+    raise ReferenceError(f"{where}: its metadata name no patient; give donor in the cohort file")
