@@ -13,7 +13,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.backbone import Backbone, built_in_backbone
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
-from bleep_cli.fitting.features import SpotFeatures, section_features
+from bleep_cli.fitting.features import SpotFeatures, block_scale, section_features
 from bleep_cli.fitting.graphs import expression_tower, image_tower
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
@@ -59,7 +59,7 @@ def fit_towers(
         raise ReferenceError(f"the sections have {len(panel)} spots; towers are fitted to {FEWEST_SPOTS} at least")
     spec = TileSpec(backbone.px, backbone.fields_um)
     features = section_features(sections, backbone.model, spec, views, device, progress)
-    scale = _block_scale(backbone.dims)
+    scale = block_scale(backbone.dims)
     by_fields = [_scaled(features, count, scale) for count in range(1, len(spec.um) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)
@@ -97,11 +97,6 @@ def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:
     if not len(columns):
         raise ReferenceError("no gene is detected in a tenth of the spots; towers cannot be fitted")
     return table.keys[columns], np.concatenate([e[:, columns].toarray() for e in expression])
-
-
-def _block_scale(dims: Sequence[int]) -> F32:
-    """f32[d]: 1/√dim for every feature of a block, so that none outweighs another by its width."""
-    return np.concatenate([np.full(dim, 1 / np.sqrt(dim), np.float32) for dim in dims])
 
 
 def _scaled(features: SpotFeatures, fields: int, scale: F32) -> F32:

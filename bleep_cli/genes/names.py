@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bleep_cli.errors import ReferenceError
-from bleep_cli.types import Section, Str
+from bleep_cli.types import Bool, Section, Str
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -105,6 +105,14 @@ def join_genes(sections: Sequence[Section]) -> GeneTable:
     if renamed:
         notes.append(f"{renamed} duplicate symbols carry their gene id")
     return GeneTable(np.array(shared, dtype=str), symbols, columns, tuple(notes))
+
+
+def plain_names(symbols: Str, keys: Str) -> Bool:
+    """Which genes carry their symbol plain, bool[g]: all but those that :func:`unique_symbols` had to rename, so
+    that every symbol is there once."""
+    there = set(map(str, symbols))
+    named = zip(map(str, symbols), map(str, keys), strict=True)
+    return np.array([not (s.endswith(f"-{k}") and s[: -len(k) - 1] in there) for s, k in named], dtype=bool)
 
 
 def unique_symbols(symbols: Str, keys: Str) -> tuple[Str, int]:

@@ -189,9 +189,12 @@ def test_real_her2st(data_dir: Path) -> None:
     base = data_dir / "her2st"
     entry = {"id": "C5", "donor": "C", "image": "images/C5.jpg", "mpp": 0.69}
     entry |= {"counts": "counts/C5.tsv.gz", "positions": "spots/C5_selection.tsv"}
-    found = read_section(entry, base)
+    found = read_section(entry | {"min_counts": 0}, base)
     assert found.counts.shape == (181, 15721)
     assert found.notes == ("2 spots in tissue have no counts",)
+    usable = read_section(entry, base)  # two spots have two molecules and three
+    assert (len(usable.barcodes), usable.sha256) == (179, found.sha256)
+    assert usable.notes[1].startswith("2 of 181 spots with fewer than 100 counts were left out")
     assert np.median(np.asarray(found.counts.sum(axis=1))) == pytest.approx(10015, abs=60)
     assert len(set(found.symbols.tolist())) == 15721 and "FO538757.1" in found.symbols
     raw = pd.read_csv(base / "counts/C5.tsv.gz", sep="\t", index_col=0, usecols=[0, 500, 9000])
@@ -213,7 +216,8 @@ def test_real_mob_2k(data_dir: Path) -> None:
 
 def test_real_space_ranger_3(data_dir: Path) -> None:
     entry = {"id": "V", "donor": "m", "image": "spatial/tissue_lowres_image.png", "spaceranger": "."}
-    found = read_section(entry, data_dir / "visium-sr3")
+    assert len(read_section(entry, data_dir / "visium-sr3").barcodes) == 2898 - 26
+    found = read_section(entry | {"min_counts": 0}, data_dir / "visium-sr3")
     assert found.counts.shape == (2898, 19465) and found.counts.nnz == 1_069_459
     assert found.mpp is None and all(b.endswith("-1") for b in found.barcodes)
     assert all(g.startswith("ENSMUSG") for g in found.gene_ids[:50])

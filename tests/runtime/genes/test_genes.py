@@ -9,7 +9,14 @@ import pytest
 from scipy import sparse
 
 from bleep_cli.errors import ReferenceError
-from bleep_cli.genes.names import is_ensembl, join_genes, strip_version, sum_duplicates, unique_symbols
+from bleep_cli.genes.names import (
+    is_ensembl,
+    join_genes,
+    plain_names,
+    strip_version,
+    sum_duplicates,
+    unique_symbols,
+)
 from bleep_cli.types import Section, Str
 
 
@@ -100,6 +107,13 @@ def test_a_symbol_of_two_genes_is_told_apart_by_id() -> None:
     table = join_genes([section("a", strings("TBCE", "B", "TBCE"), IDS[[2, 1, 0]])])
     assert table.symbols.tolist() == [f"TBCE-{IDS[2]}", "B", "TBCE"]
     assert table.notes == ("1 duplicate symbols carry their gene id",)
+    assert plain_names(table.symbols, table.keys).tolist() == [False, True, True]
+
+
+def test_a_name_that_only_looks_like_one_with_its_id_is_plain() -> None:
+    symbols = strings("HLA-A", "B", "C-C", "C")
+    assert plain_names(symbols, strings("A", "B", "c", "C")).tolist() == [True] * 4
+    assert plain_names(symbols, strings("A", "B", "C", "D")).tolist() == [True, True, False, True]
 
 
 def test_which_gene_keeps_the_symbol_does_not_depend_on_the_order() -> None:

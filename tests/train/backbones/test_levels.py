@@ -33,6 +33,7 @@ def test_a_level_is_the_pooled_output_of_its_stage(name: str, last: int) -> None
     with torch.inference_mode():
         features, own = levelled(sample()), plain(sample())
     assert levelled.dim == plain.dim + last
+    assert (levelled.block_dims, plain.block_dims) == ((plain.dim, last), (plain.dim,))
     torch.testing.assert_close(features[:, : plain.dim], own)
     torch.testing.assert_close(features[:, plain.dim :], seen[0])
     assert float(seen[0].std(dim=0).max()) > 0
@@ -50,6 +51,7 @@ def test_stages_behind_the_last_level_are_neither_run_nor_learned() -> None:
     assert all(name.startswith(("net._conv_head", "net._bn1")) for name in idle)
     assert not any(p.requires_grad for stage in head for p in stage.parameters())
     assert tower.backbone.dim == 320 + 192
+    assert tower.backbone.block_dims == (320, 192)
 
 
 @pytest.mark.slow

@@ -166,7 +166,7 @@ def test_the_page_asks_for_everything_the_paper_shows(pasted: Pasted) -> None:
             assert set(command.args[command.args.index("--markers") + 1].split(",")) == markers
     (grid,) = [c.args for c in pasted.commands if c.args[0] == "ablate"]
     assert grid[grid.index("-k") + 1] == "10,50,100"
-    assert grid[grid.index("--losses") + 1] == "paper,clip"
+    assert grid[grid.index("--losses") + 1] == "paper,paper-clip"
     assert "data.protocol=paper" in grid
 
 
@@ -213,7 +213,7 @@ def test_every_command_runs_and_leaves_what_the_page_names(
             assert "bleep" in (data / study / name).read_text(encoding="utf-8"), (study, name)
     assert "markers r" in (data / "table1" / "table.md").read_text(encoding="utf-8")
     table = (data / "table1" / "table.md").read_text(encoding="utf-8")
-    compared = ("bleep", "bleep:clip", "st-net", "histogene", "ridge", "knn", "mean", "shuffled")
+    compared = ("bleep", "bleep:paper-clip", "st-net", "histogene", "ridge", "knn", "mean", "shuffled")
     assert all(f"| C73_C1 | {method} |" in table for method in compared)
     figures = {path.stem for path in (data / "figures").iterdir()}
     assert figures == {"fig2_mean_variance", "fig3_CYP3A4", "fig4_gene_gene", "fig5_clusters", "figS_umap"}

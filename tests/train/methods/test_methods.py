@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bleep_cli.errors import UsageError
+from bleep_cli.fitting.choose import held_out_groups
 from bleep_cli.types import F32
 from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import Config, DataConfig
@@ -17,7 +18,8 @@ from bleep_train.methods import by_name as methods
 from bleep_train.methods.by_name import find_method
 from bleep_train.methods.folds import PARTS, CohortFold, Study
 from bleep_train.methods.histogene import HisToGeneOptions
-from bleep_train.methods.simple import knn, mean_predictor, ridge
+from bleep_train.methods.linear import cca, hest_ridge, pls, ridge, ridge_columns
+from bleep_train.methods.simple import knn, mean_predictor
 from bleep_train.methods.stnet import StNetOptions
 
 
@@ -37,6 +39,7 @@ def known(data: CohortFold, monkeypatch: pytest.MonkeyPatch) -> dict[str, F32]:
         for which in PARTS
     }
     monkeypatch.setattr(data, "mean_features", colours.__getitem__)
+    monkeypatch.setattr(data, "blocks", lambda: ((2, 1),))
     return colours
 
 
@@ -46,12 +49,19 @@ def test_unknown_names_are_told_what_there_is() -> None:
             find_method(name)
 
 
-def test_ridge_knn_and_mean_are_those_of_the_frozen_features(
+def test_untrained_methods_are_those_of_the_frozen_features(
     data: CohortFold, known: dict[str, F32], tmp_path: Path
 ) -> None:
     x, z = known["train"], known["test"]
+    by, group = held_out_groups(data.sections("train"))
+    assert by == "donor"
+    scaled, asked = (side * np.array([2**-0.5, 2**-0.5, 1], np.float32) for side in (x, z))
     expected = {
-        "ridge": ridge(x, data.train_y, z, data.groups, data.sets["all"])[0],
+        "ridge": ridge(scaled, data.train_y, asked, group, data.sets)[0],
+        "ridge-columns": ridge_columns(x, data.train_y, z, data.groups, data.sets["all"])[0],
+        "pls": pls(scaled, data.train_y, asked),
+        "cca": cca(scaled, data.train_y, data.training.panel, asked, by, group, [3]),
+        "hest-ridge": hest_ridge(x, data.train_y, z),
         "knn": knn(x, data.train_y, z, 50),
         "mean": mean_predictor(data.train_y, len(z)),
     }
@@ -63,6 +73,7 @@ def test_ridge_knn_and_mean_are_those_of_the_frozen_features(
     ("name", "called", "options"),
     [
         ("st-net", "predict_stnet", StNetOptions()),
+        ("st-net-250", "predict_stnet", StNetOptions(genes=250)),
         ("st-net:random", "predict_stnet", StNetOptions(weights="random")),
         ("st-net:some/densenet121.pth", "predict_stnet", StNetOptions(weights="some/densenet121.pth")),
         ("st-net-cpu", "predict_stnet", StNetOptions.cpu()),

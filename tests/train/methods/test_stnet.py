@@ -42,7 +42,7 @@ def test_the_defaults_are_the_published_settings() -> None:
     """Methods of the paper and the commands of the published code."""
     published = StNetOptions()
     assert (published.backbone, published.weights, published.px) == ("densenet121", "imagenet", 224)
-    assert (published.genes, published.first_trained, published.own_colours) == (250, 0, True)
+    assert (published.genes, published.first_trained, published.own_colours) == (None, 0, True)  # genes: all
     assert (published.optimiser, published.lr, published.momentum) == ("sgd", 1e-6, 0.9)
     assert (published.batch_size, published.epochs, published.weight_decay) == (32, 50, 0)
     assert published.dropout == 0

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bleep_cli.errors import UsageError
-from bleep_train.config.schema import LossConfig
+from bleep_train.config.schema import PUBLISHED, Config, LossConfig, ModelConfig
+from bleep_train.methods.bleep import with_loss
 from bleep_train.model.loss import MAX_SCALE, ContrastiveLoss, paper_loss, soft_cross_entropy
 
 F64 = NDArray[np.float64]
@@ -66,6 +67,29 @@ def test_paper_loss_is_the_published_one(tau: float, length: float) -> None:
         objective = ContrastiveLoss(LossConfig(name="paper", temperature=tau))
         got = objective(image.float(), expression.float(), pre.float())
         assert value(got) == pytest.approx(expected, rel=1e-6)
+
+
+def test_paper_clip_is_the_published_loss_with_identity_targets() -> None:
+    for seed, tau in enumerate((1.0, 0.3)):
+        image, expression, pre = vectors(seed)
+        logits = (expression @ image.T / tau).numpy()
+        expected = -np.mean([np.diag(log_softmax(side)).mean() for side in (logits, logits.T)])
+        objective = ContrastiveLoss(LossConfig(name="paper-clip", temperature=tau, learn_temperature=True))
+        assert value(objective(image, expression, pre)) == pytest.approx(expected, rel=1e-6)
+        assert not objective.log_scale.requires_grad
+        unit = ContrastiveLoss(LossConfig(name="clip", temperature=tau))
+        assert value(unit(image, expression, pre)) != pytest.approx(expected, rel=1e-2)  # of vectors of length 1
+    with pytest.raises(UsageError, match='"paper-clip" takes one projection head'):
+        ContrastiveLoss(LossConfig(name="paper-clip"), heads=2)
+
+
+def test_paper_clip_is_trained_as_the_published_objective_is() -> None:
+    config = replace(Config(), model=ModelConfig(heads=4), loss=LossConfig(temperature=0.07))
+    for loss in PUBLISHED:
+        changed = with_loss(config, loss, 3)
+        assert (changed.loss.name, changed.loss.temperature, changed.loss.learn_temperature) == (loss, 1.0, False)
+        assert (changed.model.heads, changed.optim.seed) == (1, 3)
+    assert with_loss(config, "clip", 3).loss.temperature == 0.07
 
 
 def test_the_second_direction_takes_the_transposed_targets() -> None:

@@ -24,7 +24,7 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import OutputError, UsageError
 from bleep_train import __main__ as command
 from bleep_train.config.toml import load_config
-from bleep_train.runs.export import load_towers
+from bleep_train.runs.export import load_towers, prepare_run
 from bleep_train.runs.record import open_run
 from bleep_train.runs.train import train_run
 from bleep_train.training import start
@@ -275,6 +275,17 @@ def test_export_reads_the_leaked_section_again_for_the_same_panel(
     (moved / "run" / "run.json").write_text(json.dumps(told))
     with pytest.raises(UsageError, match=r"the sections in cohort\.toml changed since run was trained"):
         bleep_train("export", moved / "run", "-o", tmp_path / "moved.zarr")
+
+
+def test_a_run_is_not_prepared_from_other_spots_than_it_was_trained_on(own_run: Path) -> None:
+    """As another ``min_counts`` in the cohort file would give it."""
+    told = record(own_run)
+    sections = prepare_run(open_run(own_run)).sections
+    assert [s["spots"] for s in told["sections"]] == [len(s.barcodes) for s in sections]
+    told["sections"][0]["spots"] += 1
+    (own_run / "run.json").write_text(json.dumps(told))
+    with pytest.raises(UsageError, match="changed since own was trained"):
+        prepare_run(open_run(own_run))
 
 
 def test_a_leaking_run_is_not_resumed_with_another_section_held_out(

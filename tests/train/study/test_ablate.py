@@ -86,7 +86,7 @@ def test_markers_are_a_column_and_a_grid_of_their_own(
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("--losses", "best"), "--losses best: choose among paper, clip, unit, pre, mixed"),
+        (("--losses", "best"), "--losses best: choose among paper, paper-clip, clip, unit, pre, mixed"),
         (("-k", "ten"), "ten: whole numbers separated by commas are needed"),
         (("--test", "D-S1"), "no section is named D-S1; there are A-S1, B-S1, C-S1"),
     ],

@@ -66,7 +66,16 @@ def test_metrics_have_the_documented_keys(evaluated: Any) -> None:
     assert list(written["sections"]["C-S1"]) == METHODS
     for method, scored in written["sections"]["C-S1"].items():
         resampled = {"intervals"} if method not in ("shuffled", "shifted") else set()
-        assert set(scored) == {*SETS, "variance_ratio", "spearman", "mse", "n_spots", "n_nan", *resampled}
+        assert set(scored) == {
+            *SETS,
+            "variance_ratio",
+            "spearman",
+            "mse",
+            "n_spots",
+            "n_nan",
+            "n_absent",
+            *resampled,
+        }
         assert scored["n_spots"] == 45
     assert written["donors"] == {"train": ["A", "B"], "test": ["C"], "shared": []}
     assert written["protocol"] == "leak-free"

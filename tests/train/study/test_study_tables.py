@@ -14,7 +14,7 @@ import pytest
 from bleep_train.metrics.per_gene import GENE_METRICS
 from bleep_train.study.run import StudyResult
 from bleep_train.study.saved import FoldFolder, FoldTruth, StudyRecord
-from bleep_train.study.tables import StudyTables
+from bleep_train.study.tables import LEAKS, StudyTables
 
 R = {  # method: fold: r of each seed
     "mean": {"A": [0.0], "B": [0.0]},
@@ -52,7 +52,7 @@ def tables(tmp_path: Path) -> StudyTables:
                 arrays = {name: np.array([r, math.nan]) for name in GENE_METRICS}
                 resampled = {"resampled_hvg50": np.linspace(r - 0.1, r + 0.1, 1001)} if method == "bleep" else {}
                 folder.save_predicted(method, seed, flat)
-                folder.save_scores(method, seed, {**arrays, **(resampled if seed == 0 else {})})
+                folder.save_scores(method, seed, {**arrays, **resampled})
     folds = {f: {"sections": [f], "donors": {"train": [], "test": [], "shared": []}, "data": "0"} for f in "AB"}
     record = StudyRecord("c.toml", "leave-one-donor-out", "leak-free", tuple(R), (0, 1), (), folds, {})
     return StudyTables(StudyResult(record, tuple(rows)), tmp_path)
@@ -64,7 +64,7 @@ def test_summary_by_hand(tables: StudyTables) -> None:
     columns = ("method", "HVG50 r", "HEG50 r", "all r", "variance ratio", "HVG50 ρ", "MSE", "HVG50 r 95 %")
     assert summary.columns == columns
     deviating = ("0.250 ± 0.050", "0.125 ± 0.025", "0.062 ± 0.013", "– ± –", "0.250 ± 0.050", "1.000 ± 0.000")
-    assert summary.rows[0] == ("bleep", *deviating, "[0.105, 0.295]")  # first seed: 0.2 ± 0.1, its inner 95 %
+    assert summary.rows[0] == ("bleep", *deviating, "[0.155, 0.345]")  # 0.25 ± 0.1 over seeds, its inner 95 %
     assert summary.rows[1] == ("mean", "0.000", "0.000", "0.000", "–", "0.000", "1.000", "–")
 
 
@@ -81,8 +81,15 @@ def test_markers_that_are_not_scored_are_told(tables: StudyTables) -> None:
 def test_folds_by_hand(tables: StudyTables) -> None:
     found = {(r[0], r[1]): r for r in tables.per_fold().rows}
     assert found["B", "bleep"][2] == "0.350 ± 0.050"
-    assert found["B", "bleep"][-3:] == ("[0.200, 0.400]", "40", "2")
+    assert found["B", "bleep"][-3:] == ("[0.255, 0.445]", "40", "2")  # 0.35 ± 0.1
     assert found["A", "mean"][2] == "0.000"
+
+
+def test_a_leaking_protocol_is_told_below_every_table(tables: StudyTables) -> None:
+    paper = StudyTables(StudyResult(replace(tables.record, truth="paper"), tables.rows), tables.out)
+    for of in (tables, paper):
+        every = (*of.main(), of.top_genes(), of.clusters(), of.gene_gene())
+        assert [sum(note == LEAKS for note in table.notes) for table in every] == [int(of is paper)] * 5
 
 
 def test_several_sections_in_a_fold_are_also_scored_one_by_one(tables: StudyTables) -> None:
@@ -108,7 +115,7 @@ def test_files(tables: StudyTables, tmp_path: Path) -> None:
     assert bleep["mean"]["hvg50"] == pytest.approx(0.25)
     assert bleep["deviation"]["hvg50"] == pytest.approx(0.05)
     assert bleep["mean"]["variance_ratio"] is None
-    assert bleep["intervals"] == {"hvg50": pytest.approx([0.105, 0.295]), "heg50": None, "all": None}
+    assert bleep["intervals"] == {"hvg50": pytest.approx([0.155, 0.345]), "heg50": None, "all": None}
     assert bleep["n_nan"] == 4
     assert metrics["rows"][1]["genegene"]["r"] is None
     (compared,) = metrics["differences"]

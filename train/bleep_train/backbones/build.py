@@ -46,7 +46,8 @@ class Normalised(nn.Module):
     """A backbone behind its input normalisation, ``(x - mean) / std`` per channel.
 
     ``f32[b, 3, h, w] in [0, 1] -> f32[b, dim]``; ``BackboneError`` where the net returns anything else. With
-    ``levels`` other than (0,) the features are those of the named levels (``LevelledBackbone``).
+    ``levels`` other than (0,) the features are those of the named levels (``LevelledBackbone``), side by side in
+    that order; ``block_dims`` are their widths.
     """
 
     mean: Tensor
@@ -57,7 +58,8 @@ class Normalised(nn.Module):
         self.net = net
         self.name = name or type(net).__name__
         self.levels = tuple(levels)
-        self.dim = net.dim if self.levels == OWN else sum(_level_dims(net, self.name, self.levels))
+        self.block_dims = (net.dim,) if self.levels == OWN else tuple(_level_dims(net, self.name, self.levels))
+        self.dim = sum(self.block_dims)
         self.register_buffer("mean", torch.tensor(net.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(net.std).view(1, 3, 1, 1), persistent=False)
 

@@ -10,8 +10,10 @@ from bleep_cli.choices import Aggregation, Key
 from bleep_cli.types import TileSpec
 from bleep_train.config.protocols import DataProtocol
 
-LossName = Literal["paper", "clip", "unit", "pre", "mixed", "cca"]
+LossName = Literal["paper", "paper-clip", "clip", "unit", "pre", "mixed", "cca"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)
+PUBLISHED: tuple[LossName, ...] = ("paper", "paper-clip")
+"""Those of the paper: on vectors as they leave the LayerNorm, at a fixed temperature, of one head."""
 
 
 @dataclass(frozen=True)

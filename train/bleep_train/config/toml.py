@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from bleep_cli.errors import UsageError, option
-from bleep_train.config.schema import Config
+from bleep_train.config.schema import PUBLISHED, Config
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = (), base: Config | None = None) -> Config:
@@ -55,7 +55,7 @@ def _check_ranges(config: Config, where: str) -> None:
         )
         and model.trainable != "frozen",
         f'loss.name = "{config.loss.name}" is not one of unit vectors: set model.closed_form = false': (
-            model.closed_form and config.loss.name == "paper"
+            model.closed_form and config.loss.name in PUBLISHED
         ),
         f"optim.epochs = {optim.epochs}; 1 or more": optim.epochs < 1,
         f"optim.micro_batch = {optim.micro_batch}; 0 (off) or more": optim.micro_batch < 0,

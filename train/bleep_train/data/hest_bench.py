@@ -2,7 +2,10 @@
 
 A task is a folder with ``splits/train_K.csv`` and ``splits/test_K.csv``, whose column ``sample_id`` names
 sections, and ``var_50genes.json``, ``{"genes": [...]}`` (Jaume et al., NeurIPS 2024, and the benchmark's public
-code). The cohort file points to both in a table of its own::
+code). The cohort file points to both in a table of its own, and keeps every spot, as the benchmark does::
+
+    min_counts = 0
+    ...
 
     [bench]
     splits = "bench/IDC/splits"
@@ -116,7 +119,8 @@ def write_hest_cohort(
     ids = [name for name in there if name in wanted or not wanted]
     hest = Path(os.path.relpath(folder, out.parent)).as_posix()
     entries = [hest_entry({"id": name, "hest": hest}, out.parent) for name in ids]
-    lines = [line for name, entry in zip(ids, entries, strict=True) for line in _section(name, entry)]
+    lines = ["min_counts = 0", ""] if task else []  # which spots count is the benchmark's to say
+    lines += [line for name, entry in zip(ids, entries, strict=True) for line in _section(name, entry)]
     if task:
         where = Path(os.path.relpath(task, out.parent)).as_posix()
         lines += [

@@ -58,6 +58,6 @@ def _decode(section: Section, spec: TileSpec, file: Path) -> None:
 
 def cache_tag(section: Section, spec: TileSpec) -> str:
     """Name of what is cached of a section: its spots, its image's bytes, its scale and the tile."""
-    digest = hashlib.sha256(f"{section.sha256} {section.mpp} {spec.px} {spec.um}".encode())
+    digest = hashlib.sha256(f"{section.sha256} {len(section.barcodes)} {section.mpp} {spec.px} {spec.um}".encode())
     digest.update(bytes.fromhex(file_sha256(Path(section.image))))
     return f"{section.id}-{digest.hexdigest()[:16]}"

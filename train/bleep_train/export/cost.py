@@ -1,8 +1,9 @@
 """What another image tower costs: the same tiles through both, their neighbours and what these predict.
 
-Tiles are those of sections that were held out of training, where the run has any. Else they are the training
-sections', each sought among the spots of the others: the towers knew them, but the difference between two
-precisions of one tower hardly depends on that.
+Where something is decided by the cost (may ``auto`` take a lower precision?) the tiles are the training sections',
+each sought among the spots of the others, without the tiles that int8 is calibrated on: sections held out for
+testing stay unasked. The towers knew these tiles, but the difference between two precisions of one tower hardly
+depends on that. Where the cost is only told (a student beside its teacher) held-out sections may be taken.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from bleep_cli.base.rows import dense_rows, row_blocks
-from bleep_cli.genes.columns import gene_columns, measured_log1p
+from bleep_cli.genes.columns import measured_log1p
+from bleep_cli.genes.names import plain_names
 from bleep_cli.prediction.impute import impute_blocks, weigh
 from bleep_cli.reference.parts import Built
 from bleep_cli.search.exact import ExactIndex
@@ -62,10 +64,8 @@ def choose_probes(built: Built, sections: Sequence[Section], *, held_out: bool) 
     """Probes of ``sections``; not ``held_out``: they are those that ``built`` was built of, and the spots whose
     tiles int8 is calibrated on are left out."""
     arrays, info = built.arrays, built.info
-    everywhere = np.ones(len(arrays.symbols), bool)
-    for section in sections:
-        everywhere &= gene_columns(section, arrays.symbols, arrays.gene_ids) >= 0
-    genes = pick_gene_sets(arrays.expression, arrays.symbols, everywhere).sets["hvg50"]
+    once = plain_names(arrays.symbols, arrays.gene_ids)
+    genes = pick_gene_sets(arrays.expression, arrays.symbols, once).sets["hvg50"]
     counts = [len(s.barcodes) for s in sections]
     used = [np.empty(0, np.int64)] * len(sections) if held_out else calibration_rows(counts)
     parts = []
@@ -125,7 +125,7 @@ def cost_of(full: Sequence[F32], other: Sequence[F32], probes: Probes) -> Cost:
     shared: list[float] = []
     for probe, a, b in zip(probes.parts, full, other, strict=True):
         index = ExactIndex(probes.keys[probe.rows])
-        near = [index.search(v, min(OVERLAP_K, len(probe.rows))).index for v in (a, b)]
+        near = [index.search(v, _nearest(OVERLAP_K, probe)).index for v in (a, b)]
         shared += [len(np.intersect1d(x, y)) / len(x) for x, y in zip(*near, strict=True)]
     return Cost(
         cosine=round(float(cosine.mean()), 5),
@@ -135,11 +135,16 @@ def cost_of(full: Sequence[F32], other: Sequence[F32], probes: Probes) -> Cost:
     )
 
 
+def _nearest(wanted: int, probe: Probe) -> int:
+    """How many neighbours are sought: of few spots at most half, since all are the same for every tower."""
+    return min(wanted, max(1, len(probe.rows) // 2))
+
+
 def retrieved_r(vectors: Sequence[F32], probes: Probes) -> float:
     """Mean Pearson r over HVG50 and sections of what the reference's K neighbours of the vectors predict."""
     found = []
     for probe, asked in zip(probes.parts, vectors, strict=True):
-        near = ExactIndex(probes.keys[probe.rows]).search(asked, min(probes.k, len(probe.rows)))
+        near = ExactIndex(probes.keys[probe.rows]).search(asked, _nearest(probes.k, probe))
         blocks = impute_blocks(near, weigh(near, "average"), probes.expression[probe.rows])
         predicted = np.concatenate([block for _, block in blocks])
         found.append(float(np.nanmean(pearson(predicted, probe.measured))))

@@ -72,7 +72,7 @@ def load_result(
         section=section,
         unit=_unit(record),
         symbols=truth.symbols,
-        sets=folder.positions(truth.symbols),
+        sets=folder.measured_sets(truth),
         xy_l0=truth.xy_l0[rows],
         measured=truth.measured[rows],
         predicted={method: folder.predicted(method, seed)[rows] for method, seed in seeds.items()},
@@ -109,7 +109,7 @@ def _unit(record: StudyRecord) -> str:
     if record.truth == BENCH:
         return "log1p counts"
     target = float(record.config.get("data", {}).get("target_sum", 1e4))
-    return f"{'Harmony-corrected ' if record.truth == 'paper' else ''}log1p CP{target / 1000:g}k"
+    return f"{'Harmony-corrected (leaks) ' if record.truth == 'paper' else ''}log1p CP{target / 1000:g}k"
 
 
 def pick_gene(result: Result, gene: str | None) -> int:

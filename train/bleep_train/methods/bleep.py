@@ -19,7 +19,7 @@ from bleep_cli.reference.slope import expression_slope
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64
-from bleep_train.config.schema import Config, LossName
+from bleep_train.config.schema import PUBLISHED, Config, LossName
 from bleep_train.config.toml import closed_form_alone
 from bleep_train.methods.folds import PARTS, CohortFold, Part
 from bleep_train.model.towers import Towers, build_towers
@@ -34,13 +34,13 @@ EMBED_SPOTS = 32
 
 
 def with_loss(config: Config, loss: LossName, seed: int) -> Config:
-    """The configuration with another objective alone, and a seed; the published one comes with its temperature and
-    its single head, "cca" with heads in closed form, which no other has."""
+    """The configuration with another objective alone, and a seed; the published ones come with their temperature and
+    their single head, "cca" with heads in closed form, which no other has."""
     if loss == "cca":
         return with_seed(closed_form_alone(config), seed)
     changed = replace(config.loss, name=loss)
     model = replace(config.model, closed_form=False, heads=max(1, config.model.heads))
-    if loss == "paper":
+    if loss in PUBLISHED:
         changed = replace(changed, temperature=PAPER_TEMPERATURE, learn_temperature=False)
         model = replace(model, heads=1)
     return with_seed(replace(config, loss=changed, model=model), seed)

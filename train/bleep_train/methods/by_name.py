@@ -4,11 +4,16 @@
 | --- | --- |
 | ``bleep`` | the configuration's own recipe |
 | ``bleep:LOSS`` | the same with another objective alone (``model/loss.py``); ``bleep:paper`` is as published |
-| ``st-net`` | ST-Net as published (``stnet.py``); ``st-net:WEIGHTS`` with other weights than ImageNet's |
+| ``st-net`` | ST-Net as published, of all genes (``stnet.py``); ``st-net:WEIGHTS`` not from ImageNet's weights |
+| ``st-net-250`` | the same of the 250 genes of largest mean alone, as published |
 | ``st-net-cpu`` | the same made small enough for a CPU |
 | ``histogene`` | HisToGene as published (``histogene.py``) |
 | ``histogene-cpu`` | the same made small enough for a CPU |
-| ``ridge`` | ridge regression on the frozen features |
+| ``ridge`` | ridge regression on the frozen features, each stage of each field of view scaled as a whole |
+| ``ridge-columns`` | the same with every column scaled by itself and one penalty, as it was before |
+| ``pls`` | partial least squares of ten components on the features of ``ridge`` |
+| ``cca`` | retrieval by the closed-form towers of ``bleep build-reference`` on the features of ``ridge`` |
+| ``hest-ridge`` | HEST-Bench's probe: 256 principal components of the features, ridge |
 | ``knn`` | the mean of the 50 training spots of nearest frozen features |
 | ``mean`` | the training mean |
 
@@ -22,13 +27,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from bleep_cli.errors import UsageError, option
+from bleep_cli.fitting.choose import held_out_groups
 from bleep_cli.types import F32
 from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import LOSSES
 from bleep_train.methods.bleep import Retrieval, with_loss, with_seed
 from bleep_train.methods.folds import CohortFold, FoldData
 from bleep_train.methods.histogene import HisToGeneOptions, predict_histogene
-from bleep_train.methods.simple import knn, mean_predictor, ridge
+from bleep_train.methods.linear import cca, hest_ridge, pls, ridge, ridge_columns
+from bleep_train.methods.simple import knn, mean_predictor
 from bleep_train.methods.stnet import StNetOptions, predict_stnet
 
 BLEEP, ST_NET = "bleep", "st-net"
@@ -77,8 +84,28 @@ def _histogene(options: HisToGeneOptions) -> Method:
 
 
 def _ridge(data: FoldData, seed: int, work: Path) -> F32:
+    _, group = held_out_groups(data.sections("train"))
+    x, z = data.scaled_features("train"), data.scaled_features("test")
+    return ridge(x, data.train_y, z, group, data.sets)[0]
+
+
+def _ridge_columns(data: FoldData, seed: int, work: Path) -> F32:
     x, z = data.mean_features("train"), data.mean_features("test")
-    return ridge(x, data.train_y, z, data.groups, data.sets["all"])[0]
+    return ridge_columns(x, data.train_y, z, data.groups, data.sets["all"])[0]
+
+
+def _pls(data: FoldData, seed: int, work: Path) -> F32:
+    return pls(data.scaled_features("train"), data.train_y, data.scaled_features("test"))
+
+
+def _cca(data: FoldData, seed: int, work: Path) -> F32:
+    by, group = held_out_groups(data.sections("train"))
+    x, z = data.scaled_features("train"), data.scaled_features("test")
+    return cca(x, data.train_y, data.panel, z, by, group, [sum(field) for field in data.blocks()])
+
+
+def _hest_ridge(data: FoldData, seed: int, work: Path) -> F32:
+    return hest_ridge(data.mean_features("train"), data.train_y, data.mean_features("test"))
 
 
 def _knn(data: FoldData, seed: int, work: Path) -> F32:
@@ -89,11 +116,20 @@ def _mean(data: FoldData, seed: int, work: Path) -> F32:
     return mean_predictor(data.train_y, sum(len(s.barcodes) for s in data.held_out))
 
 
-UNTRAINED: dict[str, Callable[[FoldData, int, Path], F32]] = {"ridge": _ridge, "knn": _knn, "mean": _mean}
+UNTRAINED: dict[str, Callable[[FoldData, int, Path], F32]] = {
+    "ridge": _ridge,
+    "ridge-columns": _ridge_columns,
+    "pls": _pls,
+    "cca": _cca,
+    "hest-ridge": _hest_ridge,
+    "knn": _knn,
+    "mean": _mean,
+}
 """The methods that train no network: any fold will do, and no seed changes them."""
 
 _PLAIN: dict[str, Method] = {
     ST_NET: _st_net(StNetOptions()),
+    f"{ST_NET}-250": _st_net(replace(StNetOptions(), genes=250)),
     f"{ST_NET}-cpu": _st_net(StNetOptions.cpu()),
     "histogene": _histogene(HisToGeneOptions()),
     "histogene-cpu": _histogene(HisToGeneOptions.cpu()),

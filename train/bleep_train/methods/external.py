@@ -26,6 +26,7 @@ from scipy import sparse
 
 from bleep_cli.base.hashing import fingerprint
 from bleep_cli.errors import UsageError, option
+from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.names import is_ensembl, strip_version
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, F64, I64, Section, Str
@@ -195,11 +196,11 @@ def _genes(foreign: Foreign, section: Section, data: CohortFold) -> tuple[I64, l
     ids = foreign.genes if is_ensembl(foreign.genes) else foreign.gene_ids
     by_id = _first(np.array([strip_version(g) for g in ids.tolist()])) if ids is not None else {}
     by_symbol = _first(foreign.genes)
-    place = {symbol: i for i, symbol in enumerate(data.study.symbols.tolist())}
-    own = section.gene_ids[data.study.columns[section.id]]
+    at = gene_columns(section, data.symbols, data.keys)
+    own = np.where(at >= 0, section.gene_ids[at], data.keys)
     columns = [
-        by_id.get(strip_version(str(own[place[symbol]])), by_symbol.get(symbol, -1))
-        for symbol in data.symbols.tolist()
+        by_id.get(strip_version(gene), by_symbol.get(symbol, -1))
+        for gene, symbol in zip(own.tolist(), data.symbols.tolist(), strict=True)
     ]
     found = np.array(columns, np.int64)
     lost = int((found < 0).sum())

@@ -2,8 +2,8 @@
 
 Two protocols of this project, by name (docs/reproduce.md, section 3, tells them apart):
 
-- ``leak-free``: nothing of a held-out section is used before it is predicted. Truth is log1p as measured; gene
-  sets are picked on the training spots.
+- ``leak-free``: nothing of a held-out section is used before it is predicted, not even which genes it measures.
+  Truth is log1p as measured; gene sets are picked on the training spots, among the genes of the training sections.
 - ``paper``: as published. The held-out section enters the union of highly variable genes and the Harmony fit,
   truth is Harmony-corrected expression, and the gene sets are picked on the held-out section.
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,8 +24,10 @@ import numpy as np
 from scipy import sparse
 
 from bleep_cli.cohort.read import read_cohort
-from bleep_cli.errors import UsageError, option
-from bleep_cli.genes.names import join_genes
+from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.fitting.features import block_scale
+from bleep_cli.genes.columns import measured_log1p
+from bleep_cli.genes.names import GeneTable, join_genes, plain_names
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, F64, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
@@ -34,7 +36,9 @@ from bleep_train.config.schema import Config
 from bleep_train.data.hest_bench import Bench, check_bench
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet, prepare
+from bleep_train.methods.splits import Fold, bench_folds, leave_one_out
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
+from bleep_train.metrics.per_gene import measured_sets
 from bleep_train.training.distributed import pick_device
 from bleep_train.training.frozen import cached_features
 from bleep_train.training.start import starting_backbone
@@ -43,44 +47,8 @@ Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
-@dataclass(frozen=True)
-class Fold:
-    """What is held out, and what is trained on, as positions in the cohort."""
-
-    name: str
-    """Of the section or donor that is held out."""
-    train: tuple[int, ...]
-    """Sections trained on."""
-    test: tuple[int, ...]
-    """Sections held out."""
-
-
-def leave_one_out(labels: Sequence[str]) -> list[Fold]:
-    """One fold per label, in order of appearance: tested on its positions, trained on all others."""
-    everything = range(len(labels))
-    return [
-        Fold(
-            name,
-            train=tuple(i for i in everything if labels[i] != name),
-            test=tuple(i for i in everything if labels[i] == name),
-        )
-        for name in dict.fromkeys(labels)
-    ]
-
-
-def bench_folds(bench: Bench, ids: Sequence[str]) -> list[Fold]:
-    """A fold per split of the benchmark, sections as positions in ``ids``."""
-    slot = {name: i for i, name in enumerate(ids)}
-    return [
-        Fold(split.name, tuple(slot[i] for i in split.train), tuple(slot[i] for i in split.test))
-        for split in bench.splits
-    ]
-
-
 class Study:
-    """A cohort read once: ``sections``, ``symbols`` str[g] of the genes all share, ``log1p`` CSR[n, g] of each.
-
-    ``columns`` i64[g] by section id: where these genes stand in its counts.
+    """A cohort read once: ``sections`` and the ``log1p`` CSR[n, g] of each, on its own genes.
 
     Tiles and frozen features are decoded when asked for and kept under ``cache``.
     """
@@ -98,14 +66,9 @@ class Study:
         self.bench = bench
         self.config, self.cache, self.markers, self.progress = config, cache, tuple(markers), progress
         self.sections = read_cohort(cohort, progress=progress)
-        table = join_genes(self.sections)
-        self.symbols: Str = table.symbols
-        self.columns = {name: np.array(columns, np.int64) for name, columns in table.columns.items()}
-        self.log1p = [
-            log1p_normalise(s.counts, config.data.target_sum)[:, table.columns[s.id]] for s in self.sections
-        ]
+        self.log1p = [log1p_normalise(s.counts, config.data.target_sum) for s in self.sections]
         if bench:
-            check_bench(bench, [s.id for s in self.sections], self.symbols.tolist())
+            check_bench(bench, [s.id for s in self.sections], self.shared.symbols.tolist())
 
     def folds(self, by: By, test: Sequence[str] = ()) -> list[Fold]:
         """One fold per section, per donor, or per split of the benchmark; ``test`` keeps those of these names."""
@@ -143,6 +106,11 @@ class Study:
         )
 
     @cached_property
+    def shared(self) -> GeneTable:
+        """The genes that all sections measure: a benchmark's are among them. No other fold asks for these."""
+        return join_genes(self.sections)
+
+    @cached_property
     def backbone(self) -> Normalised:
         """The backbone that training starts from."""
         return starting_backbone(self.config)
@@ -164,7 +132,27 @@ class FoldData(ABC):
     held_out: Sequence[Section]
     """The sections that the m held-out spots are of, in order."""
     test_y: F32
-    """f32[m, g] expression of the held-out spots, log1p"""
+    """f32[m, g] expression of the held-out spots, log1p; NaN where their section does not measure a gene"""
+
+    @cached_property
+    def measured_sets(self) -> dict[str, I64]:
+        """``sets`` without the genes that a held-out section does not measure.
+
+        Raises ``ReferenceError`` where none of the genes to be scored is left.
+        """
+        found = measured_sets(self.test_y, self.sets)
+        if not len(found["all"]):
+            raise ReferenceError(f"{self.name}: none of the genes that are scored was measured there")
+        return found
+
+    @abstractmethod
+    def sections(self, which: Part) -> Sequence[Section]:
+        """The training or the held-out sections, in order."""
+
+    @property
+    @abstractmethod
+    def panel(self) -> F32:
+        """f32[n, p] of the training spots, as the expression tower is given them."""
 
     @property
     def xy(self) -> F64:
@@ -180,23 +168,32 @@ class FoldData(ABC):
     def features(self, which: Part) -> list[F32]:
         """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
 
+    @abstractmethod
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """Columns of the d features: for each field of view, the widths of its stages side by side."""
+
+    def scaled_features(self, which: Part) -> F32:
+        """:meth:`mean_features`, each block scaled by 1/√width: f32[n, d]."""
+        return self.mean_features(which) * block_scale([width for field in self.blocks() for width in field])
+
     def mean_features(self, which: Part) -> F32:
         """Frozen features averaged over the eight views, f32[n, d]."""
         return np.concatenate([np.asarray(f).mean(axis=1) for f in self.features(which)])
 
 
 class CohortFold(FoldData):
-    """A fold of a cohort: its sections' tiles are there to train on, and their expression to prepare a run of."""
+    """A fold of a cohort: its sections' tiles are there to train on, and their expression to prepare a run of.
+
+    ``keys`` str[g]: by what its genes are told from each other, Ensembl ids without version or symbols.
+    """
 
     def __init__(self, study: Study, fold: Fold, protocol: Truth) -> None:
         self.study, self.fold, self.protocol, self.name = study, fold, protocol, fold.name
         self.held_out = self.sections("test")
         self.groups = np.repeat(fold.train, [len(s.barcodes) for s in self.sections("train")])
         by_protocol = {"paper": self._corrected, "leak-free": self._measured, BENCH: self._benchmarked}
-        picked, train_y, test_y = by_protocol[protocol]()
-        used, genes = picked.alone()
+        self.keys, genes, self.train_y, self.test_y = by_protocol[protocol]()
         self.symbols, self.sets = genes.symbols, genes.sets
-        self.train_y, self.test_y = dense_columns(train_y, used), dense_columns(test_y, used)
 
     def parts(self, which: Part) -> tuple[int, ...]:
         """Cohort positions of the training or of the held-out sections."""
@@ -213,6 +210,15 @@ class CohortFold(FoldData):
     def features(self, which: Part) -> list[F32]:
         """Frozen features of the eight views per section, ``f32[n, 8, d]``."""
         return self.study.features(self.parts(which))
+
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """See :class:`FoldData`."""
+        return (self.study.backbone.block_dims,) * len(self.study.config.data.tile_um)
+
+    @property
+    def panel(self) -> F32:
+        """f32[n, p] of the training spots, as the expression tower is given them."""
+        return self.training.panel
 
     @cached_property
     def training(self) -> TrainingSet:
@@ -237,36 +243,42 @@ class CohortFold(FoldData):
         everything = [*self.sections("train"), *self.sections("test")]
         return prepare(everything, replace(config.data, panel="hvg", harmony=True), config.optim.seed)
 
-    def _measured(self) -> tuple[GeneSets, sparse.csr_matrix, sparse.csr_matrix]:
-        train, test = (
-            sparse.vstack([self.study.log1p[i] for i in part], format="csr")
-            for part in (self.fold.train, self.fold.test)
-        )
-        everywhere = np.ones(train.shape[1], bool)
-        return pick_gene_sets(train, self.study.symbols, everywhere, self.study.markers), train, test
+    def _measured(self) -> tuple[Str, GeneSets, F32, F32]:
+        """Genes are those of the training sections: what a held-out one measures decides nothing."""
+        study, table = self.study, join_genes(self.sections("train"))
+        own = [study.log1p[i][:, table.columns[study.sections[i].id]] for i in self.fold.train]
+        train = sparse.vstack(own, format="csr")
+        once = plain_names(table.symbols, table.keys)
+        used, genes = pick_gene_sets(train, table.symbols, once, study.markers).alone()
+        keys, target = table.keys[used], study.config.data.target_sum
+        test = [measured_log1p(s, genes.symbols, keys, target) for s in self.held_out]
+        return keys, genes, dense_columns(train, used), np.concatenate(test)
 
-    def _benchmarked(self) -> tuple[GeneSets, sparse.csr_matrix, sparse.csr_matrix]:
+    def _benchmarked(self) -> tuple[Str, GeneSets, F32, F32]:
         """The benchmark's own genes, as log1p of raw counts: its code normalises by no total."""
-        slot = {symbol: i for i, symbol in enumerate(self.study.symbols.tolist())}
+        table = self.study.shared
+        slot = {symbol: i for i, symbol in enumerate(table.symbols.tolist())}
         genes = self.study.bench.genes if self.study.bench else ()
-        rows = np.array([slot[gene] for gene in genes], np.int64)
+        used = np.unique(np.array([slot[gene] for gene in genes], np.int64))
+        rows = np.searchsorted(used, [slot[gene] for gene in genes])
         train, test = (
-            sparse.vstack([_log1p_counts(s, self.study.columns[s.id]) for s in self.sections(part)], format="csr")
+            np.concatenate([_log1p_counts(s, np.array(table.columns[s.id])[used]) for s in self.sections(part)])
             for part in PARTS
         )
-        return GeneSets(self.study.symbols, {"hvg50": rows, "all": rows}), train, test
+        return table.keys[used], GeneSets(table.symbols[used], {"hvg50": rows, "all": rows}), train, test
 
-    def _corrected(self) -> tuple[GeneSets, F32, F32]:
+    def _corrected(self) -> tuple[Str, GeneSets, F32, F32]:
         n, panel = len(self.groups), self._joint.panel
         table = join_genes([*self.sections("train"), *self.sections("test")])
-        symbol_of = dict(zip(table.keys.tolist(), table.symbols.tolist(), strict=True))
-        symbols = np.array([symbol_of[key] for key in self._joint.panel_keys.tolist()], dtype=str)
-        everywhere = np.ones(len(symbols), bool)
-        return pick_gene_sets(panel[n:], symbols, everywhere, self.study.markers), panel[:n], panel[n:]
+        slot = {key: i for i, key in enumerate(table.keys.tolist())}
+        columns = np.array([slot[key] for key in self._joint.panel_keys.tolist()], np.int64)
+        symbols, once = table.symbols[columns], plain_names(table.symbols, table.keys)[columns]
+        used, genes = pick_gene_sets(panel[n:], symbols, once, self.study.markers).alone()
+        return table.keys[columns][used], genes, dense_columns(panel[:n], used), dense_columns(panel[n:], used)
 
 
-def _log1p_counts(section: Section, columns: I64) -> sparse.csr_matrix:
-    return section.counts[:, columns].astype(np.float32).log1p()
+def _log1p_counts(section: Section, columns: I64) -> F32:
+    return np.log1p(dense_columns(section.counts, columns))
 
 
 def dense_columns(matrix: sparse.csr_matrix | F32, columns: I64) -> F32:

@@ -30,7 +30,7 @@ from bleep_train.training.distributed import pick_device
 
 @dataclass(frozen=True)
 class StNetOptions:
-    """The published settings (paper, Methods, and the commands of the published code)."""
+    """The published settings (paper, Methods, and the commands of the published code), but for ``genes``."""
 
     backbone: str = "densenet121"
     """A name of ``backbones/build.py``."""
@@ -38,8 +38,8 @@ class StNetOptions:
     """As ``build_backbone`` takes them."""
     px: int = 224
     """Edge of the tile, the first field of view."""
-    genes: int | None = 250
-    """How many are predicted, those of largest training mean; None: all."""
+    genes: int | None = None
+    """How many are predicted, those of largest training mean; None: all. Published: 250."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """SGD on the error summed over the spots of a batch, as the published rate is meant, or AdamW on its mean,
     annealed."""

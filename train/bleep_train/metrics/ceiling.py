@@ -27,19 +27,23 @@ def reliability(
 ) -> F64:
     """Reliability of the log1p measurement of each gene over the spots of all sections, f64[g].
 
-    ``counts`` CSR[n, G] of each section, whole numbers; ``columns`` i64[g] where the genes stand in it. Mean over
-    ``splits`` random halvings; NaN for a gene that never varies in both halves.
+    ``counts`` CSR[n, G] of each section, whole numbers; ``columns`` i64[g] where the genes stand in it, -1 for one
+    that it does not measure. Mean over ``splits`` random halvings; NaN for a gene that a section does not measure,
+    or that never varies in both halves.
     """
     rng = np.random.default_rng(0)
+    there = np.all(np.stack(columns) >= 0, axis=0)
+    out = np.full(len(there), np.nan)
     found = []
     for _ in range(splits):
-        halves = [_halves(c, at, target_sum, rng) for c, at in zip(counts, columns, strict=True)]
+        halves = [_halves(c, at[there], target_sum, rng) for c, at in zip(counts, columns, strict=True)]
         found.append(pearson(*(np.concatenate(side) for side in zip(*halves, strict=True))))
     stacked = np.stack(found)
     known = np.isfinite(stacked).any(axis=0)
     r = np.full(stacked.shape[1], np.nan)
     r[known] = np.nanmean(stacked[:, known], axis=0)
-    return np.asarray(2 * r / (1 + r))
+    out[there] = 2 * r / (1 + r)
+    return out
 
 
 def _halves(

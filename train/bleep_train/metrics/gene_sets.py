@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bleep_cli.types import F32, I64, Str
+from bleep_cli.types import F32, I64, Bool, Str
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -41,13 +40,14 @@ class GeneSets:
 def pick_gene_sets(
     training: F32 | sparse.csr_matrix,
     symbols: Str,
-    measured_everywhere: NDArray[np.bool_],
+    eligible: Bool,
     markers: Sequence[str] | None = None,
 ) -> GeneSets:
     """``hvg50``, ``all`` (the 50 and 1,000 of largest log1p variance) and ``heg50`` (largest mean), among genes
-    detected in at least a tenth of the training spots and present in every section; ``markers`` as given.
+    detected in at least a tenth of the training spots and ``eligible``; ``markers`` as given.
 
-    ``training`` f32[n, g] log1p, dense or CSR; ``measured_everywhere`` bool[g].
+    ``training`` f32[n, g] log1p, dense or CSR; ``eligible`` bool[g], one gene of each symbol
+    (``plain_names``). What other sections measure decides nothing here.
     """
     from scipy import sparse
 
@@ -55,7 +55,7 @@ def pick_gene_sets(
     n = matrix.shape[0]
     mean = np.asarray(matrix.mean(axis=0), np.float64).ravel()
     variance = np.asarray(matrix.multiply(matrix).mean(axis=0), np.float64).ravel() - mean**2
-    usable = (np.diff(matrix.indptr) >= MIN_DETECTED * n) & np.asarray(measured_everywhere, bool)
+    usable = (np.diff(matrix.indptr) >= MIN_DETECTED * n) & np.asarray(eligible, bool)
     count = int(usable.sum())
     by_variance = np.argsort(np.where(usable, -variance, np.inf), kind="stable")[:count]
     by_mean = np.argsort(np.where(usable, -mean, np.inf), kind="stable")[:count]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from bleep_cli.types import F32, F64, I64
+from bleep_cli.types import F32, F64, I64, Bool
 
 GENE_METRICS = ("pearson", "spearman", "mse", "variance_ratio")
 
@@ -50,12 +50,20 @@ def per_gene(predicted: F32, measured: F32) -> dict[str, F64]:
     return {name: of(predicted, measured) for name, of in zip(GENE_METRICS, metrics, strict=True)}
 
 
+def measured_sets(measured: F32, sets: Mapping[str, I64]) -> dict[str, I64]:
+    """The same sets without the genes that were not measured (NaN) in some of the spots of f32[n, g]."""
+    there: Bool = ~np.asarray(np.isnan(measured).any(axis=0))
+    return {name: rows[there[rows]] for name, rows in sets.items()}
+
+
 def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, float]:
     """Means of r over each gene set, and over ``all`` the median variance ratio, the mean squared error and how
     many genes had no r; ``spearman`` is the mean over ``hvg50``, where there is that set.
 
-    A gene without r counts as 0; the mean squared error is over the genes that have one.
+    A gene without r counts as 0; the mean squared error is over the genes that have one. A gene that was not
+    measured (NaN) is in no mean; ``n_absent`` counts those of ``all``.
     """
+    absent, sets = len(sets["all"]), measured_sets(measured, sets)
     r = pearson(predicted, measured)
     out: dict[str, float] = {name: _mean(r[rows]) for name, rows in sets.items()}
     if "hvg50" in sets:
@@ -67,6 +75,7 @@ def score(predicted: F32, measured: F32, sets: Mapping[str, I64]) -> dict[str, f
     out["mse"] = float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")
     out["n_spots"] = len(measured)
     out["n_nan"] = int(np.isnan(r[sets["all"]]).sum())
+    out["n_absent"] = absent - len(sets["all"])
     return out
 
 

@@ -15,7 +15,7 @@ from bleep_cli.errors import UsageError
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
 from bleep_cli.towers.precision import Chosen, OtherTower
-from bleep_cli.types import Progress, Section, no_progress
+from bleep_cli.types import Progress, no_progress
 from bleep_train.data.tile_cache import cached_tiles
 from bleep_train.data.training_set import TrainingSet, prepare
 from bleep_train.export.cost import calibration_rows, choose_probes, cost_of, embed_probes
@@ -53,7 +53,8 @@ def prepare_run(run: RunFolder, progress: Progress = no_progress) -> TrainingSet
     there = {s.id: s for s in read_cohort(run.cohort, only=ids, progress=progress)}
     sections, leaked = ([there[i] for i in part] for part in (run.section_ids, run.leaked_ids))
     data = prepare(sections, run.config.data, run.config.optim.seed, leaked)
-    if tuple(data.panel_keys) != run.panel_keys:
+    other_spots = any(len(there[name].barcodes) != n for name, n in run.spots.items())  # another min_counts
+    if other_spots or tuple(data.panel_keys) != run.panel_keys:
         raise UsageError(f"the sections in {run.cohort.name} changed since {run.path.name} was trained")
     return data
 
@@ -98,10 +99,9 @@ def _other_towers(
     """The image tower at further precisions, each with its cost against the one that was built with."""
     spec, cache, views = run.config.data.tile, run.path / CACHE, built.info.recommended_views
     image, training = built.arrays.image_tower, cached_tiles(data.sections, spec, cache, progress)
-    sections, held_out = probed_sections(run, data, progress)
-    probes = choose_probes(built, sections, held_out=held_out)
-    tiles = cached_tiles(sections, spec, cache, progress)
-    full = embed_probes(image, tiles, views, probes, progress)
+    # The cost decides whether ``auto`` takes a precision: what was held out for testing must not be asked for it.
+    probes = choose_probes(built, data.sections, held_out=False)
+    full = embed_probes(image, training, views, probes, progress)
     others: dict[Chosen, OtherTower] = {}
     for precision in precisions:
         if precision == "int8":
@@ -109,13 +109,6 @@ def _other_towers(
             model = int8_tower(image, np.concatenate([t[r] for t, r in zip(training, rows, strict=True)]))
         else:
             model = fp16_tower(image)
-        vectors = embed_probes(model, tiles, views, probes, progress)
+        vectors = embed_probes(model, training, views, probes, progress)
         others[precision] = OtherTower(model, cost_of(full, vectors, probes))
     return others
-
-
-def probed_sections(run: RunFolder, data: TrainingSet, progress: Progress) -> tuple[Sequence[Section], bool]:
-    """The sections that towers are compared on: those held out of training (True), else the training ones."""
-    if not run.held_out_ids:
-        return data.sections, False
-    return read_cohort(run.cohort, only=run.held_out_ids, progress=progress), True

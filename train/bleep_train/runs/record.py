@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class RunFolder:
     """Protocol "paper" only: the held-out sections that were read."""
     held_out_ids: tuple[str, ...] = ()
     """Sections left out."""
+    spots: Mapping[str, int] = field(default_factory=dict)
+    """By section trained on, how many spots it had; empty where the record is of before they were counted."""
     teacher: Mapping[str, str] | None = None
     """Name of the run that a student was distilled from (``run``), and a hash of its ``weights``."""
 
@@ -72,6 +74,7 @@ def open_run(path: Path) -> RunFolder:
             panel_keys=tuple(record["panel"]),
             leaked_ids=tuple(s["id"] for s in record.get("leaked", ())),
             held_out_ids=tuple(record["held_out"]),
+            spots={s["id"]: s["spots"] for s in record["sections"] if "spots" in s},
             teacher=record.get("teacher"),
         )
     except (OSError, ValueError, KeyError) as error:
@@ -150,6 +153,6 @@ def same_run(run: RunFolder, config: Config, sections: Sequence[Section], leaked
         )
 
 
-def training_record(sections: Sequence[Section]) -> list[dict[str, str]]:
+def training_record(sections: Sequence[Section]) -> list[dict[str, str | int]]:
     """Identity of the sections a run was trained on, to find them again in a cohort."""
-    return [{"id": s.id, "donor": s.donor, "sha256": s.sha256} for s in sections]
+    return [{"id": s.id, "donor": s.donor, "sha256": s.sha256, "spots": len(s.barcodes)} for s in sections]

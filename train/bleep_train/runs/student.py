@@ -14,6 +14,7 @@ import torch
 
 from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import UsageError, option
@@ -30,7 +31,7 @@ from bleep_train.export.cost import choose_probes, cost_of, embed_probes, keys_o
 from bleep_train.export.towers import export_towers
 from bleep_train.metrics.tables import Table
 from bleep_train.model.towers import build_towers
-from bleep_train.runs.export import CACHE, load_towers, prepare_run, probed_sections
+from bleep_train.runs.export import CACHE, load_towers, prepare_run
 from bleep_train.runs.record import RECORD, RunFolder, begin, open_run, refuse_existing, run_record, same_run
 from bleep_train.training.distil import Lesson, teach
 from bleep_train.training.distributed import pick_device
@@ -160,6 +161,14 @@ def compare(
             full = full or vectors  # the teacher's eight views come first
             standings.append(Standing(name, views, retrieved_r(vectors, probes), cost_of(full, vectors, probes)))
     return standings
+
+
+def probed_sections(run: RunFolder, data: TrainingSet, progress: Progress) -> tuple[Sequence[Section], bool]:
+    """The sections that teacher and student are compared on: those held out of training (True), else the training
+    ones. The comparison is told and decides nothing."""
+    if not run.held_out_ids:
+        return data.sections, False
+    return read_cohort(run.cohort, only=run.held_out_ids, progress=progress), True
 
 
 def table_of(standings: Sequence[Standing]) -> Table:

@@ -18,14 +18,17 @@ from bleep_cli.types import Progress, no_progress
 from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
-from bleep_train.methods.folds import CohortFold, Fold, FoldData, Study
-from bleep_train.methods.simple import mean_predictor, ridge, shuffles
+from bleep_train.methods.by_name import UNTRAINED
+from bleep_train.methods.folds import CohortFold, FoldData, Study
+from bleep_train.methods.simple import shuffles
+from bleep_train.methods.splits import Fold
 from bleep_train.metrics.per_gene import mean_score, score
 from bleep_train.metrics.tables import SHORT, Table, over_seeds, seeds_cell, write_tables
 from bleep_train.study.journal import Journal, Row, fingerprint
+from bleep_train.study.run import spots_of
+from bleep_train.study.tables import LEAKS
 
 RESULTS, TABLE = "results.jsonl", "table.md"
-PAPER_LEAKS = "Protocol `paper`: the held-out section entered panel, Harmony, truth and gene sets; it leaks."
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,11 @@ class AblationGrid:
     """Keeps the folds of these names; empty: all."""
 
 
-def baselines(data: FoldData) -> Iterator[Row]:
-    """Ridge on the mean features, the mean, and shuffled spots of the ridge prediction."""
-    x, z = data.mean_features("train"), data.mean_features("test")
-    predicted, alpha = ridge(x, data.train_y, z, data.groups, data.sets["all"])
-    yield {"method": "ridge", "alpha": alpha, **score(predicted, data.test_y, data.sets)}
-    yield {"method": "mean", **score(mean_predictor(data.train_y, len(z)), data.test_y, data.sets)}
+def baselines(data: FoldData, work: Path) -> Iterator[Row]:
+    """Ridge on the frozen features, the mean, and shuffled spots of the ridge prediction."""
+    predicted = UNTRAINED["ridge"](data, 0, work)
+    yield {"method": "ridge", **score(predicted, data.test_y, data.sets)}
+    yield {"method": "mean", **score(UNTRAINED["mean"](data, 0, work), data.test_y, data.sets)}
     yield {"method": "shuffled", **mean_score(shuffles(predicted), data.test_y, data.sets)}
 
 
@@ -80,8 +82,7 @@ def run_grid(
     study = Study(cohort, config, out / "cache", markers=grid.markers, progress=progress)
     folds = study.folds(grid.by, grid.test)
     journal = Journal(out / RESULTS)
-    marked = {"markers": grid.markers} if grid.markers else {}  # without markers as it always was
-    mark = fingerprint({**config.as_dict(), **marked})
+    mark = fingerprint({**config.as_dict(), "markers": grid.markers, "spots": spots_of(study.sections)})
     jobs: list[tuple[Fold, LossName | None, int]] = [(fold, None, 0) for fold in folds]
     jobs += [(fold, loss, seed) for loss in grid.losses for seed in grid.seeds for fold in folds]
     rows = []
@@ -91,12 +92,12 @@ def run_grid(
         if row is None:
             run = out / "runs" / f"{loss}-{fold.name}-{seed}"
             data = study.data(fold, config.data.protocol)
-            found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data)
+            found = cells(data, with_loss(config, loss, seed), grid, run) if loss else baselines(data, run)
             row = {"job": key, "cells": list(found)}
             journal.add(row)
         rows.append(row)
         progress("jobs", len(rows), len(jobs))
-    result = replace(table(rows), notes=(PAPER_LEAKS,) if config.data.protocol == "paper" else ())
+    result = replace(table(rows), notes=(LEAKS,) if config.data.protocol == "paper" else ())
     write_tables(out / TABLE, [result])
     return result
 

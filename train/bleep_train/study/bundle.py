@@ -20,14 +20,13 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.columns import gene_columns, measured_log1p
+from bleep_cli.genes.names import plain_names
 from bleep_cli.prediction.impute import DENSE_BYTES
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import Plan
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.types import F32, F64, I64, Progress, Section, no_progress
-from bleep_train.backbones.build import LOCAL
-from bleep_train.config.toml import config_from
 from bleep_train.methods.by_name import BLEEP, UNTRAINED
 from bleep_train.methods.folds import FoldData, Part, dense_columns
 from bleep_train.metrics.blocks import spatial_blocks
@@ -35,6 +34,7 @@ from bleep_train.metrics.ceiling import reliability
 from bleep_train.metrics.gene_sets import GeneSets, pick_gene_sets
 from bleep_train.metrics.maps import map_scores
 from bleep_train.metrics.tables import Table, write_tables
+from bleep_train.study.bundle_features import BundleFeatures, features_of
 from bleep_train.study.differences import PairedFold, differences, differences_table
 from bleep_train.study.fold_table import (
     BOTH_SIDES,
@@ -42,6 +42,7 @@ from bleep_train.study.fold_table import (
     GENES_FILE,
     METRICS_FILE,
     TABLE_FILE,
+    absent_genes,
     fold_table,
     score_names,
     without_nan,
@@ -50,9 +51,11 @@ from bleep_train.study.gene_table import GeneScores, write_gene_table
 from bleep_train.study.maps import ceiling_table, fold_ceiling, fold_maps, maps_table
 from bleep_train.study.saved import NULLS, donors_of
 from bleep_train.study.scoring import WITHIN, MethodRow, null_predictions, score_fold
-from bleep_train.training.distributed import pick_device
-from bleep_train.training.frozen import cached_features
-from bleep_train.training.start import starting_backbone
+
+BUNDLE_LEAKS = (
+    "Trained under protocol `paper`, which leaks: sections held out of training entered its panel and its Harmony "
+    "fit, as in the published code."
+)
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,9 @@ def evaluate(
     bundle = open_bundle(bundle_path)
     sections = read_cohort(cohort, only=on, progress=progress)
     _refuse_leaks(bundle, sections)
-    training = _Training(bundle, sections, markers)
+    training = _Training(bundle, markers)
     predictor = Predictor(bundle, options or PredictOptions())
-    features = _Features(bundle, cohort, cache, progress) if with_ridge else None
+    features = features_of(bundle, cohort, cache, progress) if with_ridge else None
     methods = _methods(predictor, with_ridge, progress)
     found = [_evaluated(BundleFold(bundle, section, training, features), methods, cache) for section in sections]
     evaluation = _told(bundle, sections, found)
@@ -113,16 +116,12 @@ def _refuse_leaks(bundle: Bundle, sections: Sequence[Section]) -> None:
 class _Training:
     """What all folds of one bundle share: the reference's expression on the genes that any gene set names."""
 
-    def __init__(self, bundle: Bundle, sections: Sequence[Section], markers: Sequence[str] | None) -> None:
+    def __init__(self, bundle: Bundle, markers: Sequence[str] | None) -> None:
         expression = bundle.expression(None, DENSE_BYTES)
-        everywhere = np.ones(len(bundle.symbols), bool)
-        for section in sections:
-            everywhere &= gene_columns(section, bundle.symbols, bundle.gene_ids) >= 0
-        picked = pick_gene_sets(expression, bundle.symbols, everywhere, markers)
+        once = plain_names(bundle.symbols, bundle.gene_ids)
+        picked = pick_gene_sets(expression, bundle.symbols, once, markers)
         if not len(picked.sets["all"]):
-            raise ReferenceError(
-                "no gene is detected in a tenth of the training spots and measured in every section"
-            )
+            raise ReferenceError("no gene is detected in a tenth of the training spots")
         self.columns: I64
         self.genes: GeneSets
         self.columns, self.genes = picked.alone()
@@ -131,57 +130,43 @@ class _Training:
         self.groups: I64 = np.repeat(np.arange(len(counts)), counts)
 
 
-class _Features:
-    """Frozen features of the reference's own sections and of held-out ones."""
-
-    def __init__(self, bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> None:
-        if "model" not in bundle.info.training:
-            raise UsageError(
-                f"{bundle.name} holds no configuration of a training, whose features ridge would stand on; "
-                f"use {option('no_ridge')}"
-            )
-        self._config = config_from(bundle.info.training, bundle.name)
-        if self._config.model.backbone.startswith(LOCAL):
-            raise UsageError(
-                f"{bundle.name} names a backbone of its maker's own code, which is not run here; "
-                f"use {option('no_ridge')}"
-            )
-        self._backbone = starting_backbone(self._config)
-        self._cache, self._progress = cache, progress
-        ids = [record.id for record in bundle.info.sections]
-        by_id = {s.id: s for s in read_cohort(cohort, only=ids, progress=progress)}
-        moved = [r.id for r in bundle.info.sections if by_id[r.id].sha256 != r.sha256]
-        if moved:
-            raise UsageError(
-                f"{cohort.name}: sections {', '.join(moved)} are not those the reference was built from"
-            )
-        self.training = [by_id[i] for i in ids]
-
-    def of(self, sections: Sequence[Section]) -> list[F32]:
-        """f32[n, 8, d] of each section."""
-        spec, device = self._config.data.tile, pick_device()
-        return cached_features(sections, self._backbone, spec, self._cache, device, self._progress)
-
-
 class BundleFold(FoldData):
     """A section held out of a bundle; the training spots are the reference's, as the bundle keeps them."""
 
-    def __init__(self, bundle: Bundle, section: Section, training: _Training, features: _Features | None) -> None:
-        self.name, self.held_out, self._features = section.id, [section], features
+    def __init__(
+        self, bundle: Bundle, section: Section, training: _Training, features: BundleFeatures | None
+    ) -> None:
+        self.name, self.held_out = section.id, [section]
+        self._bundle, self._features = bundle, features
         self.columns, self.symbols, self.sets = training.columns, training.genes.symbols, training.genes.sets
         self.train_y, self.groups = training.expression, training.groups
         measured = measured_log1p(section, bundle.symbols, bundle.gene_ids, bundle.info.target_sum)
         self.test_y = dense_columns(measured, self.columns)
         own = gene_columns(section, bundle.symbols, bundle.gene_ids)[self.columns]
-        has = own >= 0  # a marker may be missing
-        self.reliability = np.full(len(own), np.nan)
-        self.reliability[has] = reliability([section.counts], [own[has]], bundle.info.target_sum)
+        self.reliability = reliability([section.counts], [own], bundle.info.target_sum)
+
+    def sections(self, which: Part) -> Sequence[Section]:
+        """See :class:`FoldData`."""
+        return self._known.training if which == "train" else self.held_out
+
+    @property
+    def panel(self) -> F32:
+        """f32[n, p] log1p of the reference on its panel."""
+        return dense_columns(self._bundle.expression(None, DENSE_BYTES), self._bundle.panel)
 
     def features(self, which: Part) -> list[F32]:
         """See :class:`FoldData`."""
+        return self._known.of(self.sections(which))
+
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """See :class:`FoldData`."""
+        return (self._known.stages,) * len(self._bundle.info.tile.um)
+
+    @property
+    def _known(self) -> BundleFeatures:
         if self._features is None:
             raise UsageError("this evaluation was asked to go without frozen features")
-        return self._features.of(self._features.training if which == "train" else self.held_out)
+        return self._features
 
 
 def predict_section(section: Section, predictor: Predictor, columns: I64, progress: Progress = no_progress) -> F32:
@@ -237,7 +222,7 @@ def _evaluated(fold: BundleFold, methods: Mapping[str, Method], work: Path) -> _
         fold,
         [s.row({"fold": fold.name, "method": name, "seed": 0}) for name, s in scored.items()],
         {name: s.arrays | maps[name] for name, s in scored.items()},
-        PairedFold(fold.name, fold.test_y, blocks, fold.sets, readers),
+        PairedFold(fold.name, fold.test_y, blocks, fold.measured_sets, readers),
     )
 
 
@@ -255,27 +240,28 @@ def _told(bundle: Bundle, sections: Sequence[Section], found: Sequence[_Evaluate
         intervals = {"intervals": row["intervals"]} if row["intervals"] else {}
         by_section[row["job"]["fold"]][row["job"]["method"]] = {**scores, **intervals}
     maps = {
-        one.fold.name: {method: map_scores(arrays, one.fold.sets["all"]) for method, arrays in one.genes.items()}
+        one.fold.name: {m: map_scores(arrays, one.fold.measured_sets["all"]) for m, arrays in one.genes.items()}
         for one in found
     }
-    ceilings = {one.fold.name: fold_ceiling(one.fold.reliability, one.fold.sets) for one in found}
+    ceilings = {one.fold.name: fold_ceiling(one.fold.reliability, one.fold.measured_sets) for one in found}
     paired = [one.paired for one in found]
     between = differences(paired, list(paired[0].predicted))
+    protocol = bundle.info.training.get("data", {}).get("protocol", "leak-free")
     metrics = {
         "sections": without_nan(by_section),
         "maps": without_nan(maps),
         "ceilings": ceilings,
         "differences": [one.row() for one in between],
         "donors": donors,
-        "protocol": bundle.info.training.get("data", {}).get("protocol", "leak-free"),
+        "protocol": protocol,
     }
     by_method = {m: {0: [of_fold[m] for of_fold in maps.values()]} for m in next(iter(maps.values()))}
-    note = f"Donor {', '.join(donors['shared'])} {BOTH_SIDES}"
-    names = score_names(rows, several=False)
+    shared = (f"Donor {', '.join(donors['shared'])} {BOTH_SIDES}",) if donors["shared"] else ()
+    below = (*((BUNDLE_LEAKS,) if protocol == "paper" else ()), *absent_genes(rows))
     tables = [
-        fold_table(rows, names, notes=(note,) if donors["shared"] else ()),
-        differences_table(between, paired, "held-out sections"),
-        maps_table(by_method, "held-out sections: maps"),
-        ceiling_table(ceilings, "held-out sections: noise ceiling"),
+        fold_table(rows, score_names(rows, several=False), notes=(*shared, *below)),
+        differences_table(between, paired, "held-out sections", below),
+        maps_table(by_method, "held-out sections: maps", below),
+        ceiling_table(ceilings, "held-out sections: noise ceiling", below),
     ]
     return Evaluation(metrics, tables)

@@ -34,7 +34,7 @@ class PairedFold:
     blocks: I64
     """i64[m] the block of each spot (:func:`bleep_train.metrics.blocks.spatial_blocks`)"""
     sets: Mapping[str, I64]
-    """Positions of the genes of each set in g."""
+    """Positions of the genes of each set in g, of those that were measured."""
     predicted: Mapping[str, Sequence[Callable[[], F32]]]
     """By method, what reads its prediction f32[m, g] with each seed; read one at a time."""
 
@@ -48,7 +48,7 @@ def saved_fold(out: Path, name: str, seeds: Mapping[str, Sequence[int]]) -> Pair
         for method, of_method in seeds.items()
     }
     blocks = spatial_blocks(truth.xy_l0, truth.section)
-    return PairedFold(name, truth.measured, blocks, folder.positions(truth.symbols), predicted)
+    return PairedFold(name, truth.measured, blocks, folder.measured_sets(truth), predicted)
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def _over_seeds(fold: PairedFold, method: str) -> dict[str, tuple[float, F64]]:
     return {name: (float(np.mean(means[name])), np.mean(resampled[name], axis=0)) for name in sets}
 
 
-def differences_table(found: Sequence[Difference], folds: Sequence[PairedFold], label: str) -> Table:
-    """A row per method that was compared."""
+def differences_table(
+    found: Sequence[Difference], folds: Sequence[PairedFold], label: str, below: tuple[str, ...] = ()
+) -> Table:
+    """A row per method that was compared; ``below`` are notes after its own."""
     shown = [name for name in COMPARED if all(name in one.mean for one in found)]
     columns = [c for name in shown for c in (f"{SHORT[name]} difference", "95 %")]
     rows = tuple(
@@ -117,4 +119,4 @@ def differences_table(found: Sequence[Difference], folds: Sequence[PairedFold], 
     if few:
         notes.append(f"Fewer than {FEW_BLOCKS} squares, so that the interval is rough: {', '.join(few)}.")
     reference = found[0].reference if found else ""
-    return Table(("method", *columns), rows, f"{label}: {reference} minus each other method", tuple(notes))
+    return Table(("method", *columns), rows, f"{label}: {reference} minus each other method", (*notes, *below))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bleep_train.metrics.tables import SHORT, Table, seeds_cell, span
@@ -20,17 +20,34 @@ def score_names(rows: Sequence[MethodRow], *, several: bool) -> tuple[str, ...]:
     return tuple(name for name in known if several or name != WITHIN)
 
 
+def absent_genes(rows: Sequence[MethodRow]) -> Iterator[str]:
+    """A sentence for every fold in which some of the genes to be scored were not measured."""
+    for fold, absent in {row["job"]["fold"]: int(row["scores"].get("n_absent", 0)) for row in rows}.items():
+        if absent:
+            yield (
+                f"Fold {fold}: {absent} of the genes of *all* are not measured there and are in none of its means."
+            )
+
+
 def fold_table(
-    rows: Sequence[MethodRow], names: Sequence[str], title: str = "", notes: tuple[str, ...] = ()
+    rows: Sequence[MethodRow],
+    names: Sequence[str],
+    title: str = "",
+    notes: tuple[str, ...] = (),
+    ends: Mapping[tuple[str, str], tuple[float, float] | None] | None = None,
 ) -> Table:
-    """A row per fold and method: its scores over seeds, the interval over spots, spots, and genes without r."""
+    """A row per fold and method: its scores over seeds, the interval over spots, spots, and genes without r.
+
+    ``ends`` are the intervals by fold and method; without them those of the rows, of which there is one each.
+    """
     lines = []
     for fold in dict.fromkeys(row["job"]["fold"] for row in rows):
         for method in dict.fromkeys(row["job"]["method"] for row in rows):
             own = [row for row in rows if (row["job"]["fold"], row["job"]["method"]) == (fold, method)]
             cells = [seeds_cell({r["job"]["seed"]: [r["scores"][name]] for r in own}) for name in names]
+            of_spots = own[0]["intervals"].get("hvg50") if ends is None else ends[fold, method]
             counts = (str(own[0]["scores"][name]) for name in ("n_spots", "n_nan"))
-            lines.append((fold, method, *cells, span(own[0]["intervals"].get("hvg50")), *counts))
+            lines.append((fold, method, *cells, span(of_spots), *counts))
     columns = ("fold", "method", *(SHORT[name] for name in names), "HVG50 r 95 %", "spots", "no r")
     return Table(columns, tuple(lines), title, notes)
 

@@ -13,9 +13,12 @@ from bleep_cli.base.atomic import atomic_path
 from bleep_cli.types import F32, F64, Str
 from bleep_train.metrics.maps import MAP_METRICS
 from bleep_train.metrics.per_gene import GENE_METRICS
+from bleep_train.study.maps import saved_maps
+from bleep_train.study.saved import FoldFolder
 from bleep_train.study.scoring import ENDS
 
 SETS = ("hvg50", "heg50", "all", "markers")
+WORST = {"p": np.max, "q": np.max}  # over seeds; the largest of several p is a p, their mean is not
 METRICS = (*GENE_METRICS, *ENDS, *MAP_METRICS)
 COLUMNS = ("fold", "method", "gene", *SETS, "mean", "variance", *METRICS)
 
@@ -45,6 +48,21 @@ class GeneScores:
             for i, symbol in enumerate(self.symbols.tolist()):
                 member = (int(symbol in members[name]) for name in SETS)
                 yield (self.fold, method, symbol, *member, *(format(column[i], form) for column in columns))
+
+
+def saved_genes(out: Path, fold: str, seeds: Mapping[str, Sequence[int]]) -> GeneScores:
+    """The genes of a fold of the study in ``out``, by method the means over its ``seeds``, of the ends of their
+    intervals, too; of p and q the largest."""
+    folder = FoldFolder.of(out, fold)
+    truth, methods = folder.truth(), {}
+    for method, of_method in seeds.items():
+        saved = [folder.scores(method, seed) for seed in of_method]
+        there = [name for name in (*GENE_METRICS, *ENDS) if all(name in s for s in saved)]
+        means = {name: np.mean([s[name] for s in saved], axis=0) for name in there}
+        maps = [saved_maps(folder, method, seed) for seed in of_method]
+        of_maps = {name: WORST.get(name, np.mean)([m[name] for m in maps], axis=0) for name in MAP_METRICS}
+        methods[method] = means | of_maps
+    return GeneScores(fold, truth.symbols, folder.genes(), truth.measured, methods)
 
 
 def write_gene_table(path: Path, folds: Iterable[GeneScores], form: str = "") -> None:

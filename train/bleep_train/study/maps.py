@@ -29,14 +29,14 @@ CEILING_NOTES = (
 
 def fold_maps(data: FoldData, predicted: F32) -> dict[str, F64]:
     """The metrics of a prediction's maps, f64[g] each."""
-    return map_metrics(predicted, data.test_y, data.xy, data.section, data.sets["all"])
+    return map_metrics(predicted, data.test_y, data.xy, data.section, data.measured_sets["all"])
 
 
 def saved_maps(folder: FoldFolder, method: str, seed: int) -> dict[str, F32]:
     """The metrics of a saved prediction's maps, f32[g] each; made and saved where they are not there yet."""
     if not folder.has_maps(method, seed):
         truth = folder.truth()
-        tested = folder.positions(truth.symbols)["all"]
+        tested = folder.measured_sets(truth)["all"]
         predicted = folder.predicted(method, seed)
         folder.save_maps(method, seed, map_metrics(predicted, truth.measured, truth.xy_l0, truth.section, tested))
     return folder.maps(method, seed)
@@ -49,14 +49,19 @@ def study_map_scores(out: Path, jobs: Iterable[Job]) -> dict[str, dict[int, list
     for job in jobs:
         folder = FoldFolder.of(out, job["fold"])
         if job["fold"] not in genes:
-            genes[job["fold"]] = folder.positions(folder.truth().symbols)["all"]
+            genes[job["fold"]] = folder.measured_sets(folder.truth())["all"]
         scores = map_scores(saved_maps(folder, job["method"], job["seed"]), genes[job["fold"]])
         found.setdefault(job["method"], {}).setdefault(job["seed"], []).append(scores)
     return found
 
 
-def maps_table(scores: Mapping[str, Mapping[int, Sequence[Mapping[str, float]]]], title: str) -> Table:
-    """A row per method, from its ``map_scores`` by seed, a fold each: means over folds, over seeds."""
+def maps_table(
+    scores: Mapping[str, Mapping[int, Sequence[Mapping[str, float]]]], title: str, below: tuple[str, ...] = ()
+) -> Table:
+    """A row per method, from its ``map_scores`` by seed, a fold each: means over folds, over seeds.
+
+    ``below`` are notes after its own.
+    """
     rows = tuple(
         (
             method,
@@ -67,7 +72,7 @@ def maps_table(scores: Mapping[str, Mapping[int, Sequence[Mapping[str, float]]]]
         )
         for method, seeds in scores.items()
     )
-    return Table(("method", *MAPS.values()), rows, title, NOTES)
+    return Table(("method", *MAPS.values()), rows, title, (*NOTES, *below))
 
 
 def _digits(name: str) -> int:
@@ -75,7 +80,7 @@ def _digits(name: str) -> int:
 
 
 def fold_ceiling(of_genes: F64 | F32, sets: Mapping[str, I64]) -> dict[str, dict[str, float]]:
-    """``ceiling_scores`` of each gene set."""
+    """``ceiling_scores`` of each gene set, of genes that were measured."""
     return {name: ceiling_scores(of_genes, sets[name]) for name in CEILING_SETS if len(sets.get(name, ()))}
 
 
@@ -83,17 +88,19 @@ def study_ceilings(out: Path, folds: Iterable[str]) -> dict[str, dict[str, dict[
     """``fold_ceiling`` of each fold of the study in ``out`` that has one."""
     folders = {fold: FoldFolder.of(out, fold) for fold in folds}
     return {
-        fold: fold_ceiling(folder.ceiling(), folder.positions(folder.truth().symbols))
+        fold: fold_ceiling(folder.ceiling(), folder.measured_sets(folder.truth()))
         for fold, folder in folders.items()
         if folder.has_ceiling()
     }
 
 
-def ceiling_table(ceilings: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Table:
-    """A row per fold and gene set, from its ``fold_ceiling``."""
+def ceiling_table(
+    ceilings: Mapping[str, Mapping[str, Mapping[str, float]]], title: str, below: tuple[str, ...] = ()
+) -> Table:
+    """A row per fold and gene set, from its ``fold_ceiling``; ``below`` are notes after its own."""
     rows = tuple(
         (fold, SHORT[name].removesuffix(" r"), number(found["reliability"]), number(found["ceiling"]))
         for fold, sets in ceilings.items()
         for name, found in sets.items()
     )
-    return Table(("fold", "genes", "reliability", "ceiling of r"), rows, title, CEILING_NOTES)
+    return Table(("fold", "genes", "reliability", "ceiling of r"), rows, title, (*CEILING_NOTES, *below))

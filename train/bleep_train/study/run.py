@@ -20,12 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.errors import UsageError, option
-from bleep_cli.types import F32, Progress, Str, no_progress
+from bleep_cli.genes.columns import gene_columns
+from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.config.protocols import BENCH, LEFT_OUT, Truth
 from bleep_train.config.schema import Config
 from bleep_train.data.hest_bench import read_bench
 from bleep_train.methods.by_name import BLEEP, find_method
-from bleep_train.methods.folds import CohortFold, Fold, Study
+from bleep_train.methods.folds import CohortFold, Study
+from bleep_train.methods.splits import Fold
 from bleep_train.metrics.ceiling import reliability
 from bleep_train.metrics.clusters import cluster_agreement, leiden
 from bleep_train.metrics.gene_gene import gene_gene, structure_agreement, structure_genes
@@ -89,7 +91,7 @@ def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], trut
         described[fold.name] = {
             "sections": [s.id for s in test],
             "donors": donors_of([s.donor for s in train], [s.donor for s in test]),
-            "data": fingerprint({"train": [s.sha256 for s in train], "test": [s.sha256 for s in test]}),
+            "data": fingerprint({"train": spots_of(train), "test": spots_of(test)}),
         }
     return StudyRecord(
         cohort=str(cohort),
@@ -101,6 +103,11 @@ def _record(cohort: Path, study: Study, plan: StudyPlan, folds: list[Fold], trut
         folds=described,
         config=study.config.as_dict(),
     )
+
+
+def spots_of(sections: list[Section]) -> list[tuple[str, int]]:
+    """What tells which spots these are: with another ``min_counts`` a section keeps its identity."""
+    return [(section.sha256, len(section.barcodes)) for section in sections]
 
 
 def _refuse_another(out: Path, record: StudyRecord) -> None:
@@ -154,7 +161,7 @@ class _FoldRun:
                 self.journal.add(row)
             yield row
         if self.truth_kind == "leak-free" and not self.folder.has_ceiling():  # of a study that was run before
-            self._save_ceiling(self.folder.truth().symbols)
+            self._save_ceiling(data or self.study.data(self.fold))
 
     def _job(self, method: str, seed: int) -> Job:
         job: Job = {
@@ -184,19 +191,16 @@ class _FoldRun:
             reference=data.train_y.astype(np.float16),
         )
         self.folder.save_truth(truth, {name: data.symbols[rows].tolist() for name, rows in data.sets.items()})
-        self.folder.save_clusters(leiden(data.test_y[:, data.sets["all"]]))
+        self.folder.save_clusters(leiden(data.test_y[:, data.measured_sets["all"]]))
         if self.truth_kind == "leak-free":
-            self._save_ceiling(data.symbols)
+            self._save_ceiling(data)
         return data
 
-    def _save_ceiling(self, symbols: Str) -> None:
+    def _save_ceiling(self, data: CohortFold) -> None:
         """The reliability of the held-out measurement, from the counts alone."""
-        slot = {symbol: i for i, symbol in enumerate(self.study.symbols.tolist())}
-        genes = np.array([slot[symbol] for symbol in symbols.tolist()], np.int64)
-        sections = [self.study.sections[i] for i in self.fold.test]
-        columns = [self.study.columns[section.id][genes] for section in sections]
+        columns = [gene_columns(section, data.symbols, data.keys) for section in data.held_out]
         target = self.study.config.data.target_sum
-        self.folder.save_ceiling(reliability([section.counts for section in sections], columns, target))
+        self.folder.save_ceiling(reliability([s.counts for s in data.held_out], columns, target))
 
     def _run(self, data: CohortFold, job: Job) -> MethodRow:
         method, seed = job["method"], job["seed"]
@@ -204,13 +208,13 @@ class _FoldRun:
         scored = score_fold(data, predictions, with_intervals=method not in NULLS)
         self.folder.save_scores(method, seed, scored.arrays)
         self.folder.save_maps(method, seed, fold_maps(data, predictions[0]))
-        labels = leiden(predictions[0][:, data.sets["all"]], seed=seed)
+        labels = leiden(predictions[0][:, data.measured_sets["all"]], seed=seed)
         self.folder.save_clusters(labels, method, seed)
         row = scored.row(job)
         if told:
             row["told"] = told
         row["clusters"] = cluster_agreement(self.folder.clusters(), labels)
-        genes, rows = structure_genes(data.sets)
+        genes, rows = structure_genes(data.measured_sets)
         agreement = structure_agreement(gene_gene(data.test_y[:, rows]), gene_gene(predictions[0][:, rows]))
         row["genegene"] = {"genes": genes, **agreement}
         self.folder.save_predicted(method, seed, predictions[0])  # last: its presence says that all is there

@@ -36,6 +36,7 @@ from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.json_file import write_json
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, F64, I64, Str
+from bleep_train.metrics.per_gene import measured_sets
 
 STUDY, PREDICTIONS, TRUTH, GENES, CEILING = "study.json", "predictions", "truth", "genes.json", "ceiling"
 MEASURED = "measured"  # beside the methods: the truth
@@ -136,6 +137,10 @@ class FoldFolder:
         """Positions of each gene set in ``symbols`` str[g], best first."""
         slot = {symbol: i for i, symbol in enumerate(symbols.tolist())}
         return {name: np.array([slot[gene] for gene in genes], np.int64) for name, genes in self.genes().items()}
+
+    def measured_sets(self, truth: FoldTruth) -> dict[str, I64]:
+        """Positions of each gene set in ``truth.symbols``, without the genes that were not measured."""
+        return measured_sets(truth.measured, self.positions(truth.symbols))
 
     def save_predicted(self, method: str, seed: int, predicted: F32) -> None:
         """Writes the prediction f32[m, g] of a method's run with a seed."""

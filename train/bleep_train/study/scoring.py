@@ -12,7 +12,7 @@ from bleep_cli.types import F32, F64
 from bleep_train.methods.folds import FoldData
 from bleep_train.methods.simple import shuffles
 from bleep_train.metrics.bootstrap import gene_intervals, interval, resampled_means, resampled_pearson
-from bleep_train.metrics.per_gene import mean_score, pearson, per_gene
+from bleep_train.metrics.per_gene import mean_score, measured_sets, pearson, per_gene
 from bleep_train.metrics.shifts import shifts
 from bleep_train.study.saved import SHUFFLED
 
@@ -81,7 +81,11 @@ def null_predictions(name: str, predicted: F32, data: FoldData) -> list[F32]:
 
 
 def score_fold(data: FoldData, predictions: Sequence[F32], *, with_intervals: bool) -> Scored:
-    """The scores of one prediction f32[m, g]; of several (shuffles), their means."""
+    """The scores of one prediction f32[m, g]; of several (shuffles), their means.
+
+    Raises ``ReferenceError`` where none of the genes to be scored was measured in the held-out spots.
+    """
+    there = data.measured_sets
     scores = mean_score(predictions, data.test_y, data.sets)
     scores[WITHIN] = float(np.mean([_within_sections(data, p) for p in predictions]))
     genes = [per_gene(p, data.test_y) for p in predictions]
@@ -94,7 +98,7 @@ def score_fold(data: FoldData, predictions: Sequence[F32], *, with_intervals: bo
     if with_intervals:
         resampled = resampled_pearson(predictions[0], data.test_y, data.name)
         arrays |= dict(zip(ENDS, gene_intervals(resampled), strict=True))
-        means = resampled_means(resampled, data.sets)
+        means = resampled_means(resampled, there)
         arrays |= {RESAMPLED + name: values for name, values in means.items()}
         intervals = {name: interval(values) for name, values in means.items()}
     return Scored(scores, intervals, top, arrays)
@@ -106,6 +110,9 @@ def _within_sections(data: FoldData, predicted: F32) -> float:
     Over several sections at once, r also rewards telling one section from another.
     """
     ends = np.cumsum([len(s.barcodes) for s in data.held_out])[:-1]
-    rows = data.sets["hvg50"]
-    sides = (np.split(side[:, rows], ends) for side in (predicted, data.test_y))
-    return float(np.mean([np.nan_to_num(pearson(p, m)).mean() for p, m in zip(*sides, strict=True)]))
+    sides = (np.split(side, ends) for side in (predicted, data.test_y))
+    found = []
+    for p, m in zip(*sides, strict=True):
+        rows = measured_sets(m, data.sets)["hvg50"]
+        found.append(np.nan_to_num(pearson(p[:, rows], m[:, rows])).mean())
+    return float(np.mean(found))

@@ -14,8 +14,6 @@ from bleep_cli.base.json_file import write_json
 from bleep_train.config.protocols import BENCH
 from bleep_train.methods.by_name import BLEEP
 from bleep_train.metrics.bootstrap import interval
-from bleep_train.metrics.maps import MAP_METRICS
-from bleep_train.metrics.per_gene import GENE_METRICS
 from bleep_train.metrics.tables import (
     MAPS,
     MISSING,
@@ -33,27 +31,27 @@ from bleep_train.study.fold_table import (
     GENES_FILE,
     METRICS_FILE,
     TABLE_FILE,
+    absent_genes,
     finite,
     fold_table,
     score_names,
     without_nan,
 )
-from bleep_train.study.gene_table import SETS, GeneScores, write_gene_table
-from bleep_train.study.maps import ceiling_table, maps_table, saved_maps, study_ceilings, study_map_scores
+from bleep_train.study.gene_table import SETS, saved_genes, write_gene_table
+from bleep_train.study.maps import ceiling_table, maps_table, study_ceilings, study_map_scores
 from bleep_train.study.run import StudyResult
 from bleep_train.study.saved import NULLS, FoldFolder
-from bleep_train.study.scoring import ENDS, RESAMPLED, MethodRow
+from bleep_train.study.scoring import RESAMPLED, MethodRow
 
 BENCH_NOTE = (
     "Splits, genes, truth (log1p of raw counts) and mean are HEST-Bench's. Its published numbers stand on its own "
     "patches of 112 µm and, for encoders, on ridge over 256 principal components: compare with nothing else."
 )
-WORST = {"p": np.max, "q": np.max}  # over seeds; the largest of several p is a p, their mean is not
 GENE_FORM = ".5g"  # of numbers that are kept as float32
 LEAKS = (
-    "This protocol leaks: the held-out section enters the union of highly variable genes and the Harmony fit, "
-    "truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare it with nothing "
-    "but itself."
+    "Protocol `paper`. This protocol leaks: the held-out section enters the union of highly variable genes and "
+    "the Harmony fit, truth is Harmony-corrected, and the gene sets are picked on the held-out section. Compare "
+    "it with nothing but itself."
 )
 
 
@@ -76,12 +74,13 @@ class StudyTables:
         write_tables(self.out / "clusters.md", [self.clusters()])
         write_tables(self.out / "genegene.md", [self.gene_gene()])
         write_json(self.out / METRICS_FILE, self.metrics())
-        write_gene_table(self.out / GENES_FILE, map(self._genes, self.folds), GENE_FORM)
+        genes = (saved_genes(self.out, fold, self._seeds(fold, self.methods)) for fold in self.folds)
+        write_gene_table(self.out / GENES_FILE, genes, GENE_FORM)
 
     def main(self) -> list[Table]:
         """The summary over folds, how far methods differ, what maps are like, and every fold."""
         found, folds = self.differences
-        between = [differences_table(found, folds, self._label())] if found else []
+        between = [differences_table(found, folds, self._label(), self._below())] if found else []
         bench = [self.bench()] if self.record.protocol == BENCH else []
         return [*bench, self.summary(), *between, *self.maps(), self.per_fold()]
 
@@ -127,13 +126,17 @@ class StudyTables:
 
     def per_fold(self) -> Table:
         """A row per fold and method."""
-        return fold_table(self.rows, self.numbers, f"{self._label()}: each fold, {self.over}")
+        title = f"{self._label()}: each fold, {self.over}"
+        ends = {
+            (fold, method): self.interval(method, folds=(fold,)) for fold in self.folds for method in self.methods
+        }
+        return fold_table(self.rows, self.numbers, title, self._below(), ends)
 
     def maps(self) -> list[Table]:
         """What maps are like beyond their r, a row per method, and the ceiling, where truth is the measurement."""
-        tables = [maps_table(self.map_scores, f"{self._label()}: maps, {self.over}")]
+        tables = [maps_table(self.map_scores, f"{self._label()}: maps, {self.over}", self._below())]
         if self.ceilings:
-            tables.append(ceiling_table(self.ceilings, f"{self._label()}: noise ceiling"))
+            tables.append(ceiling_table(self.ceilings, f"{self._label()}: noise ceiling", self._below()))
         return tables
 
     @cached_property
@@ -154,7 +157,7 @@ class StudyTables:
             top += [MISSING] * (5 - len(top))
             rows.append((row["job"]["fold"], row["job"]["method"], *top))
         title = f"{self._label()}: genes with the largest r, seed {self.record.seeds[0]}"
-        return Table(("fold", "method", *"12345"), tuple(rows), title)
+        return Table(("fold", "method", *"12345"), tuple(rows), title, self._leak_note())
 
     def clusters(self) -> Table:
         """Agreement of Leiden clusters of predicted and of measured expression."""
@@ -192,7 +195,10 @@ class StudyTables:
                 "deviation": {name: finite(deviation) for name, (_, deviation) in over.items()},
                 "intervals": {name: self.interval(method, name) for name in SETS if name in self.numbers},
                 "maps": self._map_means(method),
-                "n_nan": sum(row["scores"]["n_nan"] for row in self._first() if row["job"]["method"] == method),
+                **{
+                    name: sum(r["scores"].get(name, 0) for r in self._first() if r["job"]["method"] == method)
+                    for name in ("n_nan", "n_absent")
+                },
             }
         rows = [{**row["job"], **{k: v for k, v in row.items() if k != "job"}} for row in self.rows]
         head = {"protocol": self.record.protocol, "truth": self.record.truth, "leaks": self._leaks}
@@ -207,30 +213,42 @@ class StudyTables:
             "rows": without_nan(rows),
         }
 
-    def interval(self, method: str, name: str = "hvg50") -> tuple[float, float] | None:
-        """The 95 % interval over spots of the mean over folds; none for a method without resamples."""
+    def interval(
+        self, method: str, name: str = "hvg50", folds: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """The 95 % interval over spots of the mean over folds and seeds; none for a method without resamples.
+
+        All seeds of a fold meet the same resamples, so theirs are averaged resample by resample first.
+        """
         parts = []
-        for row in self._first():
-            if row["job"]["method"] == method:
-                saved = FoldFolder.of(self.out, row["job"]["fold"]).scores(method, row["job"]["seed"])
-                if RESAMPLED + name in saved:
-                    parts.append(saved[RESAMPLED + name].astype(np.float64))
+        for fold in self.folds if folds is None else folds:
+            seeds = [row["job"]["seed"] for row in self._of(method) if row["job"]["fold"] == fold]
+            saved = [FoldFolder.of(self.out, fold).scores(method, seed) for seed in seeds]
+            drawn = [arrays[RESAMPLED + name].astype(np.float64) for arrays in saved if RESAMPLED + name in arrays]
+            if drawn:
+                parts.append(np.mean(drawn, axis=0))
         return interval(np.mean(parts, axis=0)) if parts else None
 
     @property
     def _leaks(self) -> bool:
         return self.record.truth == "paper"
 
+    def _leak_note(self) -> tuple[str, ...]:
+        return (LEAKS,) if self._leaks else ()
+
+    def _below(self) -> tuple[str, ...]:
+        """What is to be said below every table of means."""
+        return (*self._leak_note(), *absent_genes(self.rows))
+
     def _label(self) -> str:
         return f"{self.record.protocol}{' (leaks)' if self._leaks else ''}"
 
     def _notes(self) -> Iterator[str]:
         yield (
-            "95 %: held-out spots resampled 1,000 times within their fold, first seed; neighbouring spots "
+            "95 %: held-out spots resampled 1,000 times within their fold, mean of all seeds; neighbouring spots "
             "resemble each other and patients differ, so a new patient can lie outside."
         )
-        if self._leaks:
-            yield LEAKS
+        yield from self._below()
         scored = [set(FoldFolder.of(self.out, fold).genes().get("markers", ())) for fold in self.folds]
         absent = [marker for marker in self.record.markers if any(marker not in genes for genes in scored)]
         if absent:
@@ -278,17 +296,4 @@ class StudyTables:
     ) -> Table:
         rows = [(row["job"]["fold"], row["job"]["method"], *cells(row)) for row in self._first() if key in row]
         title = f"{self._label()}: {what}, seed {self.record.seeds[0]}"
-        return Table(("fold", "method", *columns), tuple(rows), title, notes)
-
-    def _genes(self, fold: str) -> GeneScores:
-        """The genes of a fold: means over seeds, of p and q the largest, ends of the intervals from the first."""
-        folder = FoldFolder.of(self.out, fold)
-        truth, methods = folder.truth(), {}
-        for method in self.methods:
-            seeds = self._seeds(fold, [method])[method]
-            saved = [folder.scores(method, seed) for seed in seeds]
-            means = {name: np.mean([s[name] for s in saved], axis=0) for name in GENE_METRICS}
-            maps = [saved_maps(folder, method, seed) for seed in seeds]
-            means |= {name: WORST.get(name, np.mean)([m[name] for m in maps], axis=0) for name in MAP_METRICS}
-            methods[method] = means | {name: saved[0][name] for name in ENDS if name in saved[0]}
-        return GeneScores(fold, truth.symbols, folder.genes(), truth.measured, methods)
+        return Table(("fold", "method", *columns), tuple(rows), title, (*notes, *self._leak_note()))
