@@ -72,6 +72,7 @@ def fit_towers(
         "recommended_views": views,
         "k": K,
         "key": "expression",
+        "aggregation": "corrected",
         "licence": backbone.licence,
         "training": {"recipe": RECIPE, **backbone.record, **choice.attrs()},
     }

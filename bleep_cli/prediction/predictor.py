@@ -115,7 +115,7 @@ class Predictor:
         """What correcting that many tiles takes of memory."""
         if self._images is None or self._slope is None:
             return 0
-        return self._images.nbytes + self._slope.nbytes + 4 * tiles * self._images.shape[1]
+        return int(self._images.nbytes + self._slope.nbytes + 4 * tiles * self._images.shape[1])
 
     def _found(self, slide: Slide, grid: TileGrid, progress: Progress) -> tuple[Neighbours, F32, F32]:
         """The K nearest reference spots of every tile, searched while further tiles are embedded, their weights

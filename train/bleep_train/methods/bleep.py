@@ -34,8 +34,8 @@ EMBED_SPOTS = 32
 
 
 def with_loss(config: Config, loss: LossName, seed: int) -> Config:
-    """The configuration with another objective alone, and a seed; the published ones come with their temperature and
-    their single head, "cca" with heads in closed form, which no other has."""
+    """The configuration with another objective alone, and a seed; the published ones come with their temperature
+    and their single head, "cca" with heads in closed form, which no other has."""
     if loss == "cca":
         return with_seed(closed_form_alone(config), seed)
     changed = replace(config.loss, name=loss)
