@@ -46,7 +46,7 @@ class BundleInfo:
     key: Key = "expression"
     """The embeddings that a query should be compared with."""
     aggregation: Aggregation = "average"
-    """How a query should combine its neighbours."""
+    """How a query should combine its neighbours; "corrected" stores the slope that this takes."""
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
@@ -91,9 +91,6 @@ class BundleArrays:
     """ONNX, float32."""
     expression_tower: bytes
     """ONNX."""
-    slope: F32 | None = None
-    """f32[d, g] how expression changes along the image embedding (``reference/slope.py``); None where no query is
-    to be corrected by it."""
     gene_columns: Mapping[str, F32] = field(default_factory=dict)
     """Further f32[g] columns by name."""
     other_towers: Mapping[Chosen, OtherTower] = field(default_factory=dict)

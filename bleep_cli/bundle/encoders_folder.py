@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bleep_cli.base.atomic import replacing
 from bleep_cli.base.json_file import write_json
 from bleep_cli.base.reasons import reason
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.stored import DTYPES
+from bleep_cli.choices import Aggregation
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.genes.normalise import TARGET_SUM
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower
@@ -85,6 +86,8 @@ def _known(info: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"info holds {', '.join(sorted(unknown))}")
     if info.get("expression_precision", "f16") not in DTYPES:
         raise ValueError(f"expression_precision {info['expression_precision']!r} is none of {', '.join(DTYPES)}")
+    if info.get("aggregation", "average") not in get_args(Aggregation):
+        raise ValueError(f"aggregation {info['aggregation']!r} is none of {', '.join(get_args(Aggregation))}")
     return info
 
 

@@ -84,11 +84,11 @@ def load_stored(graph: AnyArray, bundle: str, shape: tuple[int, ...]) -> HnswInd
         return HnswIndex(load_graph(file, shape[0], shape[1]), int(stated_number(graph.attrs, "ef", LEGACY_EF)))
 
 
-def stated_number(attrs: Mapping[str, Any], name: str, default: float) -> float:
-    """A number among a graph's attributes; ``ReferenceError`` for anything else of that name."""
+def stated_number(attrs: Mapping[str, Any], name: str, default: float, array: str = GRAPH) -> float:
+    """A number among the attributes of an ``array``; ``ReferenceError`` for anything else of that name."""
     value = attrs.get(name, default)
     if not isinstance(value, int | float):
-        raise ReferenceError(f"{GRAPH}: {name} is {value!r} and no number")
+        raise ReferenceError(f"{array}: {name} is {value!r} and no number")
     return float(value)
 
 

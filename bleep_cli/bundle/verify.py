@@ -14,6 +14,7 @@ from bleep_cli.base.rows import row_blocks
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.open import Bundle
+from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.choices import Key
 from bleep_cli.errors import BleepError, ReferenceError
@@ -24,6 +25,7 @@ from bleep_cli.types import Progress, no_progress
 
 ROW_BLOCK = 4096  # rows checked at a time
 RECALL_SLACK = 0.02  # between one sample and another
+SLOPE_SLACK = 1e-3  # of its largest value
 SAMPLE_SEED = 1  # another sample than the one that ef was chosen on
 
 
@@ -45,6 +47,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("dtypes", _dtypes),
         ("unit vectors", _embeddings),
         ("expression", _expression),
+        ("slope", _slope),
         ("genes", _genes),
         ("spots", _spots),
         ("towers", _towers),
@@ -99,6 +102,20 @@ def _expression(bundle: Bundle) -> str:
             raise ReferenceError("expression holds NaN, infinity or negative values")
     stored = bundle.info.expression_precision
     return f"{values.shape[0]} spots × {values.shape[1]} genes, all finite, stored as {stored}"
+
+
+def _slope(bundle: Bundle) -> str:
+    if SLOPE not in bundle.root:
+        if bundle.info.aggregation == "corrected":
+            raise ReferenceError(f"aggregation is corrected, and there is no array {SLOPE}")
+        return "none stored; predictions are not corrected by it"
+    stored, attrs = bundle.slope(np.arange(len(bundle.symbols))), bundle.array(SLOPE).attrs
+    ridge, share = stated_number(attrs, "ridge", RIDGE, SLOPE), stated_number(attrs, "share", SHARE, SLOPE)
+    again = expression_slope(bundle.embedding_rows("image"), bundle.expression_rows(), ridge, share)
+    worst = float(np.abs(again - stored).max() / max(float(np.abs(again).max()), 1.0))
+    if not worst < SLOPE_SLACK:
+        raise ReferenceError(f"the slope is not that of the stored embeddings and expression (off by {worst:.1e})")
+    return f"ridge {ridge:g}, share {share:g}; reproduced to {worst:.1e}"
 
 
 def _genes(bundle: Bundle) -> str:

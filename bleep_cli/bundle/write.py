@@ -20,6 +20,7 @@ from bleep_cli.base.version import __version__
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
+from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import DTYPES, SLOPE
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.search.hnsw import hnsw_available
@@ -113,8 +114,6 @@ def _check_arrays(a: BundleArrays) -> None:
         raise ReferenceError("the arrays of the bundle do not have the same number of spots or genes")
     if len(set(a.symbols.tolist())) != g:
         raise ReferenceError("gene symbols of a bundle must be unique")
-    if a.slope is not None and a.slope.shape != (a.image_embeddings.shape[1], g):
-        raise ReferenceError("the slope of the bundle does not fit its dimensions and genes")
 
 
 def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
@@ -128,8 +127,10 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
     _put(root, "genes/panel", np.asarray(a.panel, "<i8"))
     for name, column in a.gene_columns.items():
         _put(root, f"genes/{name}", column.astype("<f4"))
-    if a.slope is not None:
-        _put_rows(root, SLOPE, a.slope, "<f4", (a.slope.shape[0], EXPRESSION_CHUNK[1]))
+    if info.aggregation == "corrected":
+        slope = expression_slope(a.image_embeddings, a.expression)
+        array = _put_rows(root, SLOPE, slope, "<f4", (slope.shape[0], EXPRESSION_CHUNK[1]))
+        array.attrs.update({"ridge": RIDGE, "share": SHARE})
     _put(root, "spots/x", a.xy_l0[:, 0].astype("<f8"))
     _put(root, "spots/y", a.xy_l0[:, 1].astype("<f8"))
     for name, tower in (("image", a.image_tower), ("expression", a.expression_tower)):

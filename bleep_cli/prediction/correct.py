@@ -3,7 +3,7 @@
 
 No neighbour has just the tile's embedding, and their mean lies towards the middle of the reference. With u the
 tile's embedding, u_k those of its neighbours' tiles, y_k what was measured there and B the slope of expression on
-image embeddings over the whole reference (``reference/slope.py``), each neighbour says ``y_k + (u - u_k) B``, and
+image embeddings over the whole reference (``bundle/slope.py``), each neighbour says ``y_k + (u - u_k) B``, and
 the mean of that is taken; log1p is not negative, so neither is the result. It is no longer a mixture of measured
 profiles alone, but still a sum over the listed neighbours.
 """
@@ -24,7 +24,7 @@ def offsets(vectors: F32, neighbours: Neighbours, weights: F32, images: F32) -> 
 
 
 def corrected(blocks: Iterable[tuple[int, F32]], offset: F32, slope: F32) -> Iterator[tuple[int, F32]]:
-    """The blocks ``(first row, f32[b, g])`` of :func:`impute_blocks` with ``offset`` f32[n, d] times ``slope``
+    """The blocks ``(first row, f32[b, g])`` of ``impute_blocks`` with ``offset`` f32[n, d] times ``slope``
     f32[d, g] added."""
     for first, block in blocks:
         yield first, np.maximum(block + offset[first : first + len(block)] @ slope, 0)

@@ -16,7 +16,6 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.names import join_genes, strip_version
 from bleep_cli.genes.normalise import detected, log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
-from bleep_cli.reference.slope import expression_slope
 from bleep_cli.types import F32, Bool, Progress, Section, Str, no_progress
 
 MIN_SPOTS = 3
@@ -62,7 +61,6 @@ def build_reference(
         image = embed_sections(sections, embedder, encoders.tile, info.views, progress)
     else:
         image = embed_images(sections)
-    slope = expression_slope(image, expression) if info.aggregation == "corrected" else None
     arrays = BundleArrays(
         image_embeddings=image,
         expression_embeddings=embed_expression(encoders.expression, given),
@@ -74,7 +72,6 @@ def build_reference(
         barcode=np.concatenate([s.barcodes for s in sections]),
         donor=repeat_by_section(sections, [s.donor for s in sections]),
         xy_l0=np.concatenate([s.xy_l0 for s in sections]),
-        slope=slope,
         image_tower=encoders.image,
         expression_tower=encoders.expression,
         other_towers=encoders.others,

@@ -19,7 +19,6 @@ from bleep_cli.errors import ReferenceError, option
 from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
-from bleep_cli.reference.slope import expression_slope
 from bleep_cli.types import Progress, Section, no_progress
 
 if TYPE_CHECKING:
@@ -60,12 +59,10 @@ def grow_reference(
     embedder = embedder_of(base.tower("image"), device)
     image = embed_sections(sections, embedder, base.info.tile, base.info.views, progress)
     embedded = embed_expression(base.tower("expression"), new[:, base.panel])
-    images = np.concatenate([base.embeddings("image"), image])
-    expression = StackedRows([base.expression_rows(), new])  # the base's stays on disk until it is copied
     arrays = BundleArrays(
-        image_embeddings=images,
+        image_embeddings=np.concatenate([base.embeddings("image"), image]),
         expression_embeddings=np.concatenate([base.embeddings("expression"), embedded]),
-        expression=expression,
+        expression=StackedRows([base.expression_rows(), new]),  # the base's stays on disk until it is copied
         symbols=base.symbols,
         gene_ids=base.gene_ids,
         panel=base.panel,
@@ -75,7 +72,6 @@ def grow_reference(
         xy_l0=np.concatenate([base.xy_l0(), *(s.xy_l0 for s in sections)]),
         image_tower=base.tower("image"),
         expression_tower=base.tower("expression"),
-        slope=expression_slope(images, expression) if base.info.aggregation == "corrected" else None,
         gene_columns=base.gene_columns(),
         other_towers=base.other_towers(),
     )

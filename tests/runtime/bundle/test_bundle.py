@@ -169,6 +169,7 @@ def test_hash_feels_every_array(small_built: Built, small_bundle: Path, tmp_path
     [
         {"k": 7},
         {"key": "image"},
+        {"aggregation": "weighted"},
         {"views": 1},
         {"licence": "CC0"},
         {"parent_sha256": "ab"},

@@ -17,7 +17,7 @@ from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.towers.encoder import unit
 
-CHECKS = ["content hash", "dtypes", "unit vectors", "expression", "genes", "spots", "towers", "index"]
+CHECKS = ["content hash", "dtypes", "unit vectors", "expression", "slope", "genes", "spots", "towers", "index"]
 
 
 def failed(path: Path) -> dict[str, str]:
@@ -30,7 +30,7 @@ def test_a_sound_bundle_passes_every_check(small_bundle: Path) -> None:
     checks = verify(open_bundle(small_bundle), lambda *call: calls.append(call))
     assert [check.name for check in checks] == CHECKS
     assert all(check.ok for check in checks), checks
-    assert calls == [("verify", i, 8) for i in range(9)]
+    assert calls == [("verify", i, 9) for i in range(10)]
 
 
 def _nan(values: Any) -> None:

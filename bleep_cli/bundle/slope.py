@@ -1,0 +1,27 @@
+"""How expression changes along the image embedding of a reference, for predictions that are corrected by it
+(``prediction/correct.py``)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bleep_cli.base.rows import Rows, row_blocks
+from bleep_cli.types import F32, F64
+
+RIDGE = 0.04  # penalty per spot; chosen with SHARE on several cohorts, docs/results.md
+SHARE = 0.7  # of the fitted slope: what is learned on one donor holds for another in part
+ROW_BLOCK = 2048
+
+
+def expression_slope(images: Rows, expression: Rows, ridge: float = RIDGE, share: float = SHARE) -> F32:
+    """f32[d, g]: the ridge regression of log1p expression [n, g] on unit vectors f32[n, d], both centred, times
+    ``share``; ``ridge`` is the penalty per spot. Both are read once, a block of rows at a time."""
+    n, d = images.shape
+    mean = sum(np.asarray(block).sum(axis=0, dtype=np.float64) for block in row_blocks(images, ROW_BLOCK)) / n
+    gram: F64 = ridge * n * np.eye(d)
+    cross: F64 = np.zeros((d, expression.shape[1]))
+    for vectors, measured in zip(row_blocks(images, ROW_BLOCK), row_blocks(expression, ROW_BLOCK), strict=True):
+        centred = vectors - mean  # its sum is 0, so expression need not be centred
+        gram += centred.T @ centred
+        cross += np.asarray(measured.T @ centred.astype(np.float32)).T
+    return np.asarray(share * np.linalg.solve(gram, cross), np.float32)
