@@ -67,10 +67,13 @@ class ModelConfig:
     closed_form: bool = False
     """Puts beside them a linear head that is fitted in closed form (``training/closed_form.py``) and weighs as
     much as they do together."""
+    start: Literal["random", "cca"] = "random"
+    """What the heads that learn begin as: the published heads with random weights, or "cca", linear ones that are
+    fitted in closed form first; some five epochs are enough for these."""
     components: int = 40
-    """Principal components of expression that it is fitted to, and its dimensions."""
+    """Principal components of expression that a closed form is fitted to, and its dimensions."""
     penalty: float = 0.0
-    """Its ridge penalty; 0: chosen on training spots left out, by donor, else section, else block."""
+    """Ridge penalty of a closed form; 0: chosen on training spots left out, by donor, else section, else block."""
     levels: tuple[int, ...] = (0,)
     """Of the backbone, whose pooled outputs are its features: 0 its own, i those of the i-th stage before the
     last."""

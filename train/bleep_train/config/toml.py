@@ -51,11 +51,12 @@ def _check_ranges(config: Config, where: str) -> None:
         f"model.components = {model.components}; 1 or more": model.components < 1,
         f"model.penalty = {model.penalty}; 0 (chosen) or more": not 0 <= model.penalty < math.inf,
         'a head in closed form needs features that stay: set model.trainable = "frozen"': (
-            model.closed_form or config.loss.name == "cca"
+            model.closed_form or model.start == "cca" or config.loss.name == "cca"
         )
         and model.trainable != "frozen",
-        f'loss.name = "{config.loss.name}" is not one of unit vectors: set model.closed_form = false': (
-            model.closed_form and config.loss.name in PUBLISHED
+        f'loss.name = "{config.loss.name}" is of the published heads alone: '
+        'set model.closed_form = false and model.start = "random"': (
+            (model.closed_form or model.start == "cca") and config.loss.name in PUBLISHED
         ),
         f"optim.epochs = {optim.epochs}; 1 or more": optim.epochs < 1,
         f"optim.micro_batch = {optim.micro_batch}; 0 (off) or more": optim.micro_batch < 0,

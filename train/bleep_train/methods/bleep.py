@@ -42,7 +42,7 @@ def with_loss(config: Config, loss: LossName, seed: int) -> Config:
     model = replace(config.model, closed_form=False, heads=max(1, config.model.heads))
     if loss in PUBLISHED:
         changed = replace(changed, temperature=PAPER_TEMPERATURE, learn_temperature=False)
-        model = replace(model, heads=1)
+        model = replace(model, heads=1, start="random")
     return with_seed(replace(config, loss=changed, model=model), seed)
 
 

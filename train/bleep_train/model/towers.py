@@ -13,6 +13,8 @@ from bleep_train.backbones.build import Normalised, build_backbone
 from bleep_train.backbones.protocol import BackboneError
 from bleep_train.config.schema import ModelConfig
 
+START_STD = 5e-3  # of a linear head's weights where learning begins: ten times the preset's learning rate
+
 
 class ProjectionHead(nn.Module):
     """Linear → GELU → Linear → dropout, plus the first Linear's output, → LayerNorm. f32[b, d] → f32[b, dim]."""
@@ -30,18 +32,21 @@ class ProjectionHead(nn.Module):
 
 
 class ClosedFormHead(nn.Module):
-    """A linear head that is fitted (``training/closed_form.py``) and learns only as a student's: f32[b, d] →
-    f32[b, components]."""
+    """A linear head that is fitted (``training/closed_form.py``): f32[b, d] → f32[b, components]. It stays as it
+    is, or ``learns`` from there on."""
 
     mean: Tensor
 
-    def __init__(self, d_in: int, components: int) -> None:
+    def __init__(self, d_in: int, components: int, *, learns: bool = False) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(d_in))
-        self.weights = nn.Parameter(torch.randn(d_in, components) / math.sqrt(d_in), requires_grad=False)
+        self.weights = nn.Parameter(torch.randn(d_in, components) / math.sqrt(d_in), requires_grad=learns)
 
     def fit(self, mean: Tensor, weights: Tensor) -> None:
-        """Takes f32[d] and f32[d, c], c at most its components; the others become 0."""
+        """Takes f32[d] and f32[d, c], c at most its components; the others become 0. Vectors have no length, so
+        where it learns, weights are brought to a size that goes with the usual learning rates."""
+        if self.weights.requires_grad:
+            weights = weights * (START_STD / weights.std().clamp(min=1e-12))
         self.mean.copy_(mean)
         self.weights.data.zero_()[:, : weights.shape[1]] = weights
 
@@ -59,7 +64,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, d_in: int, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(ProjectionHead(d_in, config.dim, config.dropout) for _ in range(config.heads))
+        self.heads = nn.ModuleList(_learner(d_in, config) for _ in range(config.heads))
         self.closed = ClosedFormHead(d_in, config.components) if config.closed_form else None
         self.weight = math.sqrt(max(1, config.heads))
 
@@ -74,6 +79,13 @@ def build_head(d_in: int, config: ModelConfig) -> nn.Module:
     """The published projection head, or an ensemble where several are asked for, or one in closed form."""
     if config.heads != 1 or config.closed_form:
         return Ensemble(d_in, config)
+    return _learner(d_in, config)
+
+
+def _learner(d_in: int, config: ModelConfig) -> nn.Module:
+    """A head that learns."""
+    if config.start == "cca":
+        return ClosedFormHead(d_in, config.components, learns=True)
     return ProjectionHead(d_in, config.dim, config.dropout)
 
 

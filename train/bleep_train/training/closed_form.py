@@ -20,7 +20,7 @@ from bleep_cli.fitting.features import block_scale
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config
 from bleep_train.data.training_set import TrainingSet
-from bleep_train.model.towers import ClosedFormHead, Ensemble, Towers
+from bleep_train.model.towers import ClosedFormHead, Towers
 from bleep_train.training.source import FeatureSource, ImageSource
 
 
@@ -40,8 +40,9 @@ def fit_closed_form(
     choice = _choice(scaled, panel, data, chosen, config)
     image, spot = fit_heads(decompose(scaled), decompose(panel, config.model.components), choice["penalty"])
     unscaled = LinearHead(np.asarray(image.mean / scale, np.float32), image.weights * scale[:, None])
-    for tower, head in ((towers.image.head, unscaled), (towers.expression.head, spot)):
-        _closed(tower).fit(torch.from_numpy(head.mean), torch.from_numpy(head.weights))
+    for tower, head in ((towers.image, unscaled), (towers.expression, spot)):
+        for linear in (m for m in tower.head.modules() if isinstance(m, ClosedFormHead)):
+            linear.fit(torch.from_numpy(head.mean), torch.from_numpy(head.weights))
     return choice
 
 
@@ -61,8 +62,3 @@ def _groups(data: TrainingSet, rows: I64) -> tuple[By, I64]:
     if len(np.unique(group[rows])) > 1:
         return by, group[rows]
     return "block", strips(np.arange(len(rows), dtype=np.float64))
-
-
-def _closed(head: torch.nn.Module) -> ClosedFormHead:
-    assert isinstance(head, Ensemble) and head.closed is not None  # build_head made it of the same configuration
-    return head.closed
