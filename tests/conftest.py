@@ -11,6 +11,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,14 @@ def small_bundle(small_built: Built, tmp_path_factory: pytest.TempPathFactory) -
     """Their reference as ``small.zarr``, shared by all tests: copy it before you change it."""
     path = tmp_path_factory.mktemp("bundle") / "small.zarr"
     write_bundle(path, small_built.info, small_built.arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
+def corrected_bundle(small_built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as ``corrected.zarr``, whose predictions are corrected along the embedding; not to be changed."""
+    path = tmp_path_factory.mktemp("bundle") / "corrected.zarr"
+    write_bundle(path, replace(small_built.info, aggregation="corrected"), small_built.arrays)
     return path
 
 

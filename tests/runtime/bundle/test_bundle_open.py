@@ -85,6 +85,12 @@ def test_a_later_minor_version_is_read(broken: Path) -> None:
     assert open_bundle(broken).n_spots == 252
 
 
+def test_another_aggregation_than_those_there_are_is_refused(broken: Path) -> None:
+    reattr(broken, aggregation="best")
+    with pytest.raises(ReferenceError, match=r"aggregation 'best'"):
+        open_bundle(broken)
+
+
 ARRAYS = ["embeddings/image", "embeddings/expression", "expression", "genes/symbol", "genes/id", "genes/panel"]
 ARRAYS += [f"spots/{column}" for column in ("section", "barcode", "donor", "x", "y")]
 ARRAYS += ["encoders/image", "encoders/expression"]

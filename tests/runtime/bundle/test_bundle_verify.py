@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 import onnx
 import pytest
 import zarr
-from bundle_damage import edit, reattr, rewrite, seal, values_of
+from bundle_damage import edit, reattr, reattr_array, rewrite, seal, values_of
 
 from bleep_cli.bundle.open import open_bundle
+from bleep_cli.bundle.slope import RIDGE, SHARE
 from bleep_cli.bundle.verify import verify
+from bleep_cli.errors import ReferenceError
 from bleep_cli.towers.encoder import unit
 
 CHECKS = ["content hash", "dtypes", "unit vectors", "expression", "slope", "genes", "spots", "towers", "index"]
@@ -144,3 +147,25 @@ def test_an_array_of_no_axes_is_hashed_by_its_value(broken: Path, value: Any) ->
     assert failed(broken) == {}
     lone[...] = held + held
     assert list(failed(broken)) == ["content hash"]
+
+
+def test_another_slope_fails_the_check(corrected_bundle: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(corrected_bundle, tmp_path / "c.zarr"))
+    (slope,) = (check for check in verify(open_bundle(path)) if check.name == "slope")
+    assert slope.ok and slope.detail.startswith(f"ridge {RIDGE:g}, share {SHARE:g}; reproduced to ")
+    reattr_array(path, "slope", share=SHARE / 2)
+    seal(path)
+    assert "not that of the stored embeddings and expression" in failed(path)["slope"]
+    reattr_array(path, "slope", share="most")
+    assert "slope: share is 'most' and no number" in failed(path)["slope"]
+    reattr_array(path, "slope", share=SHARE)
+    edit(path, "slope", lambda values: values.__setitem__((2, 3), np.nan))
+    assert "slope holds NaN or infinity" in failed(path)["slope"]
+    rewrite(path, "slope", values_of(path, "embeddings/image")[:8, :3])
+    with pytest.raises(ReferenceError, match=r"slope has shape \(8, 3\), not \(8, 12\)"):
+        open_bundle(path)
+
+
+def test_a_bundle_that_wants_a_slope_and_has_none_fails_the_check(broken: Path) -> None:
+    reattr(broken, aggregation="corrected")
+    assert "there is no array slope" in failed(broken)["slope"]

@@ -91,5 +91,7 @@ def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
     for name in ("expression", GRAPH, "embeddings/image", SLOPE):
         ours, theirs = made.array(name), golden.array(name)
         assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)
-    ours, theirs = (answer(bundle, query_slide, "average") for bundle in (made, golden))  # the slope may get better
+    ours, theirs = (
+        answer(bundle, query_slide, "average") for bundle in (made, golden)
+    )  # the slope may get better
     np.testing.assert_allclose(ours, theirs, atol=1e-3)

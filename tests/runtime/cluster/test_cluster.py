@@ -70,12 +70,12 @@ def tables_of(found: dict[str, bytes]) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_results_are_those_of_one_machine_byte_for_byte_and_a_bad_slide_costs_nobody_else(
-    two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path
+    two: Cluster, bleep: Bleep, slides: list[Path], corrected_bundle: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "slides" / "bad.tif"
     bad.write_bytes(b"II*\0nonsense")
     given = [slides[0], bad, slides[1]]
-    command = ("predict", *given, "--ref", small_bundle, "--device", "cpu", "--format", "png,h5ad,zarr")
+    command = ("predict", *given, "--ref", corrected_bundle, "--device", "cpu", "--format", "png,h5ad,zarr")
     local_code, local = bleep(*command, "-o", tmp_path / "here")
     code, record = bleep(*command, "-o", tmp_path / "there", "--scheduler", two.address)
     assert (local_code, code) == (3, 3)
