@@ -23,6 +23,7 @@ class NoBackbone(nn.Module):
     """Stands where a backbone would; its features come from the cache."""
 
     dim = FEATURES
+    block_dims = (4, FEATURES - 4)
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Corrected predictions: the formula by hand, the slope by another way, and the same numbers through every door."""
+"""Corrected predictions: the formula by hand, the slope by another way, the same numbers through every door."""
 
 from __future__ import annotations
 

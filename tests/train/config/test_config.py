@@ -36,8 +36,12 @@ def test_every_value_survives_dumping(tmp_path: Path) -> None:
             "optim.clip_norm=1",
             'reference.citation="Müller \\"et al.\\" 2024, τ = 𝟎.𝟏\\nsecond line"',
             "reference.views=1",
+            "reference.aggregation=weighted",
             "data.protocol=paper",
             "model.trainable=last",
+            "model.closed_form=false",
+            "model.components=7",
+            "model.penalty=0.5",
             "model.heads=3",
             "optim.micro_batch=64",
             "optim.compile=true",
@@ -85,12 +89,46 @@ def test_names_may_be_given_as_a_list_or_with_commas() -> None:
         assert config.validation.ids == ("A-1", "B")
 
 
-def test_default_preset_adds_fields_of_view_and_levels_to_the_dataclass_defaults() -> None:
-    config = load_config("default")
+def test_what_the_default_preset_adds_to_the_dataclass_defaults() -> None:
+    config, plain = load_config("default"), Config()
     assert config.data.tile_um == (155.0, 310.0, 620.0)
-    assert config.model.levels == (0, 1, 2, 3, 4, 5)
-    data = replace(config.data, tile_um=Config().data.tile_um)
-    assert replace(config, data=data, model=replace(config.model, levels=(0,))) == Config()
+    assert len(config.model.levels) > 1
+    assert config.model.fits
+    assert config.reference.aggregation == "corrected"
+    data = replace(config.data, tile_um=plain.data.tile_um)
+    settled = ("levels", "heads", "closed_form", "start", "components", "penalty")
+    model = replace(config.model, **{name: getattr(plain.model, name) for name in settled})
+    optim = replace(config.optim, epochs=plain.optim.epochs)
+    assert replace(config, data=data, model=model, optim=optim, reference=plain.reference) == plain
+
+
+def test_the_objective_cca_is_heads_in_closed_form_and_no_others(tmp_path: Path) -> None:
+    config = load_config("tiny", ["loss.name=cca"])
+    assert (config.model.heads, config.model.closed_form) == (0, True)
+    path = tmp_path / "config.toml"
+    path.write_text(dump_toml(config), encoding="utf-8")
+    assert load_config(str(path)) == config
+
+
+CLOSED = ("model.closed_form=true", "model.start=cca", "loss.name=cca")
+
+
+@pytest.mark.parametrize("setting", CLOSED)
+@pytest.mark.parametrize("trainable", ["last", "all"])
+def test_a_head_in_closed_form_needs_a_frozen_backbone(setting: str, trainable: str) -> None:
+    settings = [setting, f"model.trainable={trainable}"]
+    with pytest.raises(
+        UsageError, match=r"tiny: a head in closed form needs features that stay: set model\.trainable"
+    ):
+        load_config("tiny", settings)
+    assert load_config("tiny", settings, student=True).model.trainable == trainable  # its teacher's is learned
+
+
+@pytest.mark.parametrize("setting", CLOSED[:2])
+@pytest.mark.parametrize("loss", ["paper", "paper-clip"])
+def test_the_published_objectives_are_of_the_published_heads(setting: str, loss: str) -> None:
+    with pytest.raises(UsageError, match=rf'loss\.name = "{loss}" is of the published heads alone'):
+        load_config("tiny", [setting, f"loss.name={loss}"])
 
 
 def test_overrides_win_over_the_file() -> None:
@@ -126,13 +164,18 @@ def test_overrides_win_over_the_file() -> None:
         ("data.tile_um=wide", r"tile_um = \['wide'\]; give positive numbers"),
         ("data.protocol=leaky", r"protocol = 'leaky'; choose one of leak-free, paper"),
         ("model.heads=0", r"tiny: model\.heads = 0; 1 or more"),
+        ("model.components=0", r"tiny: model\.components = 0; 1 or more"),
+        ("model.penalty=-1", r"tiny: model\.penalty = -1\.0; 0 \(chosen\) or more"),
+        ("model.penalty=inf", r"tiny: model\.penalty = inf; 0 \(chosen\) or more"),
+        ("model.start=paper", r"start = 'paper'; choose one of random, cca"),
+        ("reference.aggregation=best", r"aggregation = 'best'; choose one of average, corrected, "),
         ("optim.epochs=0", r"optim\.epochs = 0; 1 or more"),
         ("optim.micro_batch=-1", r"optim\.micro_batch = -1; 0 \(off\) or more"),
         ("optim.compile=1", r"compile = 1; .*bool is needed"),
         ("augment.flips=true", r"augment: unknown key flips; known are stain_jitter"),
         ("augment.stain_jitter=1.5", r"stain_jitter = 1\.5; 0 \(off\) to below 1"),
         ("augment.stain_jitter=0.05", r"needs tiles, .* set model\.trainable = .last. or .all."),
-        ("validation.by=loss", r"by = 'loss'; choose one of none, section, donor, spots"),
+        ("validation.by=loss", r"by = 'loss'; choose one of none, auto, section, donor, blocks, spots"),
         ("validation.every=0", r"validation\.every = 0; 1 or more"),
         ("validation.fraction=1.0", r"validation\.fraction = 1\.0; between 0 and 1"),
         ("validation.ids=[1]", r"ids = \[1\]; give a list of names"),

@@ -34,6 +34,7 @@ from bleep_train.training.source import FeatureSource, TileSource
 from bleep_train.training.validation import NOTHING, Validation, choose_validation, retrieval_r
 
 SPOTS = 90
+FIELD_UM = 100.0
 CONFIG = Config(
     model=ModelConfig(dim=16),
     loss=LossConfig(target_pcs=8),
@@ -67,7 +68,7 @@ def training_set(panel: Any = None, donors: str = "PPQ") -> TrainingSet:
 
 
 def chosen(**config: Any) -> Validation:
-    validation = choose_validation(training_set(), ValidationConfig(**config))
+    validation = choose_validation(training_set(), ValidationConfig(**config), FIELD_UM)
     assert validation is not None
     return validation
 
@@ -76,7 +77,7 @@ def chosen(**config: Any) -> Validation:
 
 
 def test_the_last_section_or_donor_is_held_back_unless_others_are_named() -> None:
-    assert choose_validation(training_set(), ValidationConfig()) is None
+    assert choose_validation(training_set(), ValidationConfig(), FIELD_UM) is None
     for config, rows, names in (
         ({"by": "section"}, range(60, 90), ("C",)),
         ({"by": "section", "ids": ("A", "B")}, range(60), ("A", "B")),
@@ -102,7 +103,7 @@ def test_genes_are_the_fifty_most_variable_of_the_training_spots() -> None:
         0.1, 2, 80, dtype="f4"
     )
     panel[60:, :10] *= 100  # the validation section would choose others
-    validation = choose_validation(training_set(panel), ValidationConfig(by="section"))
+    validation = choose_validation(training_set(panel), ValidationConfig(by="section"), FIELD_UM)
     assert validation is not None
     best = np.sort(np.argsort(-panel[:60].var(axis=0))[:50])
     np.testing.assert_array_equal(validation.log1p, panel[:, best])
@@ -114,7 +115,10 @@ def test_genes_are_the_fifty_most_variable_of_the_training_spots() -> None:
     [
         ({"by": "section", "ids": ("D",)}, "no training section is called D; there are A, B, C"),
         ({"by": "donor", "ids": ("A",)}, "no training donor is called A; there are P, Q"),
-        ({"by": "section", "ids": ("A", "B", "C")}, r"leaves no section to train on .*use validation.by = .spots"),
+        (
+            {"by": "section", "ids": ("A", "B", "C")},
+            r"leaves no section to train on .*use validation.by = .blocks",
+        ),
         ({"by": "spots", "fraction": 0.01}, "89 spots to learn from and 1 to validate on"),
     ],
 )
@@ -122,7 +126,7 @@ def test_a_split_that_cannot_be_is_refused(config: Any, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         chosen(**config)
     with pytest.raises(UsageError, match="leaves no donor to train on"):
-        choose_validation(training_set(donors="PPP"), ValidationConfig(by="donor"))
+        choose_validation(training_set(donors="PPP"), ValidationConfig(by="donor"), FIELD_UM)
 
 
 # --- the correlation
@@ -161,7 +165,7 @@ def test_retrieval_is_that_of_a_query(key: Any) -> None:
 def run(config: Config, folder: Path, data: Any = None, **options: Any) -> Towers:
     folder.mkdir(exist_ok=True)
     features, panel = data or toy_data(SPOTS)
-    validation = choose_validation(training_set(panel), config.validation)
+    validation = choose_validation(training_set(panel), config.validation, FIELD_UM)
     towers = head_towers(config)
     source = FeatureSource([features], CPU)
     train(towers, source, panel, config, folder, device=CPU, validation=validation, **options)
@@ -186,7 +190,7 @@ def test_an_earlier_epoch_that_retrieves_better_is_kept(tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     towers = head_towers(config)
     features, panel = overfitted()
-    validation = choose_validation(training_set(panel), config.validation)
+    validation = choose_validation(training_set(panel), config.validation, FIELD_UM)
 
     def remember(_record: Any) -> None:
         seen.append({k: v.clone() for k, v in towers.modules().state_dict().items()})
@@ -227,7 +231,7 @@ def test_the_contrastive_loss_of_the_validation_spots_does_not_decide(tmp_path: 
         validation=replace(CONFIG.validation, every=1),
     )
     features, panel = overfitted()
-    validation = choose_validation(training_set(panel), config.validation)
+    validation = choose_validation(training_set(panel), config.validation, FIELD_UM)
     assert validation is not None
     towers, losses = head_towers(config), []
     rows = torch.from_numpy(validation.rows)
@@ -321,7 +325,7 @@ def test_a_run_begun_anew_forgets_the_best_of_the_one_before(tmp_path: Path) -> 
 def test_validation_on_tiles(tmp_path: Path) -> None:
     config = replace(CONFIG, model=ModelConfig(dim=8, trainable="all"), optim=replace(CONFIG.optim, epochs=3))
     towers, panel = tile_towers(config, norm=True), toy_data(SPOTS)[1]
-    validation = choose_validation(training_set(panel), config.validation)
+    validation = choose_validation(training_set(panel), config.validation, FIELD_UM)
     source = TileSource([toy_tiles(SPOTS)], CPU)
     train(towers, source, panel, config, tmp_path, device=CPU, validation=validation)
     assert -1 < metrics(tmp_path)[2]["validation_r"] < 1

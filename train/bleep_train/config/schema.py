@@ -16,6 +16,10 @@ PUBLISHED: tuple[LossName, ...] = ("paper", "paper-clip")
 """Those of the paper: on vectors as they leave the LayerNorm, at a fixed temperature, of one head."""
 
 
+ValidationBy = Literal["none", "auto", "section", "donor", "blocks", "spots"]
+"""What a run holds back to choose its checkpoint on."""
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """From sections to what the towers see."""
@@ -78,6 +82,11 @@ class ModelConfig:
     """Of the backbone, whose pooled outputs are its features: 0 its own, i those of the i-th stage before the
     last."""
 
+    @property
+    def fits(self) -> bool:
+        """Whether a head is fitted in closed form before any epoch."""
+        return self.closed_form or self.start == "cca"
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -136,9 +145,11 @@ class AugmentConfig:
 class ValidationConfig:
     """The spots a checkpoint is chosen on, by retrieval correlation; they give no gradient."""
 
-    by: Literal["none", "section", "donor", "spots"] = "none"
-    """What is held back: "none" (the last epoch is taken), a "section", a "donor", or a ``fraction`` of all
-    "spots" (as published)."""
+    by: ValidationBy = "none"
+    """What is held back: "none" (the last epoch is taken), a "section", a "donor", a ``fraction`` of all "spots"
+    (as published), or "blocks", one strip of five across the longer side of every section. Spots nearer to a
+    strip than the edge of the largest field of view, in x and in y, are not learned from either. "auto": a donor
+    where there are several, else a section where there are several, else blocks."""
     every: int = 5
     """Epochs from one validation to the next."""
     fraction: float = 0.2
@@ -146,7 +157,7 @@ class ValidationConfig:
     ids: tuple[str, ...] = ()
     """Sections or donors; default the last one of the training set."""
     seed: int = 0
-    """Of that draw."""
+    """Of the draw of spots, or of each section's strip."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from bleep_cli.errors import UsageError, option
 from bleep_train.config.schema import PUBLISHED, Config
 
 
-def load_config(name_or_path: str, overrides: Sequence[str] = (), base: Config | None = None) -> Config:
+def load_config(
+    name_or_path: str, overrides: Sequence[str] = (), base: Config | None = None, *, student: bool = False
+) -> Config:
     """A preset by name or a TOML file, with ``section.key=value`` overrides (TOML values), on top of ``base``, by
-    default the defaults.
+    default the defaults. A ``student``'s heads learn from its teacher and are not fitted to features that stay.
 
     Raises ``UsageError`` for what is unknown or has the wrong type.
     """
@@ -27,7 +29,13 @@ def load_config(name_or_path: str, overrides: Sequence[str] = (), base: Config |
         raise UsageError(f"{option('config')} {name_or_path}: {error}") from error
     for override in overrides:
         _override(table, override)
-    return config_from(table, name_or_path, base)
+    config = config_from(table, name_or_path, base)
+    if config.model.fits and config.model.trainable != "frozen" and not student:
+        raise UsageError(
+            f"{name_or_path}: a head in closed form needs features that stay: "
+            'set model.trainable = "frozen", or model.closed_form = false and model.start = "random"'
+        )
+    return config
 
 
 def config_from(table: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
@@ -50,14 +58,8 @@ def _check_ranges(config: Config, where: str) -> None:
         f"model.heads = {model.heads}; 1 or more": model.heads < 1 and config.loss.name != "cca",
         f"model.components = {model.components}; 1 or more": model.components < 1,
         f"model.penalty = {model.penalty}; 0 (chosen) or more": not 0 <= model.penalty < math.inf,
-        'a head in closed form needs features that stay: set model.trainable = "frozen"': (
-            model.closed_form or model.start == "cca" or config.loss.name == "cca"
-        )
-        and model.trainable != "frozen",
         f'loss.name = "{config.loss.name}" is of the published heads alone: '
-        'set model.closed_form = false and model.start = "random"': (
-            (model.closed_form or model.start == "cca") and config.loss.name in PUBLISHED
-        ),
+        'set model.closed_form = false and model.start = "random"': (model.fits and config.loss.name in PUBLISHED),
         f"optim.epochs = {optim.epochs}; 1 or more": optim.epochs < 1,
         f"optim.micro_batch = {optim.micro_batch}; 0 (off) or more": optim.micro_batch < 0,
         f"augment.stain_jitter = {sigma}; 0 (off) to below 1": not 0 <= sigma < 1,

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bleep_cli.choices import Aggregation, Key
 from bleep_cli.bundle.slope import expression_slope
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
@@ -88,7 +88,7 @@ def _train(data: CohortFold, config: Config, run: Path) -> Towers:
     else:
         source = TileSource(data.tiles("train"), device)
     towers.modules().to(device)
-    validation = choose_validation(training, config.validation)
+    validation = choose_validation(training, config.validation, config.data.tile_um[-1])
     fitted(towers, source, training, validation, config)
     run.mkdir(parents=True, exist_ok=True)
     progress = data.study.progress

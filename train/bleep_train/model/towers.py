@@ -33,13 +33,11 @@ class ProjectionHead(nn.Module):
 
 class ClosedFormHead(nn.Module):
     """A linear head that is fitted (``training/closed_form.py``): f32[b, d] → f32[b, components]. It stays as it
-    is, or ``learns`` from there on."""
-
-    mean: Tensor
+    is, or ``learns`` from there on. A student's is never fitted, and learns whole."""
 
     def __init__(self, d_in: int, components: int, *, learns: bool = False) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(d_in))
+        self.mean = nn.Parameter(torch.zeros(d_in), requires_grad=False)
         self.weights = nn.Parameter(torch.randn(d_in, components) / math.sqrt(d_in), requires_grad=learns)
 
     def fit(self, mean: Tensor, weights: Tensor) -> None:
@@ -47,7 +45,7 @@ class ClosedFormHead(nn.Module):
         where it learns, weights are brought to a size that goes with the usual learning rates."""
         if self.weights.requires_grad:
             weights = weights * (START_STD / weights.std().clamp(min=1e-12))
-        self.mean.copy_(mean)
+        self.mean.data.copy_(mean)
         self.weights.data.zero_()[:, : weights.shape[1]] = weights
 
     def forward(self, x: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def open_run(path: Path) -> RunFolder:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         return RunFolder(
             path=path,
-            config=load_config(str(path / CONFIG)),
+            config=load_config(str(path / CONFIG), student="teacher" in record),
             cohort=Path(record["cohort"]),
             section_ids=tuple(s["id"] for s in record["sections"]),
             panel_keys=tuple(record["panel"]),
@@ -105,7 +105,7 @@ def run_record(
         "protocol": config.data.protocol,
         "sections": training_record(data.sections),
         "leaked": training_record(data.leaked),
-        "validation": validation_record(validation, config.validation),
+        "validation": validation_record(validation),
         "panel": data.panel_keys.tolist(),
         "notes": list(data.notes),
         "python": sys.version.split()[0],

@@ -42,7 +42,7 @@ from bleep_train.training.start import image_source
 STUDENT = "student.json"
 SHARED = {  # what a student must not change: both towers find neighbours in the teacher's space
     "data": {"protocol", "target_sum", "panel", "panel_genes", "min_spots", "harmony"},
-    "model": {"dim", "heads"},
+    "model": {"dim", "heads", "closed_form", "components", "start"},
     "reference": {"k", "key"},
 }
 
@@ -120,7 +120,7 @@ def student_config(teacher: Config, name: str, overrides: Sequence[str]) -> Conf
 
     Raises ``UsageError`` for a setting that would take it out of the teacher's space.
     """
-    config = load_config(name, overrides, replace(teacher, validation=ValidationConfig()))
+    config = load_config(name, overrides, replace(teacher, validation=ValidationConfig()), student=True)
     old, new = teacher.as_dict(), config.as_dict()
     shared = [(part, key) for part, keys in SHARED.items() for key in sorted(keys)]
     moved = [f"{part}.{key}" for part, key in shared if old[part][key] != new[part][key]]

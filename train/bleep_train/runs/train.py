@@ -38,7 +38,7 @@ class Trained:
     data: TrainingSet
     """What was trained on."""
     warnings: tuple[str, ...]
-    """Of collapse."""
+    """Of a single donor, and of collapse."""
     leads: bool
     """Whether this process is the one that reports."""
     chosen: Mapping[str, float]
@@ -89,10 +89,12 @@ def train_run(
             raise UsageError(f"{out.name} is a student; go on with bleep-train distill --resume")
         same_run(begun, config, sections, leaked)
     data = prepare(sections, config.data, config.optim.seed, leaked)
-    validation = choose_validation(data, config.validation)
+    validation = choose_validation(data, config.validation, config.data.tile_um[-1])
+    told = of_one_donor(sections)
     group.wait()  # all have looked for an earlier run before the first one writes this one
     if group.leads:
-        begin(out, run_record(cohort, held_out, data, config, validation), config, anew=force)
+        record = run_record(cohort, held_out, data, config, validation)
+        begin(out, record | {"notes": [*record["notes"], *told]}, config, anew=force)
     device = pick_device()
     towers, source = towers_and_source(data, config, out / CACHE, device, group, progress)
     closed_form = fitted(towers, source, data, validation, config)
@@ -115,7 +117,19 @@ def train_run(
         begun = json.loads((out / RECORD).read_text(encoding="utf-8"))
         write_record(out, {**begun, "chosen": chosen, "closed_form": closed_form})
     group.leave()
-    return Trained(data, tuple(warnings), group.leads, chosen, closed_form)
+    return Trained(data, (*told, *warnings), group.leads, chosen, closed_form)
+
+
+def of_one_donor(sections: Sequence[Section]) -> list[str]:
+    """A warning where training sees one donor only."""
+    donors = {s.donor for s in sections}
+    if len(donors) > 1:
+        return []
+    return [
+        f"all training sections are of one donor ({donors.pop()}): how far predictions hold for the next patient "
+        "cannot be told from them, and what is particular to this one (stain, scanner, genes) is learned as if it "
+        "were general. Add sections of other donors to the cohort file; see docs/metrics.md"
+    ]
 
 
 def summary(data: TrainingSet) -> str:

@@ -100,6 +100,7 @@ def teach(
     Everything random is a function of seed and epoch, so a resumed run repeats an unbroken one. bf16 on a GPU.
     """
     student.expression.requires_grad_(False)
+    student.image.head.requires_grad_(True)  # a head in closed form, too: its own features were never fitted
     student.image.to(memory_format=torch.channels_last)
     contrastive = objective_of(config)  # its place in the checkpoint of a run
     model = nn.ModuleDict({"towers": student.modules(), "loss": contrastive}).to(device)

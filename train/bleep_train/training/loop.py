@@ -102,9 +102,9 @@ def train(
     """
     if validation is None and config.validation.by != "none":
         raise UsageError(f"validation.by = {config.validation.by}: no spots are held back here; set it to none")
-    state = _assemble(towers, source, panel, config, validation, device, group)
     if not config.model.heads:  # closed forms alone: there is nothing to learn
-        return _as_fitted(state, run)
+        return _as_fitted(towers, config, run, device, group)
+    state = _assemble(towers, source, panel, config, validation, device, group)
     first, best = _take_up(state, run, resume)
     warned: list[str] = []
     for epoch in range(first, config.optim.epochs):
@@ -134,14 +134,21 @@ def train(
     return warned
 
 
-def _as_fitted(state: TrainingState, run: Path) -> list[str]:
-    """Saves what was fitted before any epoch, as the run's only state."""
-    if state.group.leads:
+def _as_fitted(towers: Towers, config: Config, run: Path, device: torch.device, group: Group) -> list[str]:
+    """Saves what was fitted before any epoch, as the run's only state. No optimiser and no DDP: these want
+    something that learns."""
+    model = _model(towers, config, device)
+    if group.leads:
         trim_metrics(run / METRICS, 0)
         (run / BEST).unlink(missing_ok=True)
-        save_checkpoint(run / CHECKPOINT, state.model, None, {"epoch": 0})
-    state.group.wait()
+        save_checkpoint(run / CHECKPOINT, model, None, {"epoch": 0})
+    group.wait()
     return []
+
+
+def _model(towers: Towers, config: Config, device: torch.device) -> nn.ModuleDict:
+    """What is saved: towers and loss."""
+    return nn.ModuleDict({"towers": towers.modules(), "loss": objective_of(config)}).to(device)
 
 
 def _assemble(
@@ -155,7 +162,7 @@ def _assemble(
 ) -> TrainingState:
     group.share_statistics(towers.image, device)
     towers.image.to(memory_format=torch.channels_last)
-    model = nn.ModuleDict({"towers": towers.modules(), "loss": objective_of(config)}).to(device)
+    model = _model(towers, config, device)
     pair = Pair(towers, source, device)
     learner = compiled(pair) if config.optim.compile else pair
     expression = torch.from_numpy(panel).to(device)

@@ -54,7 +54,7 @@ def fitted(
     rows = validation.training if validation else None
     if config.model.standardise:
         _standardise(towers, source, data, rows)
-    if not config.model.closed_form and config.model.start != "cca":
+    if not config.model.fits:
         return {}
     return fit_closed_form(towers, source, data, rows, config)
 

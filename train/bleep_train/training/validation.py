@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, I64
-from bleep_train.config.schema import Config, ValidationConfig
+from bleep_train.config.schema import Config, ValidationBy, ValidationConfig
 from bleep_train.data.training_set import TrainingSet
 from bleep_train.metrics.per_gene import pearson
+from bleep_train.training.blocks import held_back_strips
 from bleep_train.training.distributed import Group
 from bleep_train.training.gradcache import Pair
 from bleep_train.training.source import ImageSource
@@ -37,51 +38,65 @@ class Validation:
     rows: I64
     """i64[v] which give no gradient"""
     training: I64
-    """i64[t] the others"""
+    """i64[t] those that are learned from: the others, but for the margin around blocks"""
     log1p: F32
     """f32[n, 50] what was measured at all spots, of the 50 panel genes most variable in training"""
     names: tuple[str, ...] = ()
-    """The sections or donors held back; none where spots are drawn one by one."""
+    """The sections or donors held back; none where it is spots or blocks of all sections."""
+    by: ValidationBy = "spots"
+    """What is held back, once "auto" is settled."""
 
 
-def choose_validation(data: TrainingSet, config: ValidationConfig) -> Validation | None:
-    """The split that ``[validation]`` asks for; none for ``by = "none"``.
+def choose_validation(data: TrainingSet, config: ValidationConfig, field_um: float) -> Validation | None:
+    """The split that ``[validation]`` asks for; none for ``by = "none"``. ``field_um`` is the edge of the largest
+    field of view: blocks are kept that far from what is learned from.
 
     Raises ``UsageError`` for ids that are not there or a split that leaves nothing on one side.
     """
-    if config.by == "none":
+    by, names, everything = _settled(data, config.by), (), np.arange(len(data.panel))
+    if by == "none":
         return None
-    names: tuple[str, ...] = ()
-    if config.by == "spots":
-        count = round(config.fraction * len(data.panel))
-        rows = np.sort(np.random.default_rng(config.seed).permutation(len(data.panel))[:count])
+    if by == "blocks":
+        rows, training = held_back_strips(data, field_um, config.seed)
     else:
-        labels = [s.donor if config.by == "donor" else s.id for s in data.sections]
-        names = _names(labels, config)
-        rows = np.flatnonzero(np.array([label in names for label in labels])[data.section_of])
-    training = np.setdiff1d(np.arange(len(data.panel)), rows)
+        if by == "spots":
+            count = round(config.fraction * len(everything))
+            rows = np.sort(np.random.default_rng(config.seed).permutation(everything)[:count])
+        else:
+            labels = [s.donor if by == "donor" else s.id for s in data.sections]
+            names = _names(labels, by, config.ids)
+            rows = np.flatnonzero(np.array([label in names for label in labels])[data.section_of])
+        training = np.setdiff1d(everything, rows)
     if min(len(rows), len(training)) < 3:
         raise UsageError(
-            f"validation.by = {config.by}: {len(training)} spots to learn from and {len(rows)} to validate on; "
+            f"validation.by = {by}: {len(training)} spots to learn from and {len(rows)} to validate on; "
             "at least 3 of each are needed"
         )
     variance = data.log1p[training].var(axis=0, dtype=np.float64)
     genes = np.sort(np.argsort(-variance, kind="stable")[:GENES])
-    return Validation(rows.astype(np.int64), training.astype(np.int64), data.log1p[:, genes], names)
+    return Validation(rows.astype(np.int64), training.astype(np.int64), data.log1p[:, genes], names, by)
 
 
-def _names(labels: Sequence[str], config: ValidationConfig) -> tuple[str, ...]:
+def _settled(data: TrainingSet, by: ValidationBy) -> ValidationBy:
+    """What "auto" stands for: the most independent of what there is more than one of."""
+    if by != "auto":
+        return by
+    if len({s.donor for s in data.sections}) > 1:
+        return "donor"
+    return "section" if len(data.sections) > 1 else "blocks"
+
+
+def _names(labels: Sequence[str], by: ValidationBy, ids: Sequence[str]) -> tuple[str, ...]:
     there = list(dict.fromkeys(labels))
-    unknown = sorted(set(config.ids) - set(there))
+    unknown = sorted(set(ids) - set(there))
     if unknown:
         raise UsageError(
-            f"validation.ids: no training {config.by} is called {', '.join(unknown)}; there are {', '.join(there)}"
+            f"validation.ids: no training {by} is called {', '.join(unknown)}; there are {', '.join(there)}"
         )
-    names = config.ids or (there[-1],)
+    names = tuple(ids) or (there[-1],)
     if set(names) == set(there):
         raise UsageError(
-            f"validation.by = {config.by} leaves no {config.by} to train on ({', '.join(there)}); "
-            'use validation.by = "spots"'
+            f'validation.by = {by} leaves no {by} to train on ({", ".join(there)}); use validation.by = "blocks"'
         )
     return names
 
@@ -122,8 +137,10 @@ def _images(pair: Pair, source: ImageSource, rows: I64, device: torch.device, gr
     return F.normalize(shared.gather(torch.cat(parts), len(rows)), dim=1)
 
 
-def validation_record(validation: Validation | None, config: ValidationConfig) -> dict[str, Any]:
+def validation_record(validation: Validation | None) -> dict[str, Any]:
     """What ``run.json`` says of it."""
     if validation is None:
         return {"by": "none"}
-    return {"by": config.by, "names": list(validation.names), "spots": len(validation.rows)}
+    margin = len(validation.log1p) - len(validation.rows) - len(validation.training)
+    counts = {"spots": len(validation.rows), "margin": margin}
+    return {"by": validation.by, "names": list(validation.names), **counts}
