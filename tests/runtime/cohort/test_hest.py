@@ -44,6 +44,17 @@ def cohort(folder: Path, text: str = "") -> Path:
     return path
 
 
+def test_least_counts_hold_for_it_too(tmp_path: Path) -> None:
+    hest(tmp_path / "hest_data")
+    (section,) = read_cohort(cohort(tmp_path, "min_counts = 4\n"))
+    assert section.barcodes.tolist() == ["c"]
+    path = cohort(tmp_path)
+    path.write_text("min_counts = 3\n" + path.read_text() + "\n[bench]\nsplits = 'splits'\n")
+    assert [len(s.barcodes) for s in read_cohort(path)] == [3]  # 3, 3 and 4 counts
+    path.write_text(path.read_text().replace("min_counts = 3", "min_counts = 4"))
+    assert [len(s.barcodes) for s in read_cohort(path)] == [1]
+
+
 @pytest.mark.parametrize("counts", ["st", "adata"])
 def test_a_folder_and_an_id_say_it_all(tmp_path: Path, counts: str) -> None:
     hest(tmp_path / "hest_data", counts=counts)

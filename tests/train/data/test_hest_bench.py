@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bleep_cli.cohort.read import read_cohort
+from bleep_cli.cohort.read import cohort_entries, read_cohort
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_train.data.hest_bench import Bench, Split, check_bench, read_bench, write_hest_cohort
 from bleep_train.metrics.per_gene import pearson
@@ -58,6 +58,7 @@ def test_the_cohort_file_of_a_folder(hest: Path, bleep_train: Command, tmp_path:
     first, other = read_cohort(out)
     assert (first.id, first.donor, other.id) == ("TENX1", "patient of TENX1", "TENX3")
     assert 'image = "../hest_data/wsis/TENX1.tif"' in out.read_text()
+    assert "min_counts" not in out.read_text()
     with pytest.raises(UsageError, match="hest_data has no section TENX9"):
         write_hest_cohort(hest, out, only=["TENX9"], force=True)
     with pytest.raises(UsageError, match=r"names no task of HEST-Bench: .*bleep-train hest FOLDER with bench"):
@@ -69,6 +70,7 @@ def test_a_task_is_its_splits_and_genes(hest: Path, tmp_path: Path) -> None:
     assert write_hest_cohort(hest, out, task=task) == ["TENX1", "TENX2", "TENX3"]
     splits = tuple(Split(f"split-{k}", tuple(train), tuple(test)) for k, (train, test) in SPLITS.items())
     assert read_bench(out) == Bench(tuple(GENES), splits)
+    assert [entry["min_counts"] for entry in cohort_entries(out)] == [0, 0, 0]  # the benchmark scores every spot
     (task / "splits" / "test_1.csv").write_text("sample_id\nTENX3\nTENX1\n")
     with pytest.raises(UsageError, match="split-1 of LIVER has TENX3 on both sides"):
         read_bench(out)

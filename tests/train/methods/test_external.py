@@ -37,9 +37,9 @@ LOG1P = RNG.random((SIDE**2, 4)).astype(np.float32) * 5
 def fold(*held_out: Section, others: tuple[Section, ...] = ()) -> Any:
     sections = [*held_out, *others]
     config = SimpleNamespace(data=SimpleNamespace(target_sum=1e4))
-    columns = {s.id: np.arange(4) for s in sections}
-    study = SimpleNamespace(sections=sections, symbols=SYMBOLS, columns=columns, config=config)
-    return SimpleNamespace(held_out=list(held_out), study=study, symbols=SYMBOLS[[2, 0, 3]])
+    study = SimpleNamespace(sections=sections, config=config)
+    genes = [2, 0, 3]
+    return SimpleNamespace(held_out=list(held_out), study=study, symbols=SYMBOLS[genes], keys=IDS[genes])
 
 
 WANTED = LOG1P[:, [2, 0, 3]]

@@ -37,6 +37,15 @@ def test_noise_has_no_ceiling_and_an_absent_gene_counts_as_zero() -> None:
     assert np.isnan(ceiling_scores(found, np.array([], int))["ceiling"])
 
 
+def test_a_gene_that_a_section_does_not_measure_has_no_reliability() -> None:
+    rng = np.random.default_rng(2)
+    counts = [sparse.csr_matrix(rng.poisson(rng.gamma(2, 5, (300, 1)), (300, 4))) for _ in range(2)]
+    whole = reliability(counts, [np.arange(4)] * 2, 1e4)
+    lacking = reliability(counts, [np.arange(4), np.array([0, -1, 2, 3])], 1e4)
+    assert np.isnan(lacking).tolist() == [False, True, False, False]
+    assert np.isfinite(whole).all()
+
+
 def test_the_same_counts_give_the_same_ceiling() -> None:
     counts = sparse.csr_matrix(np.random.default_rng(1).poisson(3, (200, 10)))
     first, again = (reliability([counts], [np.arange(5)], 1e4) for _ in range(2))

@@ -135,6 +135,20 @@ def test_a_section_is_read_as_from_its_own_cohort_file(write_cohort: Callable[..
     assert cohort_texts(tmp_path / "other.toml")["licence"] == "CC0"
 
 
+def test_least_counts_of_a_section_are_kept(write_cohort: Callable[..., Path], tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "cohort", ("st",))
+    (whole,) = read_cohort(cohort)
+    totals = np.asarray(whole.counts.sum(axis=1)).ravel()
+    least = int(totals.min()) + 1
+    manifest = of_cohort(cohort)
+    fewer = {**manifest.section[0], "mpp": 4.0, "min_counts": least}
+    found = gather(replace(manifest, section=(fewer,)), cohort.parent, Checked())
+    assert len(found.sections[0].barcodes) == (totals >= least).sum() < len(totals)
+    write_cohort_file(manifest, found.entries, tmp_path / "other.toml", force=False)
+    (again,) = read_cohort(tmp_path / "other.toml")
+    assert again.barcodes.tolist() == found.sections[0].barcodes.tolist()
+
+
 def test_archives_become_a_space_ranger_folder(write_cohort: Callable[..., Path], tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", ("spaceranger",))
     manifest, flat = visium(tmp_path), tmp_path / "flat"

@@ -45,7 +45,7 @@ def test_ridge_stands_on_the_features_of_its_backbone(
 ) -> None:
     bleep_train("evaluate", own, phantoms, "--on", "C-S1", "-o", tmp_path)
     scored = json.loads((tmp_path / "metrics.json").read_text())["sections"]["C-S1"]
-    assert list(scored) == ["bleep", "ridge", "mean", "shuffled"]
+    assert list(scored) == ["bleep", "ridge", "mean", "shuffled", "shifted"]
     assert scored["ridge"]["hvg50"] > 0.25
     bundle = open_bundle(own)
     features = features_of(bundle, phantoms, tmp_path / "cache", no_progress)
@@ -98,6 +98,9 @@ def test_what_backbone_it_has_must_be_known(own: Path, phantoms: Path, tmp_path:
     told = {
         "fitted on another backbone than this version holds; use no_ridge": {"backbone_sha256": "0" * 64},
         "does not say which backbone its image tower has, .*; use no_ridge": {"recipe": None},
+        r"was fitted on the features of uni\.onnx, which are not computed here; use no_ridge": {
+            "backbone": "uni.onnx"
+        },
     }
     for i, (message, changes) in enumerate(told.items()):
         bundle = open_bundle(retold(own, tmp_path / f"{i}.zarr", **changes))

@@ -47,7 +47,12 @@ def features_of(bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -
     reference was built from.
     """
     told = bundle.info.training
-    own = told.get("recipe") == RECIPE and told.get("backbone") == BACKBONE
+    own = told.get("recipe") == RECIPE
+    if own and told.get("backbone") != BACKBONE:
+        raise UsageError(
+            f"{bundle.name} was fitted on the features of {told.get('backbone')}, which are not computed here; "
+            f"use {option('no_ridge')}"
+        )
     if not own and "model" not in told:
         raise UsageError(
             f"{bundle.name} does not say which backbone its image tower has, on whose features ridge would stand; "
