@@ -1,13 +1,13 @@
 """Anatomical layers as truth where there are no counts: how well predicted markers of a layer tell its spots.
 
-    python benchmarks/layers.py --ref NAME=BUNDLE [--ref ...] --layers FOLDER --images FOLDER --mpp 2.76 [--json FILE]
+    python benchmarks/layers.py --ref NAME=BUNDLE [--ref ...] --layers FOLDER --images FOLDER --mpp 2.76
+                                [--views 1] [--json FILE]
 
-FOLDER of layers holds ``ID.tsv``: a row per layer, a column ``<x>_<y>`` per spot, 1 where the spot is of it; the image
-is ``ID.jpg``, spot (x, y) of an array of 33 × 35 at ((x - 1) W / 32, (y - 1) H / 34). A section that the bundle holds
-under that id gives the markers: of each layer the ten genes with the largest difference of mean log1p between the
-layer's spots and the others. Every other image is predicted at its spots, and the mean of the predicted markers ranks
-them: the area under the ROC curve of each layer against the rest, 0.5 by chance. Donors of the images are not known to
-the bundle's.
+FOLDER of layers holds ``ID.tsv``: a row per layer, a column ``<x>_<y>`` per spot, 1 where the spot is of it; the
+image is ``ID.jpg``, spot (x, y) of an array of 33 × 35 at ((x - 1) W / 32, (y - 1) H / 34). A section that the bundle
+holds under that id gives the markers: of each layer the ten genes with the largest difference of mean log1p between
+the layer's spots and the others. Every other image is predicted at its spots, and the mean of the predicted markers
+ranks them: the area under the ROC curve of each layer against the rest, 0.5 by chance.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ def of_bundle(
             if layer in markers and inside[i].any()
         }
         mean = float(np.mean(list(found.values())))
-        rows.append({"reference": name, "image": section, "spots": len(spots), "mean AUC": round(mean, 3)} | {
-            layer: round(value, 3) for layer, value in found.items()
-        })
+        rows.append(
+            {"reference": name, "image": section, "spots": len(spots), "mean AUC": round(mean, 3)}
+            | {layer: round(value, 3) for layer, value in found.items()}
+        )
     return rows
 
 
