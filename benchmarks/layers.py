@@ -3,11 +3,11 @@
     python benchmarks/layers.py --ref NAME=BUNDLE [--ref ...] --layers FOLDER --images FOLDER --mpp 2.76
                                 [--views 1] [--json FILE]
 
-FOLDER of layers holds ``ID.tsv``: a row per layer, a column ``<x>_<y>`` per spot, 1 where the spot is of it; the
-image is ``ID.jpg``, spot (x, y) of an array of 33 × 35 at ((x - 1) W / 32, (y - 1) H / 34). A section that the bundle
-holds under that id gives the markers: of each layer the ten genes with the largest difference of mean log1p between
-the layer's spots and the others. Every other image is predicted at its spots, and the mean of the predicted markers
-ranks them: the area under the ROC curve of each layer against the rest, 0.5 by chance.
+FOLDER of layers holds ``ID.tsv``: a row per layer, a column ``<x>_<y>`` per spot, 1 where the spot is of it;
+the image is ``ID.jpg``, spot (x, y) of an array of 33 × 35 at ((x - 1) W / 32, (y - 1) H / 34). A section that
+the bundle holds under that id gives the markers: of each layer the ten genes with the largest difference of
+mean log1p between the layer's spots and the others. Every other image is predicted at its spots, and the mean
+of the predicted markers ranks them: the area under the ROC curve of each layer against the rest, 0.5 by chance.
 """
 
 from __future__ import annotations
