@@ -6,18 +6,19 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.errors import UsageError
+from bleep_train.__main__ import app
 from bleep_train.config.toml import load_config
 from bleep_train.model.towers import ClosedFormHead
 from bleep_train.runs.export import load_towers
-from bleep_train.runs.record import open_run
+from bleep_train.runs.record import begin, open_run
 from bleep_train.runs.student import student_config
 
 Command = Callable[..., str]
@@ -114,11 +115,8 @@ def test_a_student_has_its_teachers_heads(beside: Path, change: str) -> None:
 def test_a_students_backbone_may_learn(beside: Path, tmp_path: Path) -> None:
     config = student_config(open_run(beside).config, "student", ["model.trainable=last"])
     assert (config.model.trainable, config.model.closed_form) == ("last", True)
-    from bleep_train.runs.record import begin
-
-    begin(
-        tmp_path, json.loads((beside / "run.json").read_text()) | {"teacher": {"run": "beside"}}, config, anew=True
-    )
+    record = json.loads((beside / "run.json").read_text()) | {"teacher": {"run": "beside"}}
+    begin(tmp_path, record, config, anew=True)
     assert open_run(tmp_path).config == config
     with pytest.raises(UsageError, match="needs features that stay"):
         load_config(str(tmp_path / "config.toml"))
@@ -127,10 +125,14 @@ def test_a_students_backbone_may_learn(beside: Path, tmp_path: Path) -> None:
 # --- one donor
 
 
-def test_one_donor_is_warned_of_once_and_recorded(
-    phantoms: Path, train_tiny: Command, tmp_path: Path, capfd: Any
-) -> None:
-    train_tiny(phantoms, tmp_path / "r", *ALONE, "validation.by=auto", hold_out="B-S1,C-S1")
+def test_one_donor_is_warned_of_once_and_recorded(phantoms: Path, tmp_path: Path) -> None:
+    settings = ("data.tile_px=64", *ALONE, "validation.by=auto")
+    sets = [word for setting in settings for word in ("--set", setting)]
+    command = ["train", str(phantoms), "-o", str(tmp_path / "r"), "--config", "tiny", "--hold-out", "B-S1,C-S1"]
+    result = CliRunner().invoke(app, [*command, *sets])
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("one donor") == 1
+    assert "warning: all training sections are of one donor (A): " in result.stderr
     told = json.loads((tmp_path / "r" / "run.json").read_text())
     (note,) = (n for n in told["notes"] if "one donor" in n)
     assert note.startswith("all training sections are of one donor (A): ")

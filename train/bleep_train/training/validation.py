@@ -53,9 +53,11 @@ def choose_validation(data: TrainingSet, config: ValidationConfig, field_um: flo
 
     Raises ``UsageError`` for ids that are not there or a split that leaves nothing on one side.
     """
-    by, names, everything = _settled(data, config.by), (), np.arange(len(data.panel))
+    by = _settled(data, config.by)
     if by == "none":
         return None
+    everything = np.arange(len(data.panel))
+    names: tuple[str, ...] = ()
     if by == "blocks":
         rows, training = held_back_strips(data, field_um, config.seed)
     else:
