@@ -23,10 +23,12 @@ from bleep_train.config.schema import (
     ReferenceConfig,
     ValidationConfig,
 )
+from bleep_train.data.training_set import TrainingSet
 from bleep_train.training.batches import Batch
 from bleep_train.training.distributed import Group, join_group
 from bleep_train.training.loop import _assemble, _gradients, train
 from bleep_train.training.source import FeatureSource, TileSource
+from bleep_train.training.start import fitted
 from bleep_train.training.validation import Validation
 
 SPOTS = 41
@@ -83,12 +85,31 @@ def trainings(group: Group, folder: Path) -> Iterator[tuple[str, dict[str, torch
             yield name, dict(towers.modules().state_dict())
 
 
+def closed_forms(group: Group, folder: Path) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Heads in closed form beside one that learns, begun there, and alone: the weights after two epochs."""
+    features, panel = toy_data(SPOTS)
+    model = replace(CONFIG.model, trainable="frozen", components=4, penalty=1.0)
+    models = {
+        "beside": replace(model, closed_form=True),
+        "begun": replace(model, start="cca"),
+        "alone": replace(model, closed_form=True, heads=0),
+    }
+    for name, chosen in models.items():
+        config = replace(CONFIG, model=chosen)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        towers, source = head_towers(config), FeatureSource([features], CPU)
+        genes = np.arange(panel.shape[1]).astype(str)
+        fitted(towers, source, TrainingSet((), genes, panel, panel, np.zeros(SPOTS, np.int64), ()), None, config)
+        train(towers, source, panel, config, folder / name, device=CPU, group=group)
+        yield name, dict(towers.modules().state_dict())
+
+
 def work(group: Group, out: Path) -> None:
     """Writes everything the tests compare into ``out``, by the first rank."""
     if group.leads:
         out.mkdir(parents=True, exist_ok=True)
     group.wait()
-    for name, tensors in (*gradients(group), *trainings(group, out)):
+    for name, tensors in (*gradients(group), *trainings(group, out), *closed_forms(group, out)):
         if group.leads:
             save_file({key: value.contiguous() for key, value in tensors.items()}, out / f"{name}.safetensors")
 

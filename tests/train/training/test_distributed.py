@@ -74,6 +74,19 @@ def test_two_ranks_have_the_loss_curve_of_one(one_and_two: tuple[Path, Path], lo
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["beside", "begun", "alone"])
+def test_two_ranks_have_the_closed_forms_of_one(one_and_two: tuple[Path, Path], name: str) -> None:
+    one, two = (load_file(folder / f"{name}.safetensors") for folder in one_and_two)
+    assert one.keys() == two.keys()
+    assert len(metrics(one_and_two[1] / name)) == (0 if name == "alone" else 2)
+    for key, weight in one.items():
+        torch.testing.assert_close(two[key], weight, rtol=1e-3, atol=1e-4, msg=key)
+    fixed = "image.head.closed.weights"
+    assert (fixed in one) == (name != "begun")
+    assert name == "begun" or torch.equal(one[fixed], two[fixed])
+
+
+@pytest.mark.slow
 def test_two_ranks_train_what_one_trains(
     write_cohort: Callable[..., Path], bleep_train: Callable[..., str], tmp_path: Path
 ) -> None:
