@@ -53,7 +53,8 @@ def choose_validation(data: TrainingSet, config: ValidationConfig, field_um: flo
 
     Raises ``UsageError`` for ids that are not there or a split that leaves nothing on one side.
     """
-    by, names, everything = _settled(data, config.by), (), np.arange(len(data.panel))
+    by, everything = _settled(data, config.by), np.arange(len(data.panel))
+    names: tuple[str, ...] = ()
     if by == "none":
         return None
     if by == "blocks":
