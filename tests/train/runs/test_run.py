@@ -313,7 +313,7 @@ def test_the_chosen_epoch_is_recorded_and_its_weights_are_taken(
     told = record(own_run)
     assert told["chosen"] == {"epoch": best["epoch"], "validation_r": best["validation_r"]}
     b_spots = next(len(s.barcodes) for s in read_cohort(phantoms) if s.id == "B-S1")
-    assert told["validation"] == {"by": "donor", "names": ["B"], "spots": b_spots}
+    assert told["validation"] == {"by": "donor", "names": ["B"], "spots": b_spots, "margin": 0}
     assert f"epoch {best['epoch']} is kept" in said
     opened = open_run(own_run)
     assert opened.config.validation.by == "donor"

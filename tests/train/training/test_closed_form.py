@@ -234,3 +234,16 @@ def test_a_students_learns_from_its_teacher(tmp_path: Path) -> None:
     image, expression = closed(student)[:2], closed(student)[2:]
     assert all(not torch.equal(now, old) for now, old in zip(image, before[:2], strict=True))
     assert all(torch.equal(now, old) for now, old in zip(expression, spots, strict=True))
+
+
+def test_a_head_that_begins_there_learns(tmp_path: Path) -> None:
+    started = replace(FIT.model, closed_form=False, start="cca", heads=1)
+    config = replace(FIT, model=started, optim=replace(FIT.optim, lr=5e-4))
+    towers, source, panel, _ = made(config)
+    head = towers.image.head
+    assert isinstance(head, ClosedFormHead)
+    before = head.weights.detach().clone()
+    train(towers, source, panel, config, tmp_path, device=CPU)
+    assert float((head.weights.detach() - before).abs().max()) > 1e-4
+    losses = [line["loss"] for line in metrics(tmp_path)]
+    assert losses[-1] < losses[0]
