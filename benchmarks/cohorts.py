@@ -2,10 +2,10 @@
 
     python benchmarks/cohorts.py OUT [--data ../shared/data]
 
-``OUT/patients.toml``: her2st, sections C2 to C5 of patient C and A1 of patient A, whose picture is a copy of
-2,000 pixels of a scan of 6,954. ``OUT/animals.toml``: mouse olfactory bulbs, sections 04 and 09 of two animals,
-with spot (x, y) of an array of 33 × 35 at ((x - 1) W / 32, (y - 1) H / 34) and the spots that have a layer, and
-MOB1 of a third.
+Two files in the folder, a cohort of patients and one of animals. Patients: her2st, sections C2 to C5 of patient
+C and A1 of patient A, whose picture is a copy of 2,000 pixels of a scan of 6,954. Animals: mouse olfactory
+bulbs, sections 04 and 09 of two animals, with spot (x, y) of an array of 33 × 35 at ((x - 1) W / 32, (y - 1) H
+/ 34) and the spots that have a layer, and MOB1 of a third.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def test_it_exports_and_predicts_one_view(
         for s in json.loads((student[0] / "student.json").read_text())["towers"]
         if (s["tower"], s["views"]) == ("student", 1)
     )
-    assert r == pytest.approx(alone, abs=2e-3)
+    assert r == pytest.approx(alone, abs=0.01)  # of 50 neighbours; student.json asks for half of the 90 spots
 
 
 def test_the_whole_tower_learns_where_it_is_let(run: Path, bleep_train: Command, tmp_path: Path) -> None:
