@@ -1,9 +1,9 @@
 """Which fields of view, how many components and what penalty: chosen on spots that the fit has not seen.
 
 Held out are donors where there are several, else sections, else blocks of one section, a group at a time. A
-penalty that is best on the cohort's own sections is greedy for the next patient, whose slides differ more than these
-do among each other. So the strongest is taken that is within one standard error of the best; of a few groups that
-error is a guess, and never taken for less than a twentieth of the score.
+penalty that is best on the cohort's own sections is greedy for the next patient, whose slides differ more than
+these do among each other. So the strongest is taken that is within one standard error of the best; of a few groups
+that error is a guess, and never taken for less than a twentieth of the score.
 """
 
 from __future__ import annotations
