@@ -48,10 +48,10 @@ def test_a_fold_of_the_grid_is_the_evaluation_of_its_run(grid: tuple[Path, str],
 def test_every_cell_is_there_and_simple_only_once(grid: tuple[Path, str]) -> None:
     for fold in ("A-S1", "B-S1", "C-S1"):
         found = cells(grid[0], fold)
-        assert [cell["method"] for cell in found].count("bleep") == 2 * 4  # keys × aggregations
+        assert [cell["method"] for cell in found].count("bleep") == 2 * 5  # keys × aggregations
         assert {cell["k"] for cell in found if cell.get("aggregation") == "simple"} == {1}
         assert {cell["method"] for cell in found} == {"bleep", "ridge", "mean", "shuffled"}
-    assert len(grid[1].splitlines()) == 2 + 8 + 3
+    assert len(grid[1].splitlines()) == 2 + 10 + 3
 
 
 def test_a_grid_goes_on_where_it_stopped(
@@ -88,6 +88,10 @@ def test_markers_are_a_column_and_a_grid_of_their_own(
     [
         (("--losses", "best"), "--losses best: choose among paper, paper-clip, clip, unit, pre, mixed"),
         (("-k", "ten"), "ten: whole numbers separated by commas are needed"),
+        (
+            ("--config", "tiny", "--set", "model.trainable=last", "--losses", "clip,cca"),
+            "objective cca needs features that stay",
+        ),
         (("--test", "D-S1"), "no section is named D-S1; there are A-S1, B-S1, C-S1"),
     ],
 )
@@ -119,7 +123,7 @@ def test_one_fold_as_published_with_a_backbone_that_learns(
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["paper-C-S1-0"]
     found = cells(tmp_path, "C-S1")
     assert {c["aggregation"] for c in found if c["method"] == "bleep"} == {
-        "average", "simple", "weighted", "published-weighted"
+        "average", "corrected", "simple", "weighted", "published-weighted"
     }  # fmt: skip
     (epoch,) = (tmp_path / "runs" / "paper-C-S1-0" / "metrics.jsonl").read_text().splitlines()
     assert "validation_r" in json.loads(epoch)  # a fifth of the training spots chose it

@@ -14,6 +14,7 @@ import torch
 
 from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.choices import Aggregation, Key
+from bleep_cli.errors import UsageError
 from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
@@ -35,8 +36,13 @@ EMBED_SPOTS = 32
 
 def with_loss(config: Config, loss: LossName, seed: int) -> Config:
     """The configuration with another objective alone, and a seed; the published ones come with their temperature
-    and their single head, "cca" with heads in closed form, which no other has."""
+    and their single head, "cca" with heads in closed form, which no other has. Raises ``UsageError`` for an
+    objective that the configuration cannot have."""
     if loss == "cca":
+        if config.model.trainable != "frozen":
+            raise UsageError(
+                'objective cca needs features that stay: leave it out, or set model.trainable = "frozen"'
+            )
         return with_seed(closed_form_alone(config), seed)
     changed = replace(config.loss, name=loss)
     model = replace(config.model, closed_form=False, heads=max(1, config.model.heads))

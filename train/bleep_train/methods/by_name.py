@@ -22,7 +22,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.choose import held_out_groups
 from bleep_cli.types import F32
 from bleep_train.backbones.protocol import BackboneError
-from bleep_train.config.schema import LOSSES
+from bleep_train.config.schema import LOSSES, Config
 from bleep_train.methods.bleep import Retrieval, with_loss, with_seed
 from bleep_train.methods.folds import CohortFold, FoldData
 from bleep_train.methods.histogene import HisToGeneOptions, predict_histogene
@@ -55,6 +55,13 @@ def find_method(name: str) -> Method:
         known = [BLEEP, *(f"{BLEEP}:{loss}" for loss in LOSSES), *_PLAIN, f"{ST_NET}:WEIGHTS", "external:FILE"]
         raise UsageError(f"{option('methods')} {name}: choose among {', '.join(known)}")
     return _PLAIN[name]
+
+
+def check_objectives(config: Config, methods: Sequence[str]) -> None:
+    """Raises ``UsageError`` for a ``bleep:LOSS`` that the configuration cannot have, before any training."""
+    for loss in LOSSES:
+        if f"{BLEEP}:{loss}" in methods:
+            with_loss(config, loss, 0)
 
 
 def _bleep(data: CohortFold, seed: int, work: Path, loss: str) -> F32:

@@ -18,7 +18,7 @@ from bleep_cli.types import Progress, no_progress
 from bleep_train.config.protocols import By
 from bleep_train.config.schema import LOSSES, Config, LossName
 from bleep_train.methods.bleep import Retrieval, with_loss
-from bleep_train.methods.by_name import UNTRAINED
+from bleep_train.methods.by_name import BLEEP, UNTRAINED, check_objectives
 from bleep_train.methods.folds import CohortFold, FoldData, Study
 from bleep_train.methods.simple import shuffles
 from bleep_train.methods.splits import Fold
@@ -79,6 +79,7 @@ def run_grid(
     cohort: Path, config: Config, grid: AblationGrid, out: Path, *, progress: Progress = no_progress
 ) -> Table:
     """Runs what is not in ``out/results.jsonl`` yet; writes ``table.md`` and returns it."""
+    check_objectives(config, [f"{BLEEP}:{name}" for name in grid.losses])
     study = Study(cohort, config, out / "cache", markers=grid.markers, progress=progress)
     folds = study.folds(grid.by, grid.test)
     journal = Journal(out / RESULTS)

@@ -25,7 +25,7 @@ from bleep_cli.types import F32, Progress, Section, no_progress
 from bleep_train.config.protocols import BENCH, LEFT_OUT, Truth
 from bleep_train.config.schema import Config
 from bleep_train.data.hest_bench import read_bench
-from bleep_train.methods.by_name import BLEEP, find_method
+from bleep_train.methods.by_name import BLEEP, check_objectives, find_method
 from bleep_train.methods.folds import CohortFold, Study
 from bleep_train.methods.splits import Fold
 from bleep_train.metrics.ceiling import reliability
@@ -66,6 +66,7 @@ def run_study(
 ) -> StudyResult:
     """Runs what ``out`` does not hold yet. Raises ``UsageError`` where ``out`` holds another study."""
     plan.check()
+    check_objectives(config, plan.methods)
     files = {one.name: one.digest() for one in plan.external}
     by, truth = LEFT_OUT[plan.protocol]
     bench = read_bench(cohort) if plan.protocol == BENCH else None
