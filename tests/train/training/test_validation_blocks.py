@@ -15,8 +15,8 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, F64, Section
 from bleep_train.config.schema import ValidationConfig
+from bleep_train.data.blocks import positions_um
 from bleep_train.data.training_set import TrainingSet
-from bleep_train.training.blocks import positions_um
 from bleep_train.training.validation import Validation, choose_validation, validation_record
 
 ACROSS, ALONG, PITCH_UM, MPP = 4, 15, 100.0, 0.5

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config, ValidationBy, ValidationConfig
+from bleep_train.data.blocks import held_back_strips
 from bleep_train.data.training_set import TrainingSet
 from bleep_train.metrics.per_gene import pearson
-from bleep_train.training.blocks import held_back_strips
 from bleep_train.training.distributed import Group
 from bleep_train.training.gradcache import Pair
 from bleep_train.training.source import ImageSource
