@@ -15,7 +15,7 @@ from toy import CPU, FEATURES, PANEL, head_towers, metrics, same, tile_towers, t
 
 from bleep_cli.errors import UsageError
 from bleep_cli.fitting.cca import decompose, fit_heads
-from bleep_cli.fitting.choose import choose
+from bleep_cli.fitting.choose import choose, held_out_groups
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, Section
 from bleep_train.config.schema import Config, DistillConfig, LossConfig, ModelConfig, OptimConfig, ReferenceConfig
@@ -132,6 +132,21 @@ def test_spots_held_back_are_not_fitted_to() -> None:
     validation = Validation(rows[60:], rows[:60], toy_data(SPOTS)[1][:, :5])
     for found, expected in zip(given(made(ALONE, validation)[0]), wanted(2.0, slice(60)), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("donors", "told"), [("PQ", "block"), ("PPQ", "section")])
+def test_with_a_donor_held_back_it_is_what_is_left_of_the_others(donors: str, told: str) -> None:
+    """Blocks by place where one section is left, sections where one donor is, as if the others had never been."""
+    kept = SPOTS // len(donors) * (len(donors) - 1)
+    rows = np.arange(SPOTS)
+    validation = Validation(rows[kept:], rows[:kept], toy_data(SPOTS)[1][:, :5])
+    config = replace(ALONE, model=replace(ALONE.model, penalty=0.0))
+    choice = made(config, validation, donors)[3]
+    assert choice["chosen_by"] == f"leave one {told} out"
+    features, panel = toy_data(SPOTS)
+    scaled = (features.mean(axis=1) * SCALE).astype(np.float32)[:kept]
+    by, group = held_out_groups(training_set(panel, donors).sections[:-1])
+    assert choice == choose([scaled], panel[:kept], by, group, 5, components=(COMPONENTS,)).attrs()
 
 
 def test_fewer_directions_than_components_leave_zeros() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from bleep_cli.errors import UsageError
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
-from bleep_cli.fitting.choose import By, Choice, choose, held_out_groups, strips
+from bleep_cli.fitting.choose import By, Choice, choose, held_out_groups
 from bleep_cli.fitting.features import block_scale
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config
@@ -57,8 +57,9 @@ def _choice(features: F32, panel: F32, data: TrainingSet, rows: I64, config: Con
 
 
 def _groups(data: TrainingSet, rows: I64) -> tuple[By, I64]:
-    """What is held out at a time among the spots that are learned from."""
-    by, group = held_out_groups(data.sections)
-    if len(np.unique(group[rows])) > 1:
-        return by, group[rows]
-    return "block", strips(np.arange(len(rows), dtype=np.float64))
+    """What is held out at a time among the spots that are learned from, and its group of each: donors, sections or
+    blocks, of the sections that any of them is of."""
+    there = np.unique(data.section_of[rows])
+    by, group = held_out_groups([data.sections[i] for i in there])
+    spots = np.flatnonzero(np.isin(data.section_of, there))
+    return by, group[np.searchsorted(spots, rows)]
