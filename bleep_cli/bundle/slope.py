@@ -8,7 +8,7 @@ import numpy as np
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.types import F32, F64
 
-RIDGE = 0.04  # penalty per spot; chosen with SHARE on several cohorts, docs/results.md
+RIDGE = 0.04  # penalty per spot, so that a reference of any size is as cautious
 SHARE = 0.7  # of the fitted slope: what is learned on one donor holds for another in part
 ROW_BLOCK = 2048
 
