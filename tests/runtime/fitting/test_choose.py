@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bleep_cli.fitting.choose import choose, held_out_groups
+from bleep_cli.fitting.choose import Choice, choose, held_out_groups
 from bleep_cli.types import F32, Section
 
 
@@ -75,3 +75,22 @@ def test_the_same_spots_give_the_same_choice() -> None:
     told = choose(features, expression, "section", group, k=10)
     assert told == choose(features, expression, "section", group, k=10)
     assert told.attrs()["chosen_by"] == "leave one section out"
+
+
+def test_the_strongest_penalty_within_the_error_or_a_twentieth() -> None:
+    """Each penalty's own score and error, asked for alone, say which one must come of all together."""
+    rng = np.random.default_rng(3)
+    signal = rng.normal(size=(160, 4))
+    features = np.hstack([signal, rng.normal(size=(160, 40))]).astype(np.float32)
+    expression = (signal @ rng.normal(size=(4, 60)) + 2 * rng.normal(size=(160, 60))).astype(np.float32)
+    group, penalties = np.repeat(np.arange(4), 40), (1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
+
+    def chosen(among: Sequence[float]) -> Choice:
+        return choose([features], expression, "donor", group, k=10, penalties=among, components=(20,))
+
+    alone = [chosen((penalty,)) for penalty in penalties]
+    best = max(alone, key=lambda one: one.score)
+    least = best.score - max(best.error, 0.05 * best.score)
+    expected = max(one.penalty for one in alone if one.score >= least)
+    assert best.penalty < expected < penalties[-1]  # the rule has something to say here
+    assert chosen(penalties).penalty == expected
