@@ -30,6 +30,16 @@ def option(name: str) -> str:
     return f"{_OPEN}{name}{_CLOSE}"
 
 
+def words(text: str, word: Callable[[str], str]) -> str:
+    """A text with every parameter that it names by :func:`option` in somebody's own words."""
+    return _OPTION.sub(lambda found: word(found.group(1)), text)
+
+
+def plain_words(text: str) -> str:
+    """The same as Python calls them."""
+    return words(text, str)
+
+
 class BleepError(Exception):
     """Base of every error that is reported to the user as one line.
 
@@ -40,7 +50,7 @@ class BleepError(Exception):
 
     def __init__(self, text: str = "", *, origin: Origin = "call") -> None:
         self.text, self.origin = text, origin
-        super().__init__(_OPTION.sub(r"\1", text))
+        super().__init__(plain_words(text))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -54,7 +64,7 @@ class BleepError(Exception):
 
     def worded(self, word: Callable[[str, Origin], str]) -> str:
         """The message with every parameter in the caller's own words."""
-        return _OPTION.sub(lambda found: word(found.group(1), self.origin), self.text)
+        return words(self.text, lambda name: word(name, self.origin))
 
 
 class UsageError(BleepError):
