@@ -1,4 +1,4 @@
-"""What a slide shows at about 8 µm per pixel: tissue, ink, and glass or nothing; and how much of each a tile holds."""
+"""What a slide shows at about 8 µm per pixel, tissue, ink, or glass, and how much of each a tile holds."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Seen(NamedTuple):
     bare: Bool
     """bool[n] glass or unscanned pixels (white, or painted black) throughout: there is nothing to predict on."""
 
+    def subset(self, keep: Bool) -> Seen:
+        """The tiles where ``keep`` is true."""
+        return Seen(self.on_glass[keep], self.under_ink[keep], self.bare[keep])
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -54,7 +58,7 @@ class Ground:
         x, y = np.floor(xy_l0 * self.scale).clip(-1, max(self.size)).astype(np.int64).T
         width, height = self.size
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        return inside & self.stained[y.clip(0, height - 1), x.clip(0, width - 1)]
+        return np.asarray(inside & self.stained[y.clip(0, height - 1), x.clip(0, width - 1)], bool)
 
     def seen(self, centre_l0: F64, edge_l0: float) -> Seen:
         """What the squares of ``edge_l0`` around centres f64[n, 2] show; beyond the slide there is nothing."""
@@ -90,7 +94,7 @@ class Boxes:
 
 
 def survey(slide: Slide) -> Ground:
-    """The slide at about ``MASK_MPP``, or coarser within ``MASK_PX``. Raises ``SlideError`` where it cannot be read."""
+    """The slide at about ``MASK_MPP``, or coarser within ``MASK_PX``. ``SlideError`` where it cannot be read."""
     overview, um_per_px = read_overview(slide, MASK_MPP, MASK_PX)
     tissue, ink = tissue_and_ink(overview, um_per_px)
     return Ground(overview, slide.mpp / um_per_px, um_per_px, tissue, ink)

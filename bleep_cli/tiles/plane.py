@@ -45,7 +45,7 @@ def share_inside(points: F64, slide: Slide, plane: Taken) -> float:
     """Share of points f64[n, 2] that lie in the scanned part."""
     x, y, width, height = slide.bounds_l0
     low = np.array([x, y]) - np.asarray(corner_l0(slide, plane)) - EDGE_PX
-    high = low + (width, height) + np.float64(2 * EDGE_PX)
+    high = low + np.array([width, height]) + 2 * EDGE_PX
     return float(((points >= low) & (points <= high)).all(axis=1).mean())
 
 
@@ -58,7 +58,7 @@ def settle(
     found = _better(fits)
     taken = found or usual
     shares = "; ".join(
-        f"counted from {SAYS[plane]}, {fit.inside:.0%} of it lie in the scanned part and {fit.on_tissue:.0%} on tissue"
+        f"from {SAYS[plane]}, {fit.inside:.0%} of it lie in the scanned part and {fit.on_tissue:.0%} on tissue"
         for plane, fit in fits.items()
     )
     code = "plane-taken" if found else "plane-unsure"

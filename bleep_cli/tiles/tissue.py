@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.tiles.ink import BLACK, Ink, find_ink, smoothed
+from bleep_cli.tiles.ink import BLACK, Ink, find_ink
 from bleep_cli.types import F32, U8, Bool
 
 HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)
@@ -29,19 +29,17 @@ def tissue_and_ink(rgb: U8, um_per_px: float) -> tuple[Bool, Ink]:
     throughout; one without colour is judged by darkness; black is no tissue. Glass that is tinted unevenly is told
     by looking like the glass around it.
     """
-    smooth = smoothed(rgb, um_per_px)
-    ink = find_ink(smooth, um_per_px)
-    return _stained(smooth, ink.where, um_per_px), ink
+    from scipy import ndimage
 
-
-def _stained(smooth: F32, ink: Bool, um_per_px: float) -> Bool:
-    first, glass = _by_chroma(smooth, ink)
+    ink = find_ink(rgb, um_per_px)
+    smooth = ndimage.gaussian_filter(rgb.astype(np.float32), (8.0 / um_per_px, 8.0 / um_per_px, 0))
+    first, glass = _by_chroma(smooth, ink.where)
     if glass.mean() < LEAST_GLASS:
-        return first
+        return first, ink
     for _ in range(GLASS_STEPS):
         chroma, luminance, _ = _measures(_whitened(smooth, glass, GLASS_BLUR_UM / um_per_px))
         glass |= first & (chroma < WHITE_CHROMA) & (luminance > WHITE_LUMINANCE)
-    return np.asarray(first & ~glass, bool)
+    return np.asarray(first & ~glass, bool), ink
 
 
 def _whitened(rgb: F32, glass: Bool, sigma_px: float) -> F32:

@@ -40,7 +40,7 @@ class Area:
 
 
 class GeoJson:
-    """The polygons of a file that are tissue, and those that are cut out of it, in px of level 0 as it counts them.
+    """The polygons of a file that are tissue, and those that are cut out of it, in level-0 px as it counts them.
 
     ``UsageError`` for what is no GeoJSON, has no polygon, or none of the ``classes`` asked for.
     """

@@ -96,12 +96,14 @@ class Picture:
             ) from error
 
     def _check_pages(self, image: Image) -> None:
-        """Smaller pages are a pyramid's; one as large as the first may hold the tissue as well as the first does."""
+        """Smaller pages are a pyramid's; one as large as the first may hold the tissue as well."""
         first = image.size
         for page in range(1, getattr(image, "n_frames", 1)):
             image.seek(page)
             if image.size == first:
-                raise UsageError(f"{option('mask')}: {self.name} has several pages of one size; save the one it is")
+                raise UsageError(
+                    f"{option('mask')}: {self.name} has several pages of one size; save the one it is"
+                )
         image.seek(0)
 
     def _tissue(self, image: Image) -> Bool:
@@ -141,12 +143,13 @@ class Picture:
             return np.asarray(packed != 0, bool)
         if len(colours) != 2:
             raise UsageError(
-                f"{option('mask')}: {self.name} is a picture in {len(colours)} colours without black: nothing says "
-                "which is background; save it with 0 (black) there"
+                f"{option('mask')}: {self.name} is a picture in {len(colours)} colours without black: nothing "
+                "says which is background; save it with 0 (black) there"
             )
         brightness = [sum(colour >> bits & 255 for bits in RGB_BITS) for colour in colours.tolist()]
-        self._note(f"a picture in two colours: the brighter one, {_colour(int(colours[np.argmax(brightness)]))}, is tissue")
-        return np.asarray(packed == colours[int(np.argmax(brightness))], bool)
+        brighter = int(colours[np.argmax(brightness)])
+        self._note(f"a picture in two colours: the brighter one, {_colour(brighter)}, is tissue")
+        return np.asarray(packed == brighter, bool)
 
     def _by_grey(self, values: Values) -> Bool:
         found, counts = _counted(values)
@@ -169,7 +172,9 @@ class Picture:
         """``--mask-class`` of a picture names values."""
         values, coloured = (np.asarray(image), False) if image.mode == "P" else _values(image, self._lossy)
         if coloured:
-            raise UsageError(f"{option('mask_class')}: {self.name} is a picture in colour; its classes have no names")
+            raise UsageError(
+                f"{option('mask_class')}: {self.name} is a picture in colour; its classes have no names"
+            )
         found, _ = _counted(values)
         numbers = [int(asked) if asked.isdecimal() else None for asked in classes]
         for asked, number in zip(classes, numbers, strict=True):
@@ -196,7 +201,8 @@ def _values(image: Image, lossy: bool) -> tuple[Values, bool]:
     apart = int(np.ptp(rgb, axis=2).max())
     if apart <= (NEARLY_GREY if lossy else 0):
         return rgb.max(axis=2), False
-    return sum((rgb[..., i].astype(np.uint32) << bits for i, bits in enumerate(RGB_BITS)), np.uint32(0)), True
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue, True
 
 
 def _transparent(image: Image) -> set[int]:

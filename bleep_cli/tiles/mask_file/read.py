@@ -50,7 +50,7 @@ def _unpacked(raw: bytes) -> bytes:
     return raw
 
 
-def _bounded(packed: IO[bytes]) -> bytes:
+def _bounded(packed: io.BufferedIOBase | IO[bytes]) -> bytes:
     raw = packed.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES >> 20} MB unpacked")
