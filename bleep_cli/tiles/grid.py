@@ -10,6 +10,7 @@ import numpy as np
 from bleep_cli.choices import Plane
 from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
+from bleep_cli.slide.open import slide_id
 from bleep_cli.tiles.ground import Boxes, Ground, Seen
 from bleep_cli.tiles.mask import Mask
 from bleep_cli.tiles.plane import Fit, Taken, corner_l0, settle, share_inside
@@ -61,7 +62,8 @@ def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float,
             + (f"; is {option('origin')} right, and {option('mask')} this slide's?" if mask.given else "")
         )
     centre, row, col, seen = centre[keep], row[keep], col[keep], seen.subset(keep)
-    ids = np.array([f"{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
+    name = slide_id(slide.name)  # so that tiles of several slides can lie in one table
+    ids = np.array([f"{name}_{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
     grid = TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
     doubtful = _doubtful(slide, seen, np.ones(len(grid), bool))
     return Laid(grid, _obs(seen), (*mask.findings, *left_out, *doubtful))
