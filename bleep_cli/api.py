@@ -18,7 +18,7 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
-from bleep_cli.choices import Device
+from bleep_cli.choices import Device, Plane
 from bleep_cli.cohort.read import cohort_texts, read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
@@ -86,6 +86,8 @@ def predict(
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
+    mask_class: Sequence[str] = (),
+    origin: Plane = "auto",
     mpp: float | None = None,
     k: int | None = None,
     device: Device = "auto",
@@ -105,6 +107,11 @@ def predict(
         A file of positions (level-0 px) in place of the grid over the tissue.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
+    mask_class
+        Classes of the mask that are tissue (of a label image its values); all but QuPath's ``Ignore*`` by default.
+    origin
+        What ``at`` or ``mask`` count from, on a slide with bounds: its corner (``level0``), or that of its scanned
+        part (``bounds``), as in QuPath; by default where the tissue is.
     mpp
         µm per level-0 pixel, where the slide states none or a wrong one.
     k
@@ -125,7 +132,8 @@ def predict(
     SlideError, ReferenceError, UsageError, DeviceError
         Each as :mod:`bleep_cli.errors` says.
     """
-    options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
+    chosen = None if genes is None else tuple(genes)
+    options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, progress=progress)
     return to_anndata(prediction)
 

@@ -1,11 +1,11 @@
 """Pen ink and dark paint on a slide: colours that haematoxylin and eosin do not make.
 
-H&E absorbs green light most; how much each channel absorbs is told by the optical density (Ruifrok and Johnston
-2001), relative to the slide's own glass. The bounds below are set beside 17 real H&E pictures from five sources, 0.9
-million pixels of 8 µm of tissue:
+H&E absorbs green light most. How much each channel absorbs is told by the optical density (Ruifrok and Johnston
+2001), relative to the slide's own glass. The bounds below are set beside 17 real H&E pictures from five sources,
+0.9 million pixels of 8 µm of tissue:
 
 - **blue, green**: red light is absorbed as much as green and blue together (0.45 of the density; the pictures have
-  0.443 at most); or more than green, and blue hardly at all (0.16; there 0.17); or green the least, and far less
+  0.443 at most); or nearly so (0.41) and blue hardly at all (0.16; there 0.17); or green the least, and far less
   than red (0.29; there 0.31);
 - **black**: all three alike, and dark; or so dark that hardly any light passes. Brown (melanin, haemosiderin)
   keeps absorbing more blue and is tissue;
@@ -32,8 +32,9 @@ BLACK = 25.0  # scanners and annotators paint missing regions black
 GLASS_LUMINANCE, GLASS_CHROMA, LEAST_GLASS = 170.0, 40.0, 0.02  # of the picture, to take its glass for white
 WHITE = 245.0  # of a picture without glass
 LEAST_DENSITY = 0.5  # of the three channels together
-COLD, CLEAR_BLUE, CLEAR_GREEN, GREEN_BELOW_RED = 0.45, 0.16, 0.29, 1.3
-BLACK_DENSITY, BLACK_RANGE, WARM, OPAQUE = 1.2, 0.08, 0.02, 2.7
+COLD, COOL, CLEAR_BLUE, CLEAR_GREEN, GREEN_BELOW_RED = 0.45, 0.41, 0.16, 0.29, 1.3
+BLACK_DENSITY, BLACK_RANGE, WARM = 1.2, 0.08, 0.02
+OPAQUE, OPAQUE_LEAST = 2.7, 0.3
 RED_DENSITY, RED_LEFT, BLUE_GONE = 0.62, 0.12, 0.5  # of green; of red and of blue over green
 DEEP_RED_DENSITY, DEEP_RED_LEFT = 1.0, 0.2
 RIM_UM = 8.0  # around ink its colour blends with what is there
@@ -84,11 +85,13 @@ def _kinds(smooth: F32) -> dict[str, Bool]:
     density = np.maximum(-np.log10(np.maximum(smooth, 1.0) / white), 0.0)
     red, green, blue = (density[..., channel] for channel in range(3))
     total = np.maximum(red + green + blue, 1e-6)
-    cold = (red >= COLD * total) | ((red >= green) & (blue <= CLEAR_BLUE * total))
+    cold = (red >= COLD * total) | ((red >= COOL * total) & (blue <= CLEAR_BLUE * total))
     cold |= (green <= CLEAR_GREEN * total) & (red >= GREEN_BELOW_RED * green)
     cold &= total > LEAST_DENSITY
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    black = (total > BLACK_DENSITY) & (spread < BLACK_RANGE * total) | (total > OPAQUE)
+    least = np.minimum(np.minimum(red, green), blue)
+    spread = np.maximum(np.maximum(red, green), blue) - least
+    black = (total > BLACK_DENSITY) & (spread < BLACK_RANGE * total)
+    black |= (total > OPAQUE) & (least > OPAQUE_LEAST)
     black &= ~cold & (blue - green < WARM * total)
     warm = (green > RED_DENSITY) & (red <= RED_LEFT * green)
     warm |= (green > DEEP_RED_DENSITY) & (red <= DEEP_RED_LEFT * green)

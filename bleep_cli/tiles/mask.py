@@ -106,8 +106,11 @@ def _lay_outlines(slide: Slide, ground: Ground, given: GeoJson, origin: Plane) -
             f"it reaches {_extent(low, high)} (level-0 px)"
         )
     beyond = ((places < 0) | (places > slide.size_l0)).any(axis=1).mean()
-    if beyond > BEYOND:
-        what = f"{beyond:.0%} of the corners of {given.name} lie beyond the slide"
+    outlines = [area.rings[0] + corner for area in given.areas]
+    lost = sum(bool((ring < 0).all(axis=0).any() or (ring > slide.size_l0).all(axis=0).any()) for ring in outlines)
+    if beyond > BEYOND or lost:
+        what = f"{beyond:.0%} of the corners of {given.name} and {lost} of its {len(outlines)} polygons lie "
+        what += "beyond the slide"
         findings += (
             Finding("mask-beyond", what, slide.name, "is it another slide's, or counted on another level?"),
         )
