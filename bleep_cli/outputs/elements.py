@@ -48,6 +48,7 @@ def elements(prediction: Prediction) -> dict[str, Any]:
             "spatial": prediction.grid.centre_l0.astype(np.float64),
             "neighbours": prediction.neighbours.index.astype(np.int32),
             "neighbour_similarity": prediction.neighbours.similarity.astype(np.float32),
+            **prediction.obsm,
         },
         "uns": {
             "spatial": {slide: _spatial(prediction)},
