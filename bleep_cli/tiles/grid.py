@@ -98,12 +98,10 @@ def grid_at(
     return Laid(grid, _obs(seen), (*findings, *_doubtful(slide, seen, positions.in_tissue)))
 
 
-def _in_level0(
-    slide: Slide, positions: Positions, ground: Ground, origin: Plane
-) -> tuple[F64, tuple[Finding, ...]]:
+def _in_level0(slide: Slide, positions: Positions, ground: Ground, origin: Plane) -> tuple[F64, list[Finding]]:
     """Where positions lie, f64[n, 2] level-0 pixels."""
     if slide.bounds_l0[:2] == (0, 0) or not len(positions.barcode):
-        return positions.xy_l0, ()
+        return positions.xy_l0, []
     asked = positions.xy_l0[positions.in_tissue] if positions.in_tissue.any() else positions.xy_l0
     fits: dict[Taken, Fit] = {}
     for plane in ("level0", "bounds"):

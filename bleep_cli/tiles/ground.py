@@ -14,7 +14,7 @@ from bleep_cli.types import F32, F64, U8, Bool, Slide
 
 MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten
 MASK_PX = 2500  # long edge of the mask at most: slides over 20 mm get a coarser one, and memory stays flat
-FLAT = 2.5  # standard deviation of luminance over a tile; clean glass has about 1, tissue 4 and more
+FLAT = 3.5  # standard deviation of luminance over a tile; clean glass has about 1, tissue 4 and more
 NOTHING_FLAT = 0.25  # where no tissue was told from glass anywhere: pixels all alike
 
 

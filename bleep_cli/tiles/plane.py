@@ -51,10 +51,10 @@ def share_inside(points: F64, slide: Slide, plane: Taken) -> float:
 
 def settle(
     slide: Slide, what: str, fits: Mapping[Taken, Fit], asked: Plane, usual: Taken
-) -> tuple[Taken, tuple[Finding, ...]]:
+) -> tuple[Taken, list[Finding]]:
     """The plane of ``what``: the one asked for, else the one that fits, else the usual one, which is warned of."""
     if asked != "auto":
-        return asked, ()
+        return asked, []
     found = _better(fits)
     taken = found or usual
     shares = "; ".join(
@@ -63,14 +63,8 @@ def settle(
     )
     code = "plane-taken" if found else "plane-unsure"
     doubt = "" if found else "either may be right: "
-    return taken, (
-        Finding(
-            code,
-            f"{doubt}{what} is taken to count from {SAYS[taken]} ({shares})",
-            slide.name,
-            f"{option('origin')} says which it is: level0 or bounds",
-        ),
-    )
+    told = f"{doubt}{what} is taken to count from {SAYS[taken]} ({shares})"
+    return taken, [Finding(code, told, slide.name, f"{option('origin')} says which it is: level0 or bounds")]
 
 
 def _better(fits: Mapping[Taken, Fit]) -> Taken | None:
