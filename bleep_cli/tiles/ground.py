@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bleep_cli.slide.open import read_overview
-from bleep_cli.tiles.ink import Ink
+from bleep_cli.tiles.ink import BLACK, Ink
 from bleep_cli.tiles.tissue import tissue_and_ink
 from bleep_cli.types import F32, F64, U8, Bool, Slide
 
@@ -68,8 +68,9 @@ class Ground:
         inside = np.maximum(boxes.inside, 1)
         mean = boxes.total(luminance) / inside
         spread = np.sqrt(np.maximum(boxes.total(luminance**2) / inside - mean**2, 0.0))
-        flat = FLAT if self.stained.any() else NOTHING_FLAT
-        bare = (tissue == 0) & (ink == 0) & ((spread < flat) | (boxes.inside == 0))
+        flat = spread < (FLAT if self.stained.any() else NOTHING_FLAT)
+        flat |= boxes.total(self.overview.max(axis=2) <= BLACK) == boxes.inside  # or beyond the slide
+        bare = (tissue == 0) & (ink == 0) & flat
         return Seen((1 - tissue - ink).astype(np.float32), ink.astype(np.float32), np.asarray(bare, bool))
 
 

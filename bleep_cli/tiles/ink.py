@@ -39,6 +39,7 @@ RED_DENSITY, RED_LEFT, BLUE_GONE = 0.62, 0.12, 0.5  # of green; of red and of bl
 DEEP_RED_DENSITY, DEEP_RED_LEFT = 1.0, 0.2
 RIM_UM = 8.0  # around ink its colour blends with what is there
 BLUR_UM = 4.0
+PAINTED = 0.05  # of the picture: no stroke is as large
 PAINT_RIM_PX = 5  # beside a painted region its black blends with what is there
 
 
@@ -109,12 +110,13 @@ def _white(smooth: F32) -> F32:
 
 
 def _painted(black: Bool) -> Bool:
-    """Black that reaches the edge of the picture is a region that was not scanned, or painted over."""
+    """Much of the picture in one piece, black: a region that was not scanned, or painted over."""
     from scipy import ndimage
 
     labels, _ = ndimage.label(black)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    painted = np.isin(labels, np.setdiff1d(edge, [0]))
+    large = np.bincount(labels.ravel()) > PAINTED * black.size
+    large[0] = False
+    painted = np.asarray(large[labels], bool)
     return np.asarray(
         ndimage.binary_dilation(painted, iterations=PAINT_RIM_PX) if painted.any() else painted, bool
     )

@@ -63,7 +63,7 @@ def _by_colour(slide: Slide, ground: Ground) -> Mask:
     if inked.any():
         share = inked.sum() / (inked | tissue).sum()
         colours = " and ".join(ground.ink.colours)
-        what = f"pen ink ({colours}) covers {share:.1%} of what would be tissue and is left out"
+        what = f"pen ink or paint ({colours}) covers {share:.1%} of what would be tissue and is left out"
         mend = f"outline the tissue with {option('mask')} to keep it"
         findings = (Finding("ink-left-out", what, slide.name, mend),)
     return Mask(tissue, label_pieces(tissue), ground, findings=findings)

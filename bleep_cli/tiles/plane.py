@@ -61,10 +61,11 @@ def settle(
         f"from {SAYS[plane]}, {fit.inside:.0%} of it lie in the scanned part and {fit.on_tissue:.0%} on tissue"
         for plane, fit in fits.items()
     )
-    code = "plane-taken" if found else "plane-unsure"
-    doubt = "" if found else "either may be right: "
-    told = f"{doubt}{what} is taken to count from {SAYS[taken]} ({shares})"
-    return taken, [Finding(code, told, slide.name, f"{option('origin')} says which it is: level0 or bounds")]
+    told = f"{what} is taken to count from {SAYS[taken]} ({shares})"
+    mend = f"{option('origin')} says which it is: level0 or bounds"
+    if found:
+        return taken, [Finding("plane-taken", told, slide.name, mend)]
+    return taken, [Finding("plane-unsure", f"either may be right, {told}", slide.name, mend)]
 
 
 def _better(fits: Mapping[Taken, Fit]) -> Taken | None:

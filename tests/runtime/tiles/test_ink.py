@@ -42,9 +42,9 @@ NOT_INK = {
 
 
 def drawn(image: U8, ink: tuple[int, int, int], width: int = 8) -> tuple[U8, Bools]:
-    """A picture with a stroke over tissue and glass, opaque, and where it is."""
+    """A picture with a stroke over tissue and glass to one of its edges, opaque, and where it is."""
     stroke = Image.new("1", image.shape[1::-1])
-    ImageDraw.Draw(stroke).line([(10, 30), (120, 70), (230, 50)], fill=1, width=width)
+    ImageDraw.Draw(stroke).line([(0, 30), (120, 70), (230, 50)], fill=1, width=width)
     where = np.asarray(stroke)
     out = image.copy()
     out[where] = ink
@@ -70,7 +70,7 @@ def test_a_stroke_is_found_and_is_no_tissue(
     assert mask.tissue[beside].mean() > 0.98
     (told,) = mask.findings
     assert (told.code, told.where) == ("ink-left-out", "slide.png")
-    assert told.what.startswith(f"pen ink ({name}")
+    assert told.what.startswith(f"pen ink or paint ({name}")
     covered = (stroke & truth).sum() / truth.sum()
     share = float(told.what.split("covers ")[1].split("%")[0]) / 100
     assert least * covered < share < covered + 0.12  # the rim counts, too
@@ -82,9 +82,9 @@ def test_ink_that_tissue_shows_through(rgb: tuple[int, int, int], over: tuple[in
     """Light passes both: transmittances multiply."""
     image = np.full((H, W, 3), GLASS, np.uint8)
     image[20:120, 20:220] = over
-    image[60:80, 40:200] = np.array(rgb) * np.array(over) / 245
+    image[60:69, 40:200] = np.array(rgb) * np.array(over) / 245
     where = find_ink(image, 8.0).where
-    assert where[62:78, 42:198].all() and not where[:50].any() and not where[90:].any()
+    assert where[62:67, 42:198].all() and not where[:50].any() and not where[90:].any()
 
 
 @pytest.mark.parametrize("kind", NOT_INK)

@@ -207,11 +207,18 @@ def test_positions_on_glass_are_flagged_and_those_off_tissue_are_told(
     assert not codes(lay(slide, mpp=8.0, at=table(tmp_path, xy[:2])))
 
 
-@pytest.mark.parametrize("grey", [0, 16, 255])
+NOTHING = {
+    "black": np.zeros((140, 240, 3), np.uint8),
+    "white": np.full((140, 240, 3), 255, np.uint8),
+    "12 bits of 16": (stain(disc(70, 70, 60)) >> 4).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
 def test_a_black_or_white_picture_is_never_predicted_on(
-    tmp_path: Path, lay: Callable[..., Plan], grey: int
+    tmp_path: Path, lay: Callable[..., Plan], kind: str
 ) -> None:
-    slide = flat(tmp_path, np.full((140, 240, 3), grey, np.uint8))
+    slide = flat(tmp_path, NOTHING[kind])
     with pytest.raises(SlideError, match=r"^slide\.png: all 2 positions lie on glass or unscanned pixels, white"):
         lay(slide, mpp=8.0, at=table(tmp_path, [(70, 70), (100, 70)]))
     with pytest.raises(SlideError, match=r"100 of 100 tiles hold nothing but glass or unscanned pixels"):
