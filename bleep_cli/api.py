@@ -27,6 +27,7 @@ from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
+from bleep_cli.outputs.read import open_result
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference import build, grow
@@ -60,6 +61,7 @@ __all__ = [
     "inspect_slide",
     "load_encoders",
     "open_bundle",
+    "open_result",
     "open_slide",
     "predict",
     "predict_batch",
