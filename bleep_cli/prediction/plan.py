@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,12 @@ class Plan:
     """The n tiles."""
     in_tissue: Bool
     """bool[n]; a given position may say that it lies on glass."""
-    obs: Mapping[str, F32]
-    """f32[n] each, by name: what the tiles show (:class:`bleep_cli.tiles.grid.Laid`)."""
     findings: tuple[Finding, ...]
     """What was noticed of the slide and its tiles."""
     options: PredictOptions
     """What the tiles were laid by."""
+    obs: Mapping[str, F32] = field(default_factory=dict)
+    """f32[n] each, by name: what the tiles show (:class:`bleep_cli.tiles.grid.Laid`)."""
 
 
 def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
@@ -79,4 +79,4 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    return Plan(slide, laid.grid, in_tissue, laid.obs, (*findings, *laid.findings), options)
+    return Plan(slide, laid.grid, in_tissue, (*findings, *laid.findings), options, laid.obs)
