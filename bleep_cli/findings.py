@@ -30,7 +30,16 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     # of a slide
-    "slide-coarse": Code("warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"),
+    "slide-coarse": Code(
+        "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
+    ),
+    # of a table of positions or counts
+    "text-encoding-guessed": Code(
+        "note", "a table of text is in no Unicode encoding and was read as Windows-1252"
+    ),
+    "positions-in-um": Code("note", "positions in µm were turned into pixels"),
+    "positions-moved": Code("note", "QuPath's positions were moved to the corner of the slide"),
+    "positions-ids-guessed": Code("note", "no column of a table of positions is called barcode or id"),
     # of a section's counts
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),
