@@ -32,6 +32,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.cohort.readers.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
@@ -58,6 +59,7 @@ OF_EVERY = (
     Key("image", needed=True),
     Key("mpp", fault=must_be_positive),
     Key("genes"),
+    Key("genome"),
     Key("min_counts", fault=must_be_a_count),
 )
 """Keys of every section, whatever its format."""
@@ -127,9 +129,8 @@ def checked_entries(entries: Any, where: str, for_all: Mapping[str, Any] | None 
 def _check_entry(entry: Mapping[str, Any], where: str) -> None:
     unknown = set(entry) - set(KEYS)
     if unknown:
-        raise ReferenceError(
-            f"{where}: unknown key {', '.join(sorted(unknown))}; known are {', '.join(sorted(KEYS))}"
-        )
+        hint = did_you_mean(min(unknown), KEYS) or f"; known are {', '.join(sorted(KEYS))}"
+        raise ReferenceError(f"{where}: unknown key {', '.join(sorted(unknown))}{hint}")
     sources = [source for source in SOURCES if source in entry]
     said = {key for source in sources for reader in readers_of(source) for key in reader.fills}
     missing = {key.name for key in OF_EVERY if key.needed} - said - set(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from bleep_cli.cohort.cohort_file import cohort_entries, filled
 from bleep_cli.cohort.readers.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.findings import Finding
+from bleep_cli.genes.features import Genes, genes_of, is_missing
 from bleep_cli.genes.names import strip_version, sum_duplicates
 from bleep_cli.types import F64, Bool, Progress, Section, Str, no_progress
 
@@ -52,6 +55,7 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     source = source_of(entry, base)
     try:
         raw = reader_for(source).read(source)
+        genes = genes_of(raw.features, entry.get("genome"))
     except (UsageError, ReferenceError) as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -60,38 +64,37 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     if not image.is_file():
         raise ReferenceError(f"{where}: no image {image.name}")
     if "genes" in entry:
-        raw = _named(raw, base / entry["genes"], where)
-    return _finish(raw, entry, str(image), where)
+        genes = genes._replace(symbols=_symbols(genes.ids, base / entry["genes"], where))
+    return _finish(raw, genes, entry, str(image), where)
 
 
-def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> Section:
-    notes = list(raw.notes)
-    counts = raw.counts.astype(np.float32)
+def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, where: str) -> Section:
+    findings = [*raw.findings, *genes.findings]
+    counts = raw.counts if len(genes.columns) == raw.counts.shape[1] else raw.counts[:, genes.columns]
+    counts = counts.astype(np.float32)
     if counts.nnz and not np.isfinite(counts.data).all():
         raise ReferenceError(f"{where}: counts hold NaN or infinity")
     if counts.nnz and ((counts.data < 0).any() or (counts.data % 1 != 0).any()):
-        raise ReferenceError(
-            f'{where}: these are no raw counts (negative or fractional); name the raw layer with layer = "counts"'
-        )
+        raise ReferenceError(f"{where}: these are no raw counts (negative or fractional){raw.raw_counts}")
     if raw.xy_l0.shape[1] != 2 or not np.isfinite(raw.xy_l0).all():
         raise ReferenceError(f"{where}: spot coordinates must be two numbers, x and y")
-    bare = np.array([strip_version(g) for g in raw.gene_ids], dtype=str)
+    bare = np.array([strip_version(g) for g in genes.ids.tolist()], dtype=str)
     counts, gene_ids, first, merged = sum_duplicates(counts, bare)
     if merged:
-        notes.append(f"{merged} duplicate genes were added up")
-    symbols = raw.symbols[first]
-    versioned = raw.gene_ids[first]
+        findings.append(Finding("genes-merged", f"{merged} duplicate genes were added up"))
+    symbols, versioned = genes.symbols[first], genes.ids[first]
     symbols = np.where(symbols == versioned, gene_ids, symbols)
     full = _totals(counts) > 0
     if not full.all():
-        notes.append(f"{int((~full).sum())} spots without a single molecule were dropped")
+        empty = int((~full).sum())
+        findings.append(Finding("spots-empty", f"{empty} spots without a single molecule were dropped"))
     if not full.any():
-        raise ReferenceError(f"{where}: no spot has both counts and a position; notes: {'; '.join(notes)}")
+        raise ReferenceError(f"{where}: no spot has both counts and a position; {'; '.join(map(str, findings))}")
     counts = counts[full]
     counts.sum_duplicates()  # one way to store the same numbers: the identity is of these
     counts.eliminate_zeros()
     barcodes, xy_l0 = raw.barcodes[full], np.ascontiguousarray(raw.xy_l0[full], dtype=np.float64)
-    kept = _enough(_totals(counts), entry, notes, where)
+    kept = _enough(_totals(counts), entry, findings, where)
     return Section(
         id=entry["id"],
         donor=entry["donor"],
@@ -103,7 +106,7 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
         xy_l0=xy_l0[kept],
         image=image,
         mpp=entry.get("mpp"),
-        notes=tuple(notes),
+        findings=tuple(replace(f, where=entry["id"], origin="cohort file") for f in findings),
     )
 
 
@@ -112,8 +115,8 @@ def _totals(counts: sparse.csr_matrix) -> F64:
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
-def _enough(totals: F64, entry: dict[str, Any], notes: list[str], where: str) -> Bool:
-    """Which spots have as many counts as ``min_counts`` asks for; tells of the others in ``notes``."""
+def _enough(totals: F64, entry: dict[str, Any], findings: list[Finding], where: str) -> Bool:
+    """Which spots have as many counts as ``min_counts`` asks for; tells of the others in ``findings``."""
     least = entry.get("min_counts", min(MOST_LEFT_OUT, OF_MEDIAN * float(np.median(totals))))
     kept: Bool = totals >= least
     if not kept.any():
@@ -121,10 +124,8 @@ def _enough(totals: F64, entry: dict[str, Any], notes: list[str], where: str) ->
             f"{where}: no spot has {least} counts, the most are {totals.max():g}; lower min_counts"
         )
     if not kept.all():
-        notes.append(
-            f"{int((~kept).sum())} of {len(kept)} spots with fewer than {least:g} counts were left out; "
-            "min_counts = 0 in the cohort file keeps them"
-        )
+        told = f"{int((~kept).sum())} of {len(kept)} spots with fewer than {least:g} counts were left out"
+        findings.append(Finding("spots-few-counts", told, mend="min_counts = 0 in the cohort file keeps them"))
     return kept
 
 
@@ -143,16 +144,16 @@ def _digest(counts: sparse.csr_matrix, genes: Str, barcodes: Str, xy_l0: F64) ->
     return digest.hexdigest()
 
 
-def _named(raw: RawSection, path: Path, where: str) -> RawSection:
-    """Symbols for bare gene ids from a table ``gene_id``, ``gene_name``."""
+def _symbols(gene_ids: Str, path: Path, where: str) -> Str:
+    """str[g] symbols for gene ids from a table ``gene_id``, ``gene_name``; the id where it has none."""
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
         name_of = {strip_version(g): n for g, n in zip(table["gene_id"], table["gene_name"], strict=True)}
     except (OSError, ValueError, KeyError) as error:
         raise ReferenceError(
             f"{where}: {path.name} is no table of gene_id, gene_name ({reason(error)})"
         ) from error
-    symbols = np.array([name_of.get(strip_version(g)) or g for g in raw.gene_ids], dtype=str)
-    return RawSection(raw.counts, raw.gene_ids, symbols, raw.barcodes, raw.xy_l0, raw.notes)
+    named = ((g, name_of.get(strip_version(g), "")) for g in gene_ids.tolist())
+    return np.array([gene if is_missing(name) else name for gene, name in named], dtype=str)

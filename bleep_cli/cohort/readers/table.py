@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.readers.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
+from bleep_cli.errors import ReferenceError
+from bleep_cli.genes.features import Features
 from bleep_cli.tiles.positions import read_positions
 
 
@@ -22,10 +24,11 @@ def read_table(source: Source) -> RawSection:
     genes = head.iloc[0].to_numpy(dtype=str)
     genes = genes[1:] if len(genes) == table.shape[1] + 1 else genes  # R leaves the corner out
     if len(genes) != table.shape[1]:
-        raise ValueError(f"{path.name}: {len(genes)} names for {table.shape[1]} columns of counts")
+        raise ReferenceError(f"{path.name}: {len(genes)} names for {table.shape[1]} columns of counts")
     counts = sparse.csr_matrix(table.to_numpy(np.float32))
     names = np.array([str(name) for name in table.index], dtype=str)
-    return join(counts, names, read_positions(source.file("positions")), genes, genes)
+    counted = Counted(counts, Features(genes, genes), names)
+    return join(counted, read_positions(source.file("positions")), source.entry.get("library"))
 
 
 def is_table(path: Path) -> bool:
@@ -38,5 +41,5 @@ TABLE = Reader(
     sources=("counts",),
     claims=is_table,
     read=read_table,
-    keys=(Key("positions", needed=True),),
+    keys=(POSITIONS, LIBRARY),
 )
