@@ -57,7 +57,7 @@ CODES: Mapping[str, Code] = {
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
-    "one-donor": Code("warning", "all sections are of one donor: what holds for the next one is not known"),
+    "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),
     "backbone-terms": Code("note", "the bundle holds an image encoder of somebody's, under their terms"),
 }
 """Every code, by the thing it is found on."""
