@@ -181,8 +181,8 @@ def refuse_seurat_5(columns: Columns, ids: Str, file_name: str) -> None:
     """
     if "cell" in columns and len(ids) and all(VISIUM_BARCODE.fullmatch(name) for name in ids[:20]):
         raise UsageError(
-            f"{file_name}: x, y, cell of Visium spots, as Seurat 5 writes them: there x is the row of the image, y its "
-            "column; call x imagerow and y imagecol, or, if x is the column, cell barcode"
+            f"{file_name}: x, y, cell of Visium spots, as Seurat 5 writes them: there x is the row of the image "
+            "and y its column; call x imagerow and y imagecol, or, if x is the column, cell barcode"
         )
 
 

@@ -148,7 +148,9 @@ def test_r_calls_a_column_without_a_name_x(tmp_path: Path) -> None:
 
 def test_seurat_5_has_x_and_y_the_other_way_round(tmp_path: Path) -> None:
     lines = [",x,y,cell", *(f"{name},100,2000,{name}" for name in ("A" * 16 + "-1", "C" * 16 + "-1"))]
-    with pytest.raises(UsageError, match=r"as Seurat 5 writes them: there x is the row .*imagerow and imagecol"):
+    with pytest.raises(
+        UsageError, match=r"as Seurat 5 writes them: there x is the row .*call x imagerow and y imagecol"
+    ):
         read(tmp_path / "p.csv", lines)
     renamed_by_hand = [lines[0].replace("x,y", "imagerow,imagecol"), *lines[1:]]
     assert read(tmp_path / "p.csv", renamed_by_hand).xy_l0.tolist() == [[2000, 100], [2000, 100]]
