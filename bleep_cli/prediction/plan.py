@@ -60,7 +60,6 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
         require_tissue(mask, slide.name)
         grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
         in_tissue = np.ones(len(grid), bool)
-    findings = list(slide.findings)
     if slide.mpp > COARSE * info.tile.mpp():
         told = (
             f"{slide.mpp:.3g} µm/px, the reference's tiles have {info.tile.mpp():.3g}: "
