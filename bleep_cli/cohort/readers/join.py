@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.cohort.readers.reader import Counted, RawSection, Source
-from bleep_cli.cohort.readers.spot_names import matched
+from bleep_cli.cohort.spot_names import matched
 from bleep_cli.errors import ReferenceError, SlideError
 from bleep_cli.findings import Finding
 from bleep_cli.slide.open import open_slide

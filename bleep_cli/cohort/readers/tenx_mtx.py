@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 MATRIX = re.compile(r"(?P<prefix>.*?)(?:matrix)?\.mtx(?:\.gz)?", re.IGNORECASE)
-SIDES = {
-    name: re.compile(rf"(?P<prefix>.*?)(?:{words})\.(?:tsv|csv|txt)(?:\.gz)?", re.IGNORECASE)
-    for name, words in {"features": "features?|genes?", "barcodes": "barcodes?|cells|spots"}.items()
-}
+SIDES = {"features": ("features", "genes"), "barcodes": ("barcodes",)}
+"""The tables beside a matrix, and what they are called."""
+TABLE = r"(?P<prefix>.*?)(?:{})\.(?:tsv|csv|txt)(?:\.gz)?"
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,11 @@ def mtx_files(path: Path) -> MtxFiles:
     Raises ``ReferenceError`` where a folder holds several matrices, or where one of the three is not there.
     """
     found = _matrices(path) if path.is_dir() else [path]
-    if len(found) != 1:
-        what = f"{len(found)} matrices, {', '.join(each.name for each in found)}" if found else "no matrix.mtx"
-        raise ReferenceError(f"{path.name}: a folder with {what}; name the matrix itself with counts")
+    if not found:
+        raise ReferenceError(f"{path.name} has no file matrix.mtx or matrix.mtx.gz")
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise ReferenceError(f"{path.name} has {len(found)} files *matrix.mtx; name one of {names}")
     match = MATRIX.fullmatch(found[0].name)
     prefix = match["prefix"] if match else ""
     return MtxFiles(found[0], *(_beside(found[0], prefix, side) for side in SIDES))
@@ -96,17 +97,19 @@ def _matrices(folder: Path) -> list[Path]:
 def _beside(matrix: Path, prefix: str, side: str) -> Path:
     """The features or barcodes of a matrix: of its prefix, else the only ones in its folder; features may serve
     several matrices."""
+    table = re.compile(TABLE.format("|".join(SIDES[side])), re.IGNORECASE)
     there = {
-        path: match["prefix"]
-        for path in sorted(matrix.parent.iterdir())
-        if (match := SIDES[side].fullmatch(path.name))
+        path: match["prefix"] for path in sorted(matrix.parent.iterdir()) if (match := table.fullmatch(path.name))
     }
     same = [path for path, found in there.items() if found == prefix]
     if not same and (side == "features" or len(_matrices(matrix.parent)) == 1):
         same = list(there)
     if len({path.name.removesuffix(".gz") for path in same}) != 1:
-        what = ", ".join(path.name for path in same) or f"no {prefix}{side}.tsv"
-        raise ReferenceError(f"{matrix.name}: beside it there is {what}; one table of its {side} is needed")
+        if not same:
+            names = " or ".join(f"{prefix}{name}.tsv" for name in SIDES[side])
+            raise ReferenceError(f"no {names} beside {matrix.name}")
+        there_are = ", ".join(path.name for path in same)
+        raise ReferenceError(f"{matrix.name}: beside it are {there_are}; one table of its {side} is needed")
     return same[0]
 
 
