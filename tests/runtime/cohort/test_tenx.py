@@ -90,7 +90,9 @@ def test_an_h5_of_cell_ranger_2_has_a_group_a_genome(tmp_path: Path, entry: dict
     assert (found.symbols.tolist(), found.counts.toarray().tolist()) == (["A", "B", "C"], RIGHT)
     assert found.gene_ids.tolist() == ["IDA", "IDB", "IDC"]
     cell_ranger_2(tmp_path / "c.h5", {"hg19": ["A", "B"], "mm10": ["a", "b"]})
-    with pytest.raises(ReferenceError, match=r'section s: its genes are of 2 genomes, hg19, mm10; .*genome = "hg19"'):
+    with pytest.raises(
+        ReferenceError, match=r'section s: its genes are of 2 genomes, hg19, mm10; .*genome = "hg19"'
+    ):
         read_section(entry | {"counts": "c.h5"}, tmp_path)
     mouse = read_section(entry | {"counts": "c.h5", "genome": "mm10"}, tmp_path)
     assert (mouse.symbols.tolist(), mouse.counts.toarray().tolist()) == (["a", "b"], [[1, 0], [0, 3]])
