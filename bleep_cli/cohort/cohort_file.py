@@ -9,7 +9,7 @@ A cohort file is TOML; paths in it are relative to it::
     donor = "C"
     image = "images/C5.jpg"
     mpp = 0.69                                  # optional if the image states it
-    counts = "counts/C5.tsv.gz"                 # ST tables: rows <x>x<y>, columns genes ...
+    counts = "counts/C5.tsv.gz"                 # a table of spots and genes, or 10x's .h5 or .mtx ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
     # or: h5ad = "C5.h5ad"                      # raw counts, obsm["spatial"] (x, y) in level-0 px

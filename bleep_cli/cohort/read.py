@@ -60,11 +60,11 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReferenceError(f"{where}: cannot be read ({reason(error)})") from error
-    image = base / entry["image"]
+    image = source.file("image")
     if not image.is_file():
         raise ReferenceError(f"{where}: no image {image.name}")
     if "genes" in entry:
-        genes = genes._replace(symbols=_symbols(genes.ids, base / entry["genes"], where))
+        genes = genes._replace(symbols=_symbols(genes.ids, source.file("genes"), where))
     return _finish(raw, genes, entry, str(image), where)
 
 

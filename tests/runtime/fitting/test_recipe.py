@@ -64,9 +64,7 @@ def test_one_donor_is_told_what_that_means(sections: list[Section]) -> None:
     fitted, one_donor = findings
     assert "chosen by leaving a section out" in fitted.what
     assert (one_donor.code, one_donor.severity) == ("one-donor", "warning")
-    assert str(one_donor).startswith(
-        "all sections are of one donor (P1): how well this holds for the next patient"
-    )
+    assert str(one_donor).startswith("the towers are fitted to one donor (P1): how well they hold for the next")
 
 
 def test_too_few_spots_are_refused(sections: list[Section]) -> None:
