@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.cohort.readers.anndata_section import KEYS, section_of
-from bleep_cli.cohort.readers.outlines import wkb_centroid
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
+from bleep_cli.cohort.parts.outlines import wkb_centroid
+from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.types import F64
 
