@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.reasons import did_you_mean
-from bleep_cli.cohort.readers.reader import Key
+from bleep_cli.cohort.parts.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
 

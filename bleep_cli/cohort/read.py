@@ -12,7 +12,7 @@ import numpy as np
 
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
-from bleep_cli.cohort.readers.reader import RawSection
+from bleep_cli.cohort.parts.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding

@@ -12,8 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.cohort.readers.anndata_section import KEYS, section_of
-from bleep_cli.cohort.readers.reader import Entry, RawSection, Reader, Source
+from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
+from bleep_cli.cohort.parts.reader import Entry, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError
 
 COUNTS, IMAGES, METADATA = ("st", "adata"), "wsis", "metadata"

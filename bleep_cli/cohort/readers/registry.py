@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bleep_cli.cohort.parts.reader import Entry, Reader, Source
 from bleep_cli.cohort.readers.h5ad import ANNDATA_ZARR, H5AD
 from bleep_cli.cohort.readers.hest import HEST
-from bleep_cli.cohort.readers.reader import Entry, Reader, Source
 from bleep_cli.cohort.readers.spatialdata import SPATIALDATA
 from bleep_cli.cohort.readers.table import TABLE
 from bleep_cli.cohort.readers.tenx import TENX

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.cohort.readers.anndata_section import KEYS, section_of
-from bleep_cli.cohort.readers.outlines import wkb_centroid
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
+from bleep_cli.cohort.parts.outlines import wkb_centroid
+from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.types import F64
 
@@ -32,7 +32,7 @@ def read_spatialdata(source: Source) -> RawSection:
 
     entry = source.entry
     store: Any = zarr.open_group(source.path, mode="r")
-    tables = {name: group for kind in TABLES if kind in store for name, group in store[kind].groups()}
+    tables = {name: group for kind in TABLES if kind in store for name, group in sorted(store[kind].groups())}
     table = _picked(tables, entry.get("table"), "table", source.path.name)
     told = dict(tables[table].attrs)
     if not {"region_key", "instance_key"} <= set(told):
@@ -90,7 +90,7 @@ def _onto_image(store: Any, shapes: dict[str, F64], element: str | None, system:
     """f64[3, 3] from the shapes' plane to pixels of the section's image: those of ``element``, or of a coordinate
     system in which all images lie as they are."""
     images = {
-        name: _systems(_multiscale(group)[TRANSFORMATIONS]) for name, group in store["images"].groups()
+        name: _systems(_multiscale(group)[TRANSFORMATIONS]) for name, group in sorted(store["images"].groups())
     } if "images" in store else {}  # fmt: skip
     if element is not None:
         if element not in images:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.base.text_table import TextTable, is_number, ragged, read_text_table
-from bleep_cli.cohort.readers.join import join, section_positions, some
-from bleep_cli.cohort.readers.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
-from bleep_cli.cohort.spot_names import looks_like_a_spot, matched
+from bleep_cli.cohort.parts.join import join, section_positions, some
+from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
+from bleep_cli.cohort.parts.spot_names import looks_like_a_spot, matched
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Features

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.parts.join import join
+from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.tiles.positions import Positions

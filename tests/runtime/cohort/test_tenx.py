@@ -90,7 +90,9 @@ def test_an_h5_of_cell_ranger_2_has_a_group_a_genome(tmp_path: Path, entry: dict
     assert (found.symbols.tolist(), found.counts.toarray().tolist()) == (["A", "B", "C"], RIGHT)
     assert found.gene_ids.tolist() == ["IDA", "IDB", "IDC"]
     cell_ranger_2(tmp_path / "c.h5", {"hg19": ["A", "B"], "mm10": ["a", "b"]})
-    with pytest.raises(ReferenceError, match=r'section s: its genes are of 2 genomes, hg19, mm10; .*genome = "hg19"'):
+    with pytest.raises(
+        ReferenceError, match=r'section s: its genes are of 2 genomes, hg19, mm10; .*genome = "hg19"'
+    ):
         read_section(entry | {"counts": "c.h5"}, tmp_path)
     mouse = read_section(entry | {"counts": "c.h5", "genome": "mm10"}, tmp_path)
     assert (mouse.symbols.tolist(), mouse.counts.toarray().tolist()) == (["a", "b"], [[1, 0], [0, 3]])
@@ -110,6 +112,7 @@ def test_a_matrix_of_several_captures_is_asked_which(
     write_positions(tmp_path / "p.csv", positions, XY)
     with pytest.raises(ReferenceError, match=r'section s: its barcodes end in -1, -2: 2 sections .*library = "1"'):
         read_section(entry | {"counts": "aggr.h5"}, tmp_path)
+    assert len(read_section(entry | {"counts": "aggr.h5", "library": "*"}, tmp_path).barcodes) == 2
     found = read_section(entry | {"counts": "aggr.h5", "library": "2"}, tmp_path)
     assert found.counts.toarray().tolist() == (2 * np.array(RIGHT)).tolist()
     assert found.barcodes.tolist() == positions
@@ -120,10 +123,10 @@ def test_a_matrix_of_several_captures_is_asked_which(
 def test_what_a_folder_lacks_is_named(tmp_path: Path, entry: dict[str, Any]) -> None:
     write_mtx(tmp_path / "m", COUNTS, features(), BARCODES)
     (tmp_path / "m" / "features.tsv.gz").unlink()
-    with pytest.raises(ReferenceError, match=r"no features\.tsv or genes\.tsv beside matrix\.mtx\.gz"):
+    with pytest.raises(ReferenceError, match=r"matrix\.mtx\.gz: beside it there is no features\.tsv"):
         read_section(entry | {"counts": "m"}, tmp_path)
     write_mtx(tmp_path / "m", COUNTS, features(), BARCODES, prefix="GSM2_")
-    with pytest.raises(ReferenceError, match=r"2 files \*matrix\.mtx; name one of GSM2_matrix\.mtx\.gz, matrix"):
+    with pytest.raises(ReferenceError, match=r"m: a folder with 2 matrices, GSM2_matrix\.mtx\.gz, matrix\.mtx\.gz; name"):
         read_section(entry | {"counts": "m"}, tmp_path)
 
 

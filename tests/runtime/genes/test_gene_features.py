@@ -20,9 +20,24 @@ def only_symbols(*names: str) -> Features:
 
 NO_GENES = [
     *("BLANK_0001", "Blank-1", "blank", "Blank2", "NegControlProbe_00042", "NegControlCodeword_0500", "NegPrb3"),
-    *("NegProbe-WTX", "Negative1", "Negative control 7", "SystemControl12", "antisense_PROKR2", "Intergenic_Region_1"),
+    *(
+        "NegProbe-WTX",
+        "Negative1",
+        "Negative control 7",
+        "SystemControl12",
+        "antisense_PROKR2",
+        "Intergenic_Region_1",
+    ),
     *("DEPRECATED_ENSG00000130538", "DeprecatedCodeword_0321", "Unassigned", "UnassignedCodeword_0001"),
-    *("GenomicControlProbe_1", "FalseCode5", "ERCC-00002", "__no_feature", "N_unmapped", "CD3_TotalSeqB", "Hashtag1"),
+    *(
+        "GenomicControlProbe_1",
+        "FalseCode5",
+        "ERCC-00002",
+        "__no_feature",
+        "N_unmapped",
+        "CD3_TotalSeqB",
+        "Hashtag1",
+    ),
 ]
 GENES = [
     *("ERCC1", "NEGR1", "HOXA-AS2", "DEPP1", "DEPTOR", "BLNK", "INTS1", "CMOS", "CMO", "ADTRP", "HTOR", "FALZ"),
@@ -86,7 +101,8 @@ def test_a_column_without_any_name_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["GRCh38_", "GRCh38______", "hg19_", "mm10___", "GRCm39_", "GRCh38-2020-A_", "T2T-CHM13_", "Rnor_6.0_"]
+    "prefix",
+    ["GRCh38_", "GRCh38______", "hg19_", "mm10___", "GRCm39_", "GRCh38-2020-A_", "T2T-CHM13_", "Rnor_6.0_"],
 )
 def test_the_genomes_name_is_taken_off(prefix: str) -> None:
     ids = strings(*(f"{prefix}ENSG0000000000{i}.1" for i in range(3)))

@@ -40,6 +40,8 @@ POSITIONS = Key("positions", needed=True)
 """The table of positions of a file that holds counts alone."""
 LIBRARY = Key("library")
 """Which of several sections of one file, by whatever tells them apart."""
+EVERY = "*"
+"""What it says to take all of them as one section."""
 
 
 @dataclass(frozen=True)
