@@ -103,6 +103,7 @@ def section_positions(source: Source, path: Path) -> Positions:
             return stack.enter_context(closing(open_slide(source.file("image"), source.entry.get("mpp"))))
 
         try:
-            return read_positions(path, image)
+            positions = read_positions(path, lambda: image().mpp)
+            return positions.on(image()) if positions.of_qupath else positions
         except SlideError as error:
             raise ReferenceError(error.text) from error
