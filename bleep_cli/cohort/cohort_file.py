@@ -27,12 +27,12 @@ with a median of 226 counts 26 of 2,898, where 100 alone would take 574.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.reasons import did_you_mean
+from bleep_cli.base.toml_file import read_toml
 from bleep_cli.cohort.parts.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
@@ -97,8 +97,8 @@ def _table(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path.name}: no such cohort file")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = read_toml(path)
+    except (OSError, ValueError) as error:
         raise ReferenceError(f"{path.name}: not valid TOML ({error})") from error
     known = ("section", *TEXTS, *FOR_ALL, BENCH)
     unknown = sorted(set(table) - set(known))

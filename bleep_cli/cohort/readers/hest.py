@@ -74,7 +74,7 @@ def _first(base: Path, paths: list[Path], where: str) -> str:
 
 def _metadata(path: Path, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ReferenceError(f"{where}: no metadata/{path.name}; give mpp and donor in the cohort file") from error
     except (OSError, ValueError) as error:

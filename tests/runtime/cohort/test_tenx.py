@@ -126,7 +126,9 @@ def test_what_a_folder_lacks_is_named(tmp_path: Path, entry: dict[str, Any]) -> 
     with pytest.raises(ReferenceError, match=r"matrix\.mtx\.gz: beside it there is no features\.tsv"):
         read_section(entry | {"counts": "m"}, tmp_path)
     write_mtx(tmp_path / "m", COUNTS, features(), BARCODES, prefix="GSM2_")
-    with pytest.raises(ReferenceError, match=r"m: a folder with 2 matrices, GSM2_matrix\.mtx\.gz, matrix\.mtx\.gz; name"):
+    with pytest.raises(
+        ReferenceError, match=r"m: a folder with 2 matrices, GSM2_matrix\.mtx\.gz, matrix\.mtx\.gz; name"
+    ):
         read_section(entry | {"counts": "m"}, tmp_path)
 
 
