@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,7 @@ def section_positions(source: Source, path: Path) -> Positions:
     """
     with ExitStack() as stack:
 
+        @cache
         def image() -> Slide:
             return stack.enter_context(closing(open_slide(source.file("image"), source.entry.get("mpp"))))
 

@@ -50,11 +50,9 @@ def mtx_files(path: Path) -> MtxFiles:
     Raises ``ReferenceError`` where a folder holds several matrices, or where one of the three is not there.
     """
     found = _matrices(path) if path.is_dir() else [path]
-    if not found:
-        raise ReferenceError(f"{path.name} has no file matrix.mtx or matrix.mtx.gz")
-    if len(found) > 1:
-        names = ", ".join(each.name for each in found)
-        raise ReferenceError(f"{path.name} has {len(found)} files *matrix.mtx; name one of {names}")
+    if len(found) != 1:
+        what = f"{len(found)} matrices, {', '.join(each.name for each in found)}" if found else "no matrix.mtx"
+        raise ReferenceError(f"{path.name}: a folder with {what}; name the matrix itself with counts")
     match = MATRIX.fullmatch(found[0].name)
     prefix = match["prefix"] if match else ""
     return MtxFiles(found[0], *(_beside(found[0], prefix, side) for side in SIDES))
@@ -105,11 +103,9 @@ def _beside(matrix: Path, prefix: str, side: str) -> Path:
     if not same and (side == "features" or len(_matrices(matrix.parent)) == 1):
         same = list(there)
     if len({path.name.removesuffix(".gz") for path in same}) != 1:
-        if not same:
-            names = " or ".join(f"{prefix}{name}.tsv" for name in SIDES[side])
-            raise ReferenceError(f"no {names} beside {matrix.name}")
-        there_are = ", ".join(path.name for path in same)
-        raise ReferenceError(f"{matrix.name}: beside it are {there_are}; one table of its {side} is needed")
+        lacking = "no " + " or ".join(f"{prefix}{name}.tsv" for name in SIDES[side])
+        what = ", ".join(path.name for path in same) or lacking
+        raise ReferenceError(f"{matrix.name}: beside it there is {what}; one table of its {side} is needed")
     return same[0]
 
 
