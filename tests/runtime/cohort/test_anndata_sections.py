@@ -264,7 +264,3 @@ def test_what_is_not_there_or_broken_is_named_without_its_folders(folder: Path) 
         with pytest.raises(ReferenceError, match=f"^section s: {told}") as none:
             read_section(image(folder) | {key: "none.zarr"}, folder)
         assert str(folder) not in str(none.value)
-    table().write_zarr(folder / "a.zarr")
-    shutil.rmtree(folder / "a.zarr" / "X")
-    with pytest.raises(ReferenceError, match="^section s: it holds no counts$"):
-        read_section(image(folder) | {"zarr": "a.zarr"}, folder)
