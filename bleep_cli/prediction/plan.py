@@ -51,7 +51,7 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
     stride_um = options.stride_um or info.tile.um[0]
     findings = list(slide.findings)
     if options.at is not None:
-        positions = read_positions(options.at, lambda: slide)
+        positions = read_positions(options.at, lambda: slide.mpp).on(slide)
         findings += positions.findings
         grid = grid_at(slide, positions, info.tile, stride_um)
         in_tissue = positions.in_tissue

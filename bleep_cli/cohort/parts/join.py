@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -99,10 +100,12 @@ def section_positions(source: Source, path: Path) -> Positions:
     """
     with ExitStack() as stack:
 
+        @cache
         def image() -> Slide:
             return stack.enter_context(closing(open_slide(source.file("image"), source.entry.get("mpp"))))
 
         try:
-            return read_positions(path, image)
+            positions = read_positions(path, lambda: image().mpp)
+            return positions.on(image()) if positions.of_qupath else positions
         except SlideError as error:
             raise ReferenceError(error.text) from error
