@@ -110,7 +110,7 @@ class TextTable:
 
     @property
     def pandas_separator(self) -> str:
-        """As pandas takes it."""
+        """As ``pandas.read_csv`` takes it."""
         return r"\s+" if self.separator == " " else self.separator
 
 

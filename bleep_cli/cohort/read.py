@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,8 +59,11 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
         genes = genes_of(raw.features, entry.get("genome"))
     except (UsageError, ReferenceError) as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReferenceError(f"{where}: cannot be read ({reason(error)})") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        told = reason(error).replace(
+            f"{source.path.parent}{os.sep}", ""
+        )  # libraries name files by their whole path
+        raise ReferenceError(f"{where}: cannot be read ({told})") from error
     image = source.file("image")
     if not image.is_file():
         raise ReferenceError(f"{where}: no image {image.name}")
