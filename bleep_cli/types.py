@@ -73,6 +73,14 @@ class Slide(Protocol):
         """Micrometres per level-0 pixel."""
 
     @property
+    def mpp_source(self) -> str:
+        """Where that was found: a place in the file, or "given" by the user."""
+
+    @property
+    def scene(self) -> int:
+        """Which of the pictures of its file it is, from 0."""
+
+    @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) of the scanned part; the whole slide where the format states none."""
 

@@ -18,9 +18,12 @@ import numpy as np
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.errors import SlideError
+from bleep_cli.findings import Finding
+from bleep_cli.slide.facts import Facts
 from bleep_cli.types import F64, U8
 
 CONVERT = "convert it first, e.g. vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
+COLOUR_NEEDED = "predictions need the colour picture of a section stained with H&E"
 
 PIECE_PX = 8 << 20  # source pixels held at once while resampling (24 MB)
 PIECE_WIDTH_PX = 8192
@@ -51,6 +54,8 @@ class Raster(Protocol):
     """From the finest, the slide as it was scanned, to the coarsest."""
     bounds_l0: tuple[int, int, int, int]
     """(x, y, width, height) of the scanned part in level-0 pixels; all of it where the format states none."""
+    facts: Facts
+    """What the file says of the picture."""
 
     def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
         """Pixels ``[y, y + h) × [x, x + w)``, all inside the level, as ``u8[h, w, 3]``. SlideError."""
@@ -116,10 +121,13 @@ class _Axis:
 class RasterSlide:
     """A :class:`bleep_cli.types.Slide` over any raster. Reads may come from several threads."""
 
-    def __init__(self, path: Path, raster: Raster, mpp: float) -> None:
+    def __init__(
+        self, path: Path, raster: Raster, mpp: float, mpp_source: str, findings: tuple[Finding, ...] = ()
+    ) -> None:
         self._path = path
         self._raster = raster
-        self._mpp = mpp
+        self._mpp, self._mpp_source = mpp, mpp_source
+        self._findings = findings
         self._sha256: str | None = None
 
     @property
@@ -136,6 +144,21 @@ class RasterSlide:
     def mpp(self) -> float:
         """Micrometres per level-0 pixel."""
         return self._mpp
+
+    @property
+    def mpp_source(self) -> str:
+        """Where that was found: a place in the file, or "given" by the user."""
+        return self._mpp_source
+
+    @property
+    def scene(self) -> int:
+        """Which of the pictures of its file it is, from 0."""
+        return self._raster.facts.scene
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is odd about it."""
+        return self._findings
 
     @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
