@@ -166,6 +166,11 @@ class RasterSlide:
         return self._raster.bounds_l0
 
     @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was noticed when it was opened."""
+        return self._findings
+
+    @property
     def sha256(self) -> str:
         """Hex digest of the main file, read once, when first asked for."""
         if self._sha256 is None:
