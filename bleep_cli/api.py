@@ -17,7 +17,8 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
-from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
+from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device
 from bleep_cli.cohort.read import cohort_texts, read_cohort
 from bleep_cli.errors import UsageError, option

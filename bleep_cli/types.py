@@ -177,6 +177,8 @@ class Section:
     """Path of the H&E image, as it can be opened."""
     mpp: float | None
     """µm per level-0 pixel by the user's word; None = ask the image."""
+    scene: int | str | None = None
+    """Which of the pictures of the image's file, by index from 0 or by name; None: the largest."""
     findings: tuple[Finding, ...] = ()
     """What reading had to drop or repair, or found odd."""
 

@@ -9,6 +9,7 @@ A cohort file is TOML; paths in it are relative to it::
     donor = "C"
     image = "images/C5.jpg"
     mpp = 0.69                                  # optional if the image states it
+    # scene = 1                                 # of an image file with several pictures: index from 0, or name
     counts = "counts/C5.tsv.gz"                 # ST tables: rows <x>x<y>, columns genes ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
@@ -51,7 +52,7 @@ SOURCES = ("spaceranger", "h5ad", "counts", "hest")
 TEXTS = ("species", "licence", "citation")
 FOR_ALL = ("min_counts",)  # above the sections, these stand for every section that names none of its own
 BENCH = "bench"  # a table of a task of HEST-Bench, which nothing reads here
-KEYS = {"id", "donor", "image", "mpp", *SOURCES, "layer", "positions", "genes", *FOR_ALL}
+KEYS = {"id", "donor", "image", "mpp", "scene", *SOURCES, "layer", "positions", "genes", *FOR_ALL}
 MOST_LEFT_OUT, OF_MEDIAN = 100.0, 0.1  # counts of a spot below both of which it is left out, where nobody says
 
 
@@ -146,12 +147,15 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
     for key, source in unused.items():
         if key in entry and source not in entry:
             raise ReferenceError(f"{where}: {key} goes with {source}, not with {sources[0]}")
-    wrong = [key for key in set(entry) - {"mpp", "min_counts"} if not isinstance(entry[key], str)]
+    wrong = [key for key in set(entry) - {"mpp", "scene", "min_counts"} if not isinstance(entry[key], str)]
     if wrong:
         raise ReferenceError(f"{where}: {', '.join(sorted(wrong))} must be in quotes")
     mpp = entry.get("mpp", 1.0)
     if isinstance(mpp, bool) or not isinstance(mpp, int | float) or not mpp > 0:
         raise ReferenceError(f"{where}: mpp must be a positive number")
+    scene = entry.get("scene", 0)
+    if isinstance(scene, bool) or not isinstance(scene, int | str) or (isinstance(scene, int) and scene < 0):
+        raise ReferenceError(f"{where}: scene must be an index from 0, or a name in quotes")
     least = entry.get("min_counts", 0)
     if isinstance(least, bool) or not isinstance(least, int) or least < 0:
         raise ReferenceError(f"{where}: min_counts must be a whole number, 0 (keeps every spot) or more")
@@ -219,6 +223,7 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
         xy_l0=xy_l0[kept],
         image=image,
         mpp=entry.get("mpp"),
+        scene=entry.get("scene"),
         findings=tuple(replace(f, where=entry["id"], origin="cohort file") for f in findings),
     )
 

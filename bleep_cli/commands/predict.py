@@ -25,6 +25,7 @@ def predict(
     key: opt.Key = None,
     views: opt.Views = None,
     mpp: opt.Mpp = None,
+    scene: opt.Scene = None,
     stride_um: opt.StrideUm = None,
     min_tissue: opt.MinTissue = choices.MIN_TISSUE,
     mask: opt.Mask = None,
@@ -42,6 +43,7 @@ def predict(
 
     options = api.PredictOptions(
         mpp=mpp,
+        scene=scene,
         stride_um=stride_um,
         min_tissue=min_tissue,
         at=at,

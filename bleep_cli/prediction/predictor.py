@@ -149,7 +149,16 @@ class Predictor:
             bleep_version=__version__,
             expression_units=f"log1p of counts per {info.target_sum:,.0f}",
             intended_use=info.intended_use,
-            slide=SlideRecord(slide.name, slide.sha256, slide.mpp, *slide.size_l0, list(slide.bounds_l0)),
+            slide=SlideRecord(
+                name=slide.name,
+                sha256=slide.sha256,
+                mpp=slide.mpp,
+                mpp_source=slide.mpp_source,
+                width_px=slide.size_l0[0],
+                height_px=slide.size_l0[1],
+                bounds_l0=list(slide.bounds_l0),
+                scene=slide.scene,
+            ),
             tile=TileRecord(info.tile.px, list(info.tile.um), ready.grid.pitch_um),
             reference=ReferenceRecord(
                 name=self.bundle.name,

@@ -164,7 +164,9 @@ class FlatRaster:
 
 
 def _bare_png(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """(the PNG with its picture chunks only, the body of pHYs, that of eXIf). ValueError where a checksum or the end is wrong.
+    """(the PNG with its picture chunks only, the body of pHYs, that of eXIf).
+
+    ValueError where a checksum or the end is wrong.
 
     The decoder itself only murmurs on stderr, about damage as about harmless colour profiles.
     """

@@ -19,7 +19,10 @@ WHITE_ENOUGH = 99.5  # percent
 
 
 def look(raster: Raster) -> tuple[Finding, ...]:
-    """What is to be said of its colours; ``BLACK_CODE`` where all of it is black. Places that cannot be read are passed over."""
+    """What is to be said of its colours; ``BLACK_CODE`` where all of it is black.
+
+    Places that cannot be read are passed over.
+    """
     seen = _seen(raster, PLACES)
     if not len(seen):
         return ()
@@ -48,9 +51,7 @@ def _seen(raster: Raster, places: int) -> U8:
     """Some pixels of the scanned part, u8[n, 3], of the coarsest level: all of a small one."""
     index = len(raster.levels) - 1
     level = raster.levels[index]
-    x0, y0, w, h = (
-        round(v / s) for v, s in zip(raster.bounds_l0, (*level.scale, *level.scale), strict=True)
-    )
+    x0, y0, w, h = (round(v / s) for v, s in zip(raster.bounds_l0, (*level.scale, *level.scale), strict=True))
     x0, y0 = min(x0, level.width - 1), min(y0, level.height - 1)
     w, h = max(1, min(w, level.width - x0)), max(1, min(h, level.height - y0))
     boxes = [(x0, y0, w, h)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 
-MIN_MPP, MAX_MPP = 0.05, 100.0  # the coarsest levels of a slide reach some tens; what a reference takes, it says itself
+MIN_MPP, MAX_MPP = 0.05, 100.0  # the coarsest levels of a slide reach some tens
 MAX_PRINT_MPP = 20.0  # of a field that may hold a printer's dpi: 1270 of them are 20 µm
 AGREE_XY = 1.05
 AGREE_SOURCES = 1.10

@@ -31,6 +31,7 @@ OVERVIEW_BAND_PX = 512
 GIVEN = "given"
 """Where a pixel size was found that the user gave."""
 
+
 def open_slide(
     path: str | Path,
     mpp: float | None = None,

@@ -156,11 +156,6 @@ class RasterSlide:
         return self._raster.facts.scene
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is odd about it."""
-        return self._findings
-
-    @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) of the scanned part in level-0 pixels."""
         return self._raster.bounds_l0

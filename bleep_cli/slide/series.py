@@ -49,8 +49,10 @@ def _elements(head: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
 
 
 def same_slide(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """The files put together that are one slide, in the order of each one's first: those of one DICOM series in one
-    folder, which any of them opens. Every other file is a slide by itself."""
+    """The files put together that are one slide, in the order of each one's first.
+
+    Those of one DICOM series in one folder are, and any of them opens it. Every other file is a slide by itself.
+    """
     together: dict[tuple[object, ...], list[Path]] = {}
     for place, path in enumerate(paths):
         series = series_of(path) if path.is_file() else None
@@ -60,7 +62,7 @@ def same_slide(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
 
 
 def slide_in(folder: Path) -> Path:
-    """The file by which a folder of one DICOM series is opened, the first by name. SlideError for another folder."""
+    """The file by which a folder of one DICOM series is opened, its first. SlideError for another folder."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     series = {path: series_of(path) for path in files}
     known = {uid for uid in series.values() if uid is not None}

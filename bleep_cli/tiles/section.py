@@ -17,7 +17,7 @@ def section_slide(section: Section) -> Iterator[Slide]:
     """A section's image, open. Raises ``ReferenceError`` for an image that cannot be used, or most of whose
     spots lie outside it."""
     try:
-        slide = open_slide(section.image, section.mpp)
+        slide = open_slide(section.image, section.mpp, scene=section.scene)
     except (SlideError, UsageError) as error:
         raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
     try:

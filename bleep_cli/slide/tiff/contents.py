@@ -74,7 +74,7 @@ class Contents:
         return max(range(len(self.scenes)), key=lambda i: (self.scenes[i][0].area, -i))
 
     def pages(self, scene: int) -> list[Page]:
-        """The pages of a scene from fine to coarse: its SubIFDs, and the marked reductions that fit and are its own.
+        """The pages of a scene from fine to coarse: its SubIFDs, and the marked reductions that are its own.
 
         Where several scenes fit, a reduction belongs to the one before it.
         """
@@ -102,7 +102,7 @@ def read_contents(file: TiffBytes) -> Contents:
     pictures.sort(key=lambda picture: picture.place)
     tissue = [p for p in pictures if not _is_no_tissue(p)] or pictures
     biggest = max(picture.area for picture in tissue)
-    tissue = [p for p in tissue if p.area > biggest * SMALL_SHARE or max(p.size) > SMALL_PX]
+    tissue = [p for p in tissue if p.area >= biggest * SMALL_SHARE or max(p.size) > SMALL_PX]
     scenes, refused = [], {}
     for picture in tissue:
         try:
@@ -184,9 +184,7 @@ def _base_page(file: TiffBytes, picture: Picture) -> Page:
     """The finest page of a picture, its planes together. SlideError where it cannot be read."""
     ome, ifds = picture.ome, picture.planes
     if ome is not None and ome.depths > 1:
-        raise file.bad(
-            f"its OME-XML names {ome.planes} planes (channels, depths or times); keep one RGB plane"
-        )
+        raise file.bad(f"its OME-XML names {ome.planes} planes (channels, depths or times); keep one RGB plane")
     count = max(len(ifds), 1 if ome is None else len(ome.channels))
     if count == 1:
         return read_page(ifds[0])

@@ -21,9 +21,12 @@ NAMES = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
 RGBA = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 UNNAMED = re.compile(r"(channel|ch|c|plane|image|page|slice)?[\s:_#-]*[\d:/\s]*", re.IGNORECASE)
 """Names that say no more than a number."""
-JOIN = 'if they are the colours of a stained section, join them first: vips bandjoin "red.tif green.tif blue.tif" OUT.tif'
+JOIN = (
+    "if they are the colours of a stained section, join them first: "
+    'vips bandjoin "red.tif green.tif blue.tif" OUT.tif'
+)
 BRIGHT_GROUND, SAME_SHAPE, COLOURED = 80, 0.5, 2.0
-"""Of planes that are RGB of H&E: the median pixel (of 255), how they correlate, how far they differ on the mean."""
+"""Of planes that are RGB of H&E: their median pixel of 255, how they correlate, how far they are apart."""
 
 
 def named_order(channels: Sequence[Channel]) -> tuple[int, int, int] | None:
@@ -54,7 +57,7 @@ def check_names(file: TiffBytes, channels: Sequence[Channel]) -> None:
 
 
 def merged(file: TiffBytes, pages: Sequence[Page]) -> Page:
-    """Three grey pages, in the order red, green, blue, as one page of three planes. SlideError where they differ."""
+    """Three grey pages, in the order red, green, blue, as one of three planes. SlideError where they differ."""
     first = pages[0]
     grey = all(page.samples == 1 and page.fmt.model == "grey" for page in pages)
     same = all(_described(page) == _described(first) for page in pages)
@@ -113,4 +116,3 @@ def _why_not_stained(levels: NDArray[np.float64]) -> str:
     if np.ptp(levels, axis=1).mean() < COLOURED:
         return "they are all alike, as focus planes are"
     return "" if green < min(red, blue) else "the second is not the darkest"
-

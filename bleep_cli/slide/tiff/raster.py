@@ -52,8 +52,8 @@ COMPRESSIONS = {
 class TiffRaster:
     """The pyramid of one picture of a TIFF file, plain or OME, as it is stored: not turned yet.
 
-    ``scene`` is its index or its name; None takes the largest. SlideError where it is broken, of a kind that is not
-    read, or not there.
+    ``scene`` is its index or its name; None takes the largest. SlideError where it is broken, of a kind that is
+    not read, or not there.
     """
 
     levels: tuple[Level, ...]
@@ -101,9 +101,7 @@ class TiffRaster:
         page = self._pages[level]
         if not page.counts[index :: per_plane(page)].any():
             return None
-        return self._cache.get(
-            (level, index), lambda: to_rgb(raw_tile(self._file, page, index, level), page.fmt)
-        )
+        return self._cache.get((level, index), lambda: to_rgb(raw_tile(self._file, page, index, level), page.fmt))
 
 
 def _level(size_l0: tuple[int, int], page: Page, cache_bytes: int) -> Level:

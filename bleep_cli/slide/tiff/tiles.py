@@ -27,7 +27,7 @@ def per_plane(page: Page) -> int:
 
 
 def raw_tile(file: TiffBytes, page: Page, index: int, level: int = 0) -> Samples:
-    """``[h, w, samples]`` of tile ``index`` as it is stored, cut to the picture. SlideError names it by ``level``."""
+    """``[h, w, samples]`` of tile ``index`` as stored, cut to the picture. SlideError names it by ``level``."""
     shape = page.shape(index)
     try:
         planes = [_segment(file, page, i) for i in range(index, len(page.offsets), per_plane(page))]

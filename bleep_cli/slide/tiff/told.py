@@ -25,17 +25,18 @@ PLACE_PX = 4  # of the smaller one
 MOST_APART, LEAST_ALIKE = 12.0, 0.9  # of 255 on the mean, and their correlation, for one picture in two sizes
 
 
-def told(
-    file: TiffBytes, picture: Picture, pages: Sequence[Page]
-) -> tuple[list[Page], tuple[Finding, ...]]:
-    """The pages of a picture with their formats settled, and what is to be said of that. SlideError where the samples
-    are no colours."""
+def told(file: TiffBytes, picture: Picture, pages: Sequence[Page]) -> tuple[list[Page], tuple[Finding, ...]]:
+    """The pages of a picture with their formats settled, and what is to be said of that.
+
+    SlideError where the samples are no colours.
+    """
     base = pages[0]
     deep = base.dtype.itemsize == 2
     if not (deep or base.doubt):
         return list(pages), ()
     samples = seen(file, pages)
-    fmt, findings = base.fmt, ()
+    fmt = base.fmt
+    findings: tuple[Finding, ...] = ()
     if deep:
         fmt, findings = deep_format(fmt, samples, bits_used(picture.planes[0], picture.ome))
     if base.doubt == "planes":
