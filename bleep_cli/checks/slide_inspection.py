@@ -57,7 +57,8 @@ def _pixel_size(
         return pixel_size(name, scene, given)
     except SlideError as error:
         said = error.text.removeprefix(f"{name}: ")
-        return None, "not stated" if not scene.claims else "contradictory", (Finding("mpp-unknown", said, name),)
+        stated = any(claim.plausible or not claim.print_like for claim in scene.claims)
+        return None, "contradictory" if stated else "not stated", (Finding("mpp-unknown", said, name),)
 
 
 def _record(name: str, raster: Raster, mpp: float | None, source: str, sha256: str) -> dict[str, Any]:
@@ -73,7 +74,11 @@ def _record(name: str, raster: Raster, mpp: float | None, source: str, sha256: s
         }
         for level, stored in zip(raster.levels, facts.stored, strict=True)
     ]
-    claims = [{"source": claim.source, "mpp": claim.mpp} for claim in facts.chosen.claims]
+    claims = [
+        {"source": claim.source, "mpp": claim.mpp}
+        for claim in facts.chosen.claims
+        if claim.plausible or not claim.print_like
+    ]
     return {
         "name": name,
         "format": facts.format,
@@ -117,14 +122,12 @@ def _lines(record: dict[str, Any], raster: Raster) -> list[str]:
         used = ", the one that is read" if scene["index"] == facts.scene else ""
         lines.append(f"  scene {facts.scenes[scene['index']]}, {_mpp(scene['mpp'])}{used}")
     for i, level in enumerate(record["levels"]):
-        tile = "" if level["tile_px"] is None else f", tiles of {level['tile_px'][0]} × {level['tile_px'][1]} px"
         lines.append(
-            f"  level {i}: {level['width_px']} × {level['height_px']} px, 1:{level['downsample']:.4g}{tile}, "
+            f"  level {i}: {level['width_px']} × {level['height_px']} px, 1:{level['downsample']:.4g}{_tiles(level)}, "
             f"compression {level['compression']}"
         )
     lines.append(f"  pixels: {facts.colours}, {facts.sample_type}, {_used(facts)}")
-    stated = "; ".join(f"{claim.source} states {claim.mpp:.4g}" for claim in facts.chosen.claims)
-    lines.append(f"  mpp: {_found(record)}" + (f" ({stated})" if stated else ""))
+    lines.append(f"  mpp: {_found(record)}")
     objective = facts.chosen.objective
     lines.append(f"  objective: {'not stated' if objective is None else f'{objective:g}x'}")
     lines.append("  bounds: {}, {}, {} × {} px".format(*record["bounds_l0"]))
@@ -132,6 +135,13 @@ def _lines(record: dict[str, Any], raster: Raster) -> list[str]:
         lines.append(f"  orientation: {facts.orientation}, {WORDS[facts.orientation]}")
     lines += [f"  not read: {words}" for words in facts.not_read]
     return lines
+
+
+def _tiles(level: dict[str, Any]) -> str:
+    if level["tile_px"] is None:
+        return ""
+    width, height = level["tile_px"]
+    return f", {'strips' if width == level['width_px'] else 'tiles'} of {width} × {height} px"
 
 
 def _used(facts: Facts) -> str:
@@ -151,6 +161,8 @@ def _mpp(mpp: float | None) -> str:
 
 
 def _found(record: dict[str, Any]) -> str:
-    if record["mpp"] is None:
-        return str(record["mpp_source"])
-    return f"{record['mpp']:.4g}, {record['mpp_source']}"
+    found = str(record["mpp_source"])
+    if record["mpp"] is not None:
+        found = f"{record['mpp']:.4g} µm per pixel, {found}"
+    others = [claim for claim in record["mpp_stated"] if claim["source"] != record["mpp_source"]]
+    return "".join([found, *(f"; {claim['source']} states {claim['mpp']:.4g}" for claim in others)])

@@ -12,14 +12,13 @@ from bleep_cli.types import U8
 SMALL_PX = 1 << 20  # a level of no more pixels is looked at as a whole
 PLACES, MORE_PLACES = 3, 16  # on each axis of a larger one; more where all seems black
 PLACE_PX = 64
-BLACK_CODE = "slide-black"
 BLACK, DARK, DARK_GROUND = 16, 96, 32  # of 255
 GREY_SHARE, GREY_APART = 0.999, 3  # of the pixels no two colours are further apart
 WHITE_ENOUGH = 99.5  # percent
 
 
 def look(raster: Raster) -> tuple[Finding, ...]:
-    """What is to be said of its colours; ``BLACK_CODE`` where all of it is black.
+    """What is to be said of its colours; "slide-black" where all of it is black.
 
     Places that cannot be read are passed over.
     """
@@ -31,7 +30,7 @@ def look(raster: Raster) -> tuple[Finding, ...]:
     found = []
     bright, ground = _bright(seen), float(np.median(seen.max(axis=1)))
     if bright < BLACK:
-        return (Finding(BLACK_CODE, f"nothing in it is brighter than {bright:.0f} of 255"),)
+        return (Finding("slide-black", f"nothing in it is brighter than {bright:.0f} of 255"),)
     if bright < DARK or ground < DARK_GROUND:
         what = f"most of it is dark: half of its pixels are below {ground:.0f} of 255, the brightest {bright:.0f}"
         mend = "tissue stained with H&E lies on a bright ground; fluorescence cannot be predicted from"

@@ -16,11 +16,11 @@ from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Scene
 from bleep_cli.slide.flat import FlatRaster
-from bleep_cli.slide.look import BLACK_CODE, look
+from bleep_cli.slide.look import look
 from bleep_cli.slide.mpp import check_mpp, overridden, settle_mpp
 from bleep_cli.slide.raster import Raster, RasterSlide
 from bleep_cli.slide.series import slide_in
-from bleep_cli.slide.tiff.raster import TiffRaster
+from bleep_cli.slide.tiff.raster import TiffRaster, compressions
 from bleep_cli.slide.turn import upright
 from bleep_cli.slide.vendor import OpenSlideRaster, vendor
 from bleep_cli.types import U8, Slide
@@ -98,7 +98,7 @@ def pixel_size(name: str, scene: Scene, given: float | None) -> tuple[float, str
 
 
 def _refuse_black(name: str, raster: Raster) -> None:
-    black = next((f for f in raster.facts.findings if f.code == BLACK_CODE), None)
+    black = next((f for f in raster.facts.findings if f.code == "slide-black"), None)
     if black is not None:
         raise SlideError(f"{name}: is black: {black.what}; there is nothing to predict on")
 
@@ -118,11 +118,25 @@ def _open_raster(path: Path, scene: int | str | None, cache_bytes: int) -> tuple
         raise SlideError(f"{path.name}: is empty")
     if vendor(path) is None and head[:4] in TIFF_MAGICS:
         return path, TiffRaster(path, cache_bytes, scene)
-    raster = FlatRaster(path) if vendor(path) is None else OpenSlideRaster(path, cache_bytes)
+    raster = FlatRaster(path) if vendor(path) is None else _vendor_raster(path, head, cache_bytes)
     if scene not in (None, 0, "0"):
         raster.close()
         raise SlideError(f"{path.name}: {option('scene')} {scene} is none of its scenes; it holds one picture")
     return path, raster
+
+
+def _vendor_raster(path: Path, head: bytes, cache_bytes: int) -> OpenSlideRaster:
+    """By OpenSlide, which keeps to itself how a level is compressed: of a TIFF the tags say it."""
+    raster = OpenSlideRaster(path, cache_bytes)
+    if head[:4] in TIFF_MAGICS:
+        known = compressions(path)
+        sizes = [(level.width, level.height) for level in raster.levels]
+        stored = [
+            replace(s, compression=known.get(size, s.compression))
+            for s, size in zip(raster.facts.stored, sizes, strict=True)
+        ]
+        raster.facts = replace(raster.facts, stored=tuple(stored))
+    return raster
 
 
 def read_overview(slide: Slide, mpp: float, max_px: int = 8192) -> tuple[U8, float]:

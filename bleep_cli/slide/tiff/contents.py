@@ -65,7 +65,9 @@ class Contents:
     scenes: tuple[tuple[Picture, Page], ...]
     """The pictures that can be read, with their finest pages, in the order of the file; at least one."""
     not_read: tuple[str, ...]
-    """The others in words: labels, macros, thumbnails, and pages that cannot be read with the reason."""
+    """Labels, macros and thumbnails in words."""
+    unreadable: tuple[str, ...]
+    """Pictures that would be scenes could they be read, in words, with the reason."""
     reductions: tuple[tuple[int, Ifd], ...]
     """The directories marked as reductions, with their place in the file."""
 
@@ -113,14 +115,15 @@ def read_contents(file: TiffBytes) -> Contents:
         raise refused[max(tissue, key=lambda p: (p.area, -p.place)).place]
     reductions = [(i, ifd) for i, ifd in enumerate(ifds) if SubfileType.REDUCED in kind_of(ifd)]
     reductions = [(i, ifd) for i, ifd in reductions if SubfileType.MASK not in kind_of(ifd)]
-    not_read = [_why_not(file, p, refused.get(p.place)) for p in pictures if p.place not in _places(scenes)]
+    not_read = [p.words() for p in pictures if p.place not in _places(scenes) and p.place not in refused]
+    unreadable = [_why_not(file, p, refused[p.place]) for p in tissue if p.place in refused]
     pages = [page for _, page in scenes]
     not_read += [
         Picture(i, (ifd,), _called(ifd)).words()
         for i, ifd in reductions
         if i not in _places(scenes) and not any(_is_reduction(page, ifd) for page in pages)
     ]
-    return Contents(tuple(scenes), tuple(not_read), tuple(reductions))
+    return Contents(tuple(scenes), tuple(not_read), tuple(unreadable), tuple(reductions))
 
 
 def _places(scenes: Sequence[tuple[Picture, Page]]) -> set[int]:
@@ -175,9 +178,8 @@ def _is_no_tissue(picture: Picture) -> bool:
     return NOT_TISSUE.search(picture.name) is not None
 
 
-def _why_not(file: TiffBytes, picture: Picture, error: SlideError | None) -> str:
-    reason = "" if error is None else f": {error.text.removeprefix(f'{file.name}: ')}"
-    return picture.words() + reason
+def _why_not(file: TiffBytes, picture: Picture, error: SlideError) -> str:
+    return f"{picture.words()}: {error.text.removeprefix(f'{file.name}: ')}"
 
 
 def _base_page(file: TiffBytes, picture: Picture) -> Page:

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.base.array_cache import ArrayCache
-from bleep_cli.errors import option
+from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Facts, Scene, Stored
 from bleep_cli.slide.pixels import ColourModel, to_rgb
 from bleep_cli.slide.raster import Level, level_scale
 from bleep_cli.slide.tiff.claims import pixel_size_claims, software
 from bleep_cli.slide.tiff.contents import Contents, read_contents
-from bleep_cli.slide.tiff.ifd import TiffBytes
+from bleep_cli.slide.tiff.ifd import TiffBytes, chain
 from bleep_cli.slide.tiff.page import Page
-from bleep_cli.slide.tiff.tags import Compression
+from bleep_cli.slide.tiff.tags import Compression, Tag
 from bleep_cli.slide.tiff.tiles import per_plane, raw_tile
 from bleep_cli.slide.tiff.told import told, without_copies
 from bleep_cli.slide.turn import size_upright
@@ -67,8 +67,8 @@ class TiffRaster:
             contents = without_copies(self._file, read_contents(self._file))
             chosen = _chosen(self._file, contents, scene)
             self._pages, findings = told(self._file, contents.scenes[chosen][0], contents.pages(chosen))
-            if scene is None and len(contents.scenes) > 1:
-                findings += (_passed_over(_scenes(contents), chosen),)
+            if scene is None:
+                findings += _passed_over(contents, chosen)
             size = self._pages[0].width, self._pages[0].height
             self.levels = tuple(_level(size, page, cache_bytes) for page in self._pages)
             self.bounds_l0 = (0, 0, *size)
@@ -140,9 +140,33 @@ def _listed(scenes: tuple[Scene, ...]) -> str:
     return ", ".join(map(str, scenes))
 
 
-def _passed_over(scenes: tuple[Scene, ...], chosen: int) -> Finding:
-    what = f"it holds {len(scenes)} scenes, of which {chosen}, the largest, is read: {_listed(scenes)}"
-    return Finding("scenes-ignored", what, mend=f"{option('scene')} chooses another by its index or name")
+def _passed_over(contents: Contents, chosen: int) -> tuple[Finding, ...]:
+    """What is to be said of the other scenes, and of pictures as large that cannot be read."""
+    scenes, found = _scenes(contents), []
+    if len(scenes) > 1:
+        what = f"it holds {len(scenes)} scenes, of which {chosen}, the largest, is read: {_listed(scenes)}"
+        mend = f"{option('scene')} chooses another by its index or name"
+        found.append(Finding("scenes-ignored", what, mend=mend))
+    if contents.unreadable:
+        found.append(Finding("scenes-unreadable", f"it also holds {'; '.join(contents.unreadable)}"))
+    return tuple(found)
+
+
+def compressions(path: Path) -> dict[tuple[int, int], str]:
+    """How the pictures of a TIFF file, a vendor's too, are stored, by their (width, height); none is decoded."""
+    found: dict[tuple[int, int], str] = {}
+    file = TiffBytes(path)
+    try:
+        for ifd in chain(file):
+            stated = ifd.one(Tag.COMPRESSION, Compression.NONE)
+            if stated in tuple(Compression):
+                size = ifd.one(Tag.IMAGE_WIDTH), ifd.one(Tag.IMAGE_LENGTH)
+                found.setdefault(size, COMPRESSIONS[Compression(stated)])
+    except SlideError:
+        pass  # a vendor's own way with TIFF; what was found holds
+    finally:
+        file.close()
+    return found
 
 
 def _facts(
@@ -162,6 +186,6 @@ def _facts(
         sample_type=f"uint{8 * page.dtype.itemsize}",
         bits=fmt.white.bit_length() if page.dtype.itemsize == 2 else 8,
         orientation=page.orientation,
-        not_read=contents.not_read,
+        not_read=contents.not_read + contents.unreadable,
         findings=findings,
     )
