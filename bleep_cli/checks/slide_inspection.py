@@ -123,8 +123,8 @@ def _lines(record: dict[str, Any], raster: Raster) -> list[str]:
         lines.append(f"  scene {facts.scenes[scene['index']]}, {_mpp(scene['mpp'])}{used}")
     for i, level in enumerate(record["levels"]):
         lines.append(
-            f"  level {i}: {level['width_px']} × {level['height_px']} px, 1:{level['downsample']:.4g}{_tiles(level)}, "
-            f"compression {level['compression']}"
+            f"  level {i}: {level['width_px']} × {level['height_px']} px, 1:{level['downsample']:.4g}"
+            f"{_tiles(level)}, compression {level['compression']}"
         )
     lines.append(f"  pixels: {facts.colours}, {facts.sample_type}, {_used(facts)}")
     lines.append(f"  mpp: {_found(record)}")

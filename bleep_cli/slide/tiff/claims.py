@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bleep_cli.errors import SlideError
 from bleep_cli.slide.mpp import Claim, aperio_claim, imagej_unit, resolution_claim
-from bleep_cli.slide.ome import Ome
 from bleep_cli.slide.tiff.ifd import Ifd
+from bleep_cli.slide.tiff.ome import Ome
 from bleep_cli.slide.tiff.tags import ResolutionUnit, Tag
 
 UM_PER_UNIT: dict[int, float] = {ResolutionUnit.INCH: 25400.0, ResolutionUnit.CENTIMETRE: 10000.0}

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bleep_cli.errors import SlideError
-from bleep_cli.slide.ome import Channel, Ome, read_ome
 from bleep_cli.slide.raster import COLOUR_NEEDED, level_scale
 from bleep_cli.slide.tiff.claims import description, page_name
 from bleep_cli.slide.tiff.ifd import Ifd, TiffBytes, chain, read_ifd
+from bleep_cli.slide.tiff.ome import Channel, Ome, read_ome
 from bleep_cli.slide.tiff.page import Page, read_page
 from bleep_cli.slide.tiff.planes import check_names, merged, named_order
 from bleep_cli.slide.tiff.tags import Photometric, SubfileType, Tag
