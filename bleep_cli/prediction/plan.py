@@ -17,7 +17,7 @@ from bleep_cli.tiles.positions import read_positions
 from bleep_cli.tiles.tissue import find_tissue, require_tissue
 from bleep_cli.types import Bool, Slide, TileGrid, TileSpec
 
-FEWEST_PX = 16  # slide pixels across a tile, below which nothing of the tissue is to be seen
+FEWEST_PX = 8  # slide pixels across a tile, below which nothing of the tissue is to be seen
 COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
 
 
