@@ -60,7 +60,7 @@ licences: $(TEST)/.installed
 
 formats: $(TEST)/.installed
 	@echo "== writing docs/slide-formats.md from the samples of the tests"
-	@$(TEST)/bin/python tools/slide_formats.py > docs/slide-formats.md.new && mv docs/slide-formats.md.new docs/slide-formats.md
+	@$(TEST)/bin/python tools/slide_formats.py > docs/slide-formats.md
 
 clean:
 	rm -rf .venv bleep-demo
