@@ -115,7 +115,7 @@ def _pixels() -> list[Sample]:
         read("grey, 0 is white", tiff(255 - PIC[..., 1], photometric="miniswhite"), "slide-grey", shown=GREY),
         read("RGB whose three colours are alike", tiff(GREY), "slide-grey", shown=GREY),
         read("RGB, mostly dark", tiff(DARK), "slide-dark", shown=DARK),
-        refused("RGB, all of it black", tiff(PIC // 16), "is black", "nothing to predict on"),
+        read("RGB, all of it black (refused for prediction)", tiff(PIC // 16), "slide-black", shown=PIC // 16),
         read("RGB with alpha", tiff(four, extrasamples=["unassalpha"]), shown=ON_WHITE),
         read(
             "fourth sample unexplained",

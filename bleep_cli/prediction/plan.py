@@ -11,7 +11,7 @@ from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.positions import read_positions
 from bleep_cli.tiles.tissue import find_tissue, require_tissue
@@ -50,6 +50,7 @@ def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
 
 
 def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+    refuse_black(slide)
     _refuse_coarse(slide, info.tile)
     stride_um = options.stride_um or info.tile.um[0]
     if options.at is not None:

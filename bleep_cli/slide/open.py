@@ -58,13 +58,12 @@ def open_slide(
     UsageError
         There is no such file, or ``mpp`` is not within 0.05 to 100.
     SlideError
-        The file cannot be decoded or would be decoded by guessing; all of it is black; there is no such scene; it
-        states no, an absurd or a contradictory pixel size and ``mpp`` is None (the message names ``--mpp``).
+        The file cannot be decoded or would be decoded by guessing; there is no such scene; it states no, an
+        absurd or a contradictory pixel size and ``mpp`` is None (the message names ``--mpp``).
     """
     check_mpp(mpp)
     path, raster = open_raster(path, scene, cache_bytes)
     try:
-        _refuse_black(path.name, raster)
         size, source, odd = pixel_size(path.name, raster.facts.chosen, mpp)
         return RasterSlide(path, raster, size, source, (*raster.facts.findings, *odd))
     except BaseException:
@@ -97,10 +96,11 @@ def pixel_size(name: str, scene: Scene, given: float | None) -> tuple[float, str
     return claim.mpp, claim.source, ()
 
 
-def _refuse_black(name: str, raster: Raster) -> None:
-    black = next((f for f in raster.facts.findings if f.code == "slide-black"), None)
+def refuse_black(slide: Slide) -> None:
+    """Raises ``SlideError`` for a slide that is black all over: nothing is predicted on it, or learned of it."""
+    black = next((finding for finding in slide.findings if finding.code == "slide-black"), None)
     if black is not None:
-        raise SlideError(f"{name}: is black: {black.what}; there is nothing to predict on")
+        raise SlideError(f"{slide.name}: is black: {black.what}; there is no tissue to be seen")
 
 
 def _open_raster(path: Path, scene: int | str | None, cache_bytes: int) -> tuple[Path, Raster]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
-from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.types import Section, Slide, TileGrid, TileSpec
 
 
@@ -21,10 +21,18 @@ def section_slide(section: Section) -> Iterator[Slide]:
     except (SlideError, UsageError) as error:
         raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
     try:
+        _check_black(section, slide)
         _check_inside(section, slide)
         yield slide
     finally:
         slide.close()
+
+
+def _check_black(section: Section, slide: Slide) -> None:
+    try:
+        refuse_black(slide)
+    except SlideError as error:
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
 
 
 def _check_inside(section: Section, slide: Slide) -> None:

@@ -101,7 +101,11 @@ class TiffRaster:
         page = self._pages[level]
         if not page.counts[index :: per_plane(page)].any():
             return None
-        return self._cache.get((level, index), lambda: to_rgb(raw_tile(self._file, page, index, level), page.fmt))
+        return self._cache.get((level, index), lambda: self._decode(level, index))
+
+    def _decode(self, level: int, index: int) -> U8:
+        page = self._pages[level]
+        return to_rgb(raw_tile(self._file, page, index, level), page.fmt)
 
 
 def _level(size_l0: tuple[int, int], page: Page, cache_bytes: int) -> Level:

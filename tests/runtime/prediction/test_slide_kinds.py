@@ -132,6 +132,16 @@ def test_never_on_a_black_picture(tmp_path: Path, predictor: Predictor, picture:
         predictor.predict(path, at=at)
 
 
+def test_no_reference_of_a_black_picture(make_sections: Callable[..., Path]) -> None:
+    from bleep_cli.cohort.read import read_cohort
+
+    cohort = make_sections(["tiff"])
+    image = next(cohort.parent.glob("*.tif"))
+    write(image, np.zeros_like(tifffile.imread(image)))
+    with pytest.raises(ReferenceError, match=r"section S0: .*is black"), section_slide(read_cohort(cohort)[0]):
+        pass
+
+
 def test_the_scene_of_a_section_is_a_key_of_the_cohort_file(
     tmp_path: Path, make_sections: Callable[..., Path]
 ) -> None:

@@ -23,7 +23,7 @@ imagetiff_libtiffpic_depth_flower-rgb-contig-16.tif imagetiff_libtiffpic_depth_f
 imagetiff_libtiffpic_depth_flower-separated-planar-08.tif imagetiff_libtiffpic_jello.tif
 imagetiff_libtiffpic_jim___cg.tif imagetiff_libtiffpic_jim___gg.tif imagetiff_libtiffpic_quad-jpeg.tif
 imagetiff_libtiffpic_quad-tile.tif imagetiff_libtiffpic_strike.tif pillow_child_ifd.tiff pillow_hopper_lzma.tif
-pillow_no_rows_per_strip.tif
+pillow_no_rows_per_strip.tif imagetiff_images_extra_bits_rgb_8b.tiff
 pillow_hopper_webp.tif pillow_rdf.tif pillow_tiff_tiled_cmyk_jpeg.tif pillow_tiff_tiled_planar_16bit_RGBa.tiff
 pillow_tiff_tiled_planar_raw.tif pillow_tiff_tiled_ycbcr_jpeg_2x2_sampling.tif
 """
@@ -81,8 +81,6 @@ inverted of 5 bits:
     imagetiff_images_seq_seq-1c-5b-miniswhite-73098d17.tiff
 inverted of 6 bits:
     imagetiff_images_miniswhite-1c-6b.tiff
-is black:
-    imagetiff_images_extra_bits_rgb_8b.tiff
 palette of 1 bits:
     pillow_multipage-lastframe.tif pillow_multipage.tiff pillow_multipage_out_of_order.tiff
 palette of 4 bits:
