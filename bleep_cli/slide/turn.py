@@ -37,8 +37,7 @@ class Turned:
         self._raster = raster
         self._orientation = raster.facts.orientation
         self._swapped = self._orientation in AXES_SWAPPED
-        stored = raster.levels
-        self.levels = tuple(map(self._level, stored)) if self._swapped else stored
+        self.levels = tuple(self._level(level, raster.levels[0]) for level in raster.levels)
         self.bounds_l0 = self._box(0, *raster.bounds_l0, upright=True)
         self.facts = self._facts(raster.facts)
 
@@ -68,10 +67,15 @@ class Turned:
             y = whole.height - y - h
         return (y, x, h, w) if self._swapped and not upright else (x, y, w, h)
 
-    @staticmethod
-    def _level(stored: Level) -> Level:
-        # strips become columns: no number of rows is cheaper than another
-        return Level(stored.height, stored.width, stored.scale[::-1])
+    def _level(self, stored: Level, base: Level) -> Level:
+        """A level upright; what its writer left out at its end, as no whole pixel, may come first then."""
+        left_out = base.width - stored.width * stored.scale[0], base.height - stored.height * stored.scale[1]
+        size, scale, band = (stored.width, stored.height), stored.scale, stored.band
+        if self._swapped:  # strips become columns: no number of rows is cheaper than another
+            size, scale, band, left_out = size[::-1], scale[::-1], 0, left_out[::-1]
+        x = left_out[0] if self._orientation in MIRRORED_X else 0.0
+        y = left_out[1] if self._orientation in MIRRORED_Y else 0.0
+        return Level(*size, scale, band, (x, y))
 
     def _facts(self, stored: Facts) -> Facts:
         what = (
