@@ -70,7 +70,8 @@ class OpenSlideRaster:
         try:
             self._slide: OpenSlide = openslide.OpenSlide(path)
             self._slide.set_cache(openslide.OpenSlideCache(cache_bytes))
-            self._stated = dict(self._slide.properties)
+            stated = self._slide.properties
+            self._stated = {key: stated.get(key, "") for key in stated}  # one that is no text counts as unstated
             self._associated = tuple(sorted(self._slide.associated_images))  # their names; none is decoded
             self._downsamples = [float(d) for d in self._slide.level_downsamples]
             sizes = list(self._slide.level_dimensions)
