@@ -20,7 +20,8 @@ from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device
-from bleep_cli.cohort.read import cohort_texts, read_cohort
+from bleep_cli.cohort.cohort_file import cohort_texts
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
@@ -108,7 +109,8 @@ def predict(
     genes
         Symbols or ids; all by default.
     at
-        A file of positions (level-0 px) in place of the grid over the tissue.
+        A table of positions in place of the grid over the tissue: of Space Ranger, ST, Seurat or QuPath, or
+        with id, x and y in level-0 px.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
     mpp

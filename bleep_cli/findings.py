@@ -46,7 +46,21 @@ CODES: Mapping[str, Code] = {
     "alpha-assumed": Code("note", "what a fourth sample means was taken from its values, as no tag says it"),
     "mpp-overrides": Code("warning", "the pixel size that was given is over 10 % from what the slide states"),
     "mpp-unknown": Code("warning", "the slide states no pixel size, or several: it has to be given"),
+    # of tables of positions and of counts
+    "text-encoding-guessed": Code(
+        "note", "a table of text is in no Unicode encoding and was read as Windows-1252"
+    ),
+    "positions-in-um": Code("note", "positions in µm were turned into pixels"),
+    "positions-moved": Code("note", "QuPath's positions were moved to the corner of the slide"),
+    "positions-ids-guessed": Code("note", "no column of a table of positions is called barcode or id"),
+    "counts-transposed": Code("note", "a table of counts has genes in rows and spots in columns"),
+    "spots-named-otherwise": Code("note", "spots have other names in the counts than in the positions"),
+    "matrix-raw": Code("note", "the raw matrix was read, as there is no filtered one"),
     # of a section's counts
+    "features-no-genes": Code("note", "columns of counts that are no genes were left out"),
+    "genome-picked": Code("note", "genes of other genomes than the one that was picked were left out"),
+    "genome-prefix": Code("note", "gene names began with the name of their genome, which was taken off"),
+    "symbols-missing": Code("note", "genes without a symbol carry their id"),
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),
     "spots-few-counts": Code("note", "spots of fewer counts than min_counts were left out"),
@@ -58,6 +72,7 @@ CODES: Mapping[str, Code] = {
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
+    "base-of-other-use": Code("warning", "the base was made for something else, such as the synthetic demo"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
     "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),
     "backbone-terms": Code("note", "the bundle holds an image encoder of somebody's, under their terms"),
