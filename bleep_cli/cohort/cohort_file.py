@@ -9,6 +9,7 @@ A cohort file is TOML; paths in it are relative to it::
     donor = "C"
     image = "images/C5.jpg"
     mpp = 0.69                                  # optional if the image states it
+    # scene = 1                                 # of an image file with several pictures: index from 0, or name
     counts = "counts/C5.tsv.gz"                 # a table of spots and genes, or 10x's .h5 or .mtx ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
@@ -53,6 +54,12 @@ def must_be_positive(value: Any) -> str:
     return "" if number and value > 0 else "must be a positive number"
 
 
+def must_be_a_scene(value: Any) -> str:
+    """What is wrong with a value that has to choose one of several pictures; empty where nothing is."""
+    index = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return "" if index or isinstance(value, str) else "must be an index from 0, or a name in quotes"
+
+
 def must_be_a_count(value: Any) -> str:
     """What is wrong with a value that has to be a whole number; empty where nothing is."""
     number = isinstance(value, int) and not isinstance(value, bool)
@@ -67,6 +74,7 @@ OF_EVERY = (
     Key("donor", needed=True),
     Key("image", needed=True),
     Key("mpp", fault=must_be_positive),
+    Key("scene", fault=must_be_a_scene),
     Key("genes"),
     Key("genome"),
     Key("min_counts", fault=must_be_a_count),

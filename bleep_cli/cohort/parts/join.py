@@ -102,7 +102,9 @@ def section_positions(source: Source, path: Path) -> Positions:
 
         @cache
         def image() -> Slide:
-            return stack.enter_context(closing(open_slide(source.file("image"), source.entry.get("mpp"))))
+            return stack.enter_context(
+                closing(open_slide(source.file("image"), source.entry.get("mpp"), scene=source.entry.get("scene")))
+            )
 
         try:
             positions = read_positions(path, lambda: image().mpp)
