@@ -196,10 +196,17 @@ def _words(figure: Figure, prediction: Prediction) -> None:
     wide, high = figure.get_size_inches()
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
+    count += f"; {_shortened(_pixel_size(prediction), 60)}"
     left, name = _EDGE_IN / wide, _shortened(prediction.slide_id, 56)
     figure.text(left, 1 - 0.32 / high, name, fontsize=13, weight="bold", va="center", parse_math=False)
     figure.text(left, 1 - 0.54 / high, count, fontsize=8.5, color=GREY, va="center")
     figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=GREY, va="center")
+
+
+def _pixel_size(prediction: Prediction) -> str:
+    """The pixel size that was taken, and where it was found."""
+    source = prediction.provenance.get("slide", {}).get("mpp_source")
+    return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")
 
 
 def _shortened(text: str, most: int) -> str:

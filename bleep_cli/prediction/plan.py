@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
-from bleep_cli.errors import UsageError, option
+from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.ground import survey
 from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.tiles.positions import read_positions
-from bleep_cli.types import F32, Bool, Slide, TileGrid
+from bleep_cli.types import F32, Bool, Slide, TileGrid, TileSpec
 
+FEWEST_PX = 8  # slide pixels across a tile, below which nothing of the tissue is to be seen
 COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
 
 
@@ -45,7 +46,7 @@ def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
     Raises ``SlideError`` or ``UsageError``; the slide is closed then.
     """
     _check_places(options)
-    slide = open_slide(path, options.mpp)
+    slide = open_slide(path, options.mpp, scene=options.scene)
     try:
         return _plan(slide, info, options)
     except BaseException:
@@ -63,16 +64,19 @@ def _check_places(options: PredictOptions) -> None:
 
 
 def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+    refuse_black(slide)
+    _refuse_coarse(slide, info.tile)
     stride_um = options.stride_um or info.tile.um[0]
+    findings = list(slide.findings)
     if options.at is not None:
-        positions = read_positions(options.at)
+        positions = read_positions(options.at, lambda: slide.mpp)
+        findings += positions.findings
         laid = grid_at(slide, positions, survey(slide), info.tile, stride_um, options.origin)
         in_tissue = positions.in_tissue
     else:
         mask = find_tissue(slide, options.mask, origin=options.origin, classes=options.mask_class)
         laid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
         in_tissue = np.ones(len(laid.grid), bool)
-    findings = list(slide.findings)
     if slide.mpp > COARSE * info.tile.mpp():
         told = (
             f"{slide.mpp:.3g} µm/px, the reference's tiles have {info.tile.mpp():.3g}: "
@@ -80,3 +84,14 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
         )
         findings.append(Finding("slide-coarse", told, slide.name))
     return Plan(slide, laid.grid, in_tissue, (*findings, *laid.findings), options, laid.obs)
+
+
+def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:
+    """Raises ``SlideError`` for a slide that shows a tile in a handful of pixels."""
+    across = tile.um[0] / slide.mpp
+    if across < FEWEST_PX:
+        raise SlideError(
+            f"{slide.name}: {slide.mpp:.4g} µm per pixel ({slide.mpp_source}) is too coarse for this reference: "
+            f"its tiles of {tile.um[0]:g} µm would be {across:.1f} pixels across, {FEWEST_PX} are needed; use the "
+            f"slide's full resolution, or give {option('mpp')} if that is not its pixel size"
+        )

@@ -107,7 +107,8 @@ def _in_level0(slide: Slide, positions: Positions, ground: Ground, origin: Plane
     for plane in ("level0", "bounds"):
         places = asked + corner_l0(slide, plane)
         fits[plane] = Fit(share_inside(asked, slide, plane), float(ground.at(places).mean()))
-    taken, findings = settle(slide, "the table of positions", fits, origin, "level0")
+    usual: Taken = "bounds" if positions.of_qupath else "level0"
+    taken, findings = settle(slide, "the table of positions", fits, origin, usual, known=positions.of_qupath)
     return positions.xy_l0 + corner_l0(slide, taken), findings
 
 

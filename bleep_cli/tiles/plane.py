@@ -50,9 +50,12 @@ def share_inside(points: F64, slide: Slide, plane: Taken) -> float:
 
 
 def settle(
-    slide: Slide, what: str, fits: Mapping[Taken, Fit], asked: Plane, usual: Taken
+    slide: Slide, what: str, fits: Mapping[Taken, Fit], asked: Plane, usual: Taken, known: bool = False
 ) -> tuple[Taken, list[Finding]]:
-    """The plane of ``what``: the one asked for, else the one that fits, else the usual one, which is warned of."""
+    """The plane of ``what``: the one asked for, else the one that fits, else the usual one.
+
+    Where that is only usual, and not ``known`` by the kind of file, it is warned of.
+    """
     if asked != "auto":
         return asked, []
     found = _better(fits)
@@ -63,7 +66,7 @@ def settle(
     )
     told = f"{what} is taken to count from {SAYS[taken]} ({shares})"
     mend = f"{option('origin')} says which it is: level0 or bounds"
-    if found:
+    if found or known:
         return taken, [Finding("plane-taken", told, slide.name, mend)]
     return taken, [Finding("plane-unsure", f"either may be right, {told}", slide.name, mend)]
 

@@ -156,6 +156,18 @@ def test_white_that_was_never_scanned_is_never_predicted(
         lay(scn, at=table(tmp_path, [(100, 100), (200, 100), (300, 300)]), origin="level0")
 
 
+def test_a_table_of_qupath_counts_from_the_scanned_part_unless_the_tissue_says_otherwise(
+    tmp_path: Path, lay: Callable[..., Plan]
+) -> None:
+    everywhere = np.random.default_rng(0).normal((200, 120, 180), 12, (768, 1024, 3)).clip(0, 255).astype(np.uint8)
+    slide = write_scn(tmp_path / "a.scn", everywhere, SIZE, (64, 64), 1.0)
+    at = tmp_path / "measurements.tsv"
+    at.write_text("Image\tObject ID\tCentroid X px\tCentroid Y px\na\tq1\t300\t300\na\tq2\t400\t300\n")
+    ready = lay(slide, at=at)
+    assert ready.grid.centre_l0.tolist() == [[364, 364], [464, 364]] and codes(ready) == {"plane-taken": "note"}
+    assert lay(slide, at=at, origin="level0").grid.centre_l0.tolist() == [[300, 300], [400, 300]]
+
+
 # --- glass and black on slides of one plane
 
 
@@ -208,9 +220,9 @@ def test_positions_on_glass_are_flagged_and_those_off_tissue_are_told(
 
 
 NOTHING = {
-    "black": np.zeros((140, 240, 3), np.uint8),
-    "white": np.full((140, 240, 3), 255, np.uint8),
-    "12 bits of 16": (stain(disc(70, 70, 60)) >> 4).astype(np.uint8),
+    "black but for a corner": np.where(np.arange(240)[None, :, None] < 230, 16, 200).repeat(140, 0).repeat(3, 2),
+    "white": np.full((140, 240, 3), 255),
+    "dark": np.where(np.arange(240)[None, :, None] < 230, stain(disc(120, 70, 60)) >> 4, 200),
 }
 
 
@@ -218,7 +230,7 @@ NOTHING = {
 def test_a_black_or_white_picture_is_never_predicted_on(
     tmp_path: Path, lay: Callable[..., Plan], kind: str
 ) -> None:
-    slide = flat(tmp_path, NOTHING[kind])
+    slide = flat(tmp_path, NOTHING[kind].astype(np.uint8))
     with pytest.raises(SlideError, match=r"^slide\.png: all 2 positions lie on glass or unscanned pixels, white"):
         lay(slide, mpp=8.0, at=table(tmp_path, [(70, 70), (100, 70)]))
     with pytest.raises(SlideError, match=r"100 of 100 tiles hold nothing but glass or unscanned pixels"):
