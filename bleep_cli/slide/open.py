@@ -100,22 +100,3 @@ def read_overview(slide: Slide, mpp: float, max_px: int = 8192) -> tuple[U8, flo
         size = (out.shape[1] * scale, len(band) * scale)
         band[:] = slide.read((0.0, top * scale), size, (out.shape[1], len(band)))
     return out, slide.mpp * scale
-
-
-def slide_id(name: str) -> str:
-    """The file name without its endings: ``a.ome.tif`` → ``a``."""
-    stem = Path(name)
-    while stem.suffix.lower() in (
-        ".tif",
-        ".tiff",
-        ".ome",
-        ".svs",
-        ".ndpi",
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".dcm",
-        ".mrxs",
-    ):
-        stem = stem.with_suffix("")
-    return stem.name or name

@@ -1,0 +1,128 @@
+"""What is told of a batch: a line for every slide as it ends, how far it is, what remains, and what came out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bleep_cli.base.text import counted, duration, file_text
+from bleep_cli.errors import BleepError
+from bleep_cli.prediction.options import resolved
+from bleep_cli.types import Tells
+
+if TYPE_CHECKING:
+    from bleep_cli.batch.prepare import Batch, Job
+
+WRITTEN, COMPLETE, FAILED, ESTIMATED = "written", "complete already", "failed", "estimated"
+Record = dict[str, Any]
+"""What ``bleep predict --json`` tells of a slide (docs/api.md)."""
+
+
+def record_of(
+    job: Job, batch: Batch, status: str, *, size: tuple[int, int], mpp: float, gene: str | None
+) -> Record:
+    """What came out for a slide of ``size`` (tiles, genes); ``gene`` is that of its picture."""
+    info = batch.bundle.info
+    return {
+        "status": status,
+        "tiles": size[0],
+        "genes": size[1],
+        "mpp": mpp,
+        "k": resolved(batch.bundle, batch.options)[0],
+        "reference": {
+            "name": batch.bundle.name,
+            "content_sha256": batch.bundle.content_sha256,
+            "species": info.species,
+        },
+        "gene": gene,
+        "files": [file_text(path) for path in job.paths.values()],
+    }
+
+
+def line_of(record: Mapping[str, Any]) -> str:
+    """The same for a person, the slide's name left out."""
+    if record["status"] == ESTIMATED:
+        passes = f"{counted(record['views'], 'view')} × {counted(record['fields'], 'field')}"
+        return (
+            f"{_size(record)} ({passes}, {record['device']}, {_settings(record)}), about "
+            f"{duration(record['seconds'])}, {record['memory_mb']} MB of memory, {record['output']} of X"
+        )
+    note = "" if record["status"] == WRITTEN else f"{record['status']}; "
+    return f"{_size(record)} → {', '.join(record['files'])} ({note}{_settings(record)})"
+
+
+def _size(record: Mapping[str, Any]) -> str:
+    return f"{counted(record['tiles'], 'tile')} × {counted(record['genes'], 'gene')}"
+
+
+def _settings(record: Mapping[str, Any]) -> str:
+    """What a wrong answer would be seen by: neighbours, pixel size, reference."""
+    of = f" of {record['reference']['species']}" if record["reference"]["species"] else ""
+    return f"K {record['k']}, {record['mpp']:.4g} µm/px, reference {record['reference']['name']}{of}"
+
+
+class Tally:
+    """Counts the slides of a batch as they end and tells of each; used in the order of the events."""
+
+    def __init__(self, batch: Batch, tells: Tells) -> None:
+        self._total, self._tells = len(batch.jobs), tells
+        self._counts: Counter[str] = Counter()
+        self._tiles = self._code = 0
+        self._start = time.monotonic()
+
+    @property
+    def ended(self) -> int:
+        """Slides that have ended, well or not."""
+        return sum(self._counts.values())
+
+    def title(self, job: Job) -> str:
+        """Of the progress bar of the slide that begins now."""
+        left = f" ({self._left()})" if self._left() else ""
+        return f"{self._place(self.ended + 1)}{job.label}{left}"
+
+    def done(self, job: Job, record: Record) -> None:
+        """A slide that came out."""
+        place = self._count(record["status"])
+        self._tiles += record["tiles"]
+        left = f"; {self._left()}" if self._left() else ""
+        self._tells.each(
+            {"slide": file_text(job.slide.name), "name": job.name} | record,
+            f"{place}{job.label}: {line_of(record)}{left}",
+        )
+
+    def failed(self, job: Job, error: BleepError) -> None:
+        """A slide that did not; a single one's error is raised once its record is told."""
+        place = self._count(FAILED)
+        self._code = self._code or error.exit_code
+        record = {"slide": file_text(job.slide.name), "name": job.name, "status": FAILED}
+        self._tells.each(record | {"error": self._tells.worded(error), "exit_code": error.exit_code}, None)
+        if self._total == 1:
+            raise error
+        self._tells.error(type(error)(f"{place}{error.text}", origin=error.origin))
+
+    def end(self) -> int:
+        """Tells what came out of several slides; returns the exit code, that of the first error if there is one."""
+        if self._total > 1:
+            parts = [f"{self._counts[status]} {status}" for status in (WRITTEN, COMPLETE, ESTIMATED, FAILED)]
+            told = ", ".join(part for part in parts if not part.startswith("0 "))
+            spent = duration(time.monotonic() - self._start)
+            self._tells.say(f"{counted(self._total, 'slide')}: {told}; {counted(self._tiles, 'tile')} in {spent}")
+        return self._code
+
+    def _count(self, status: str) -> str:
+        """Counts a slide that has ended; returns its place."""
+        self._counts[status] += 1
+        return self._place(self.ended)
+
+    def _place(self, number: int) -> str:
+        return f"{number}/{self._total} " if self._total > 1 else ""
+
+    def _left(self) -> str:
+        """What remains of the whole batch, by what a slide has taken; empty before that is known."""
+        worked = self.ended - self._counts[COMPLETE]
+        if not worked or self.ended == self._total:
+            return ""
+        spent = time.monotonic() - self._start
+        return f"about {duration(spent / worked * (self._total - self.ended))} left"
