@@ -1,8 +1,8 @@
 """What was noticed: facts about a slide, a section, a prediction or a bundle that a person should know.
 
 A :class:`Finding` travels with the thing that it is about: ``Slide.findings``, ``Section.findings``,
-``Prediction.findings`` and ``Built.findings`` (kept in the bundle's attributes). The console prints it, ``--json``,
-the provenance of a result and a bundle carry it, and ``--strict`` turns every warning into a refusal
+``Prediction.findings`` and ``Built.findings`` (kept in the bundle's attributes). The console prints it,
+``--json``, the provenance of a result and a bundle carry it, and ``--strict`` turns every warning into a refusal
 (:func:`refuse_warnings`). What cannot be right is no finding but an error.
 
 Every code is registered once in :data:`CODES`, with its severity: docs/findings.md is made from that table.
@@ -30,7 +30,9 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     # of a slide
-    "slide-coarse": Code("warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"),
+    "slide-coarse": Code(
+        "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
+    ),
     # of a section's counts
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),
@@ -44,7 +46,7 @@ CODES: Mapping[str, Code] = {
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
-    "one-donor": Code("warning", "all sections are of one donor: what holds for the next one is not known"),
+    "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),
     "backbone-terms": Code("note", "the bundle holds an image encoder of somebody's, under their terms"),
 }
 """Every code, by the thing it is found on."""
@@ -64,15 +66,13 @@ class Finding:
     """What to do about it, or what keeps it from happening."""
     origin: Origin = "call"
     """Where the parameters stand that it names."""
-
-    def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise ValueError(f"{self.code} is not among the codes of findings")
+    saved_as: Severity | None = None
+    """The severity that a bundle of another version states, which may have codes that this one does not know."""
 
     @property
     def severity(self) -> Severity:
         """Of its code."""
-        return CODES[self.code].severity
+        return self.saved_as or CODES[self.code].severity
 
     @property
     def text(self) -> str:
@@ -98,8 +98,17 @@ class Finding:
 
 
 def finding_of(saved: Mapping[str, str]) -> Finding:
-    """A finding from :meth:`Finding.plain`. ``KeyError`` or ``ValueError`` for what is none."""
-    return Finding(saved["code"], saved["what"], saved["where"], saved["mend"])
+    """A finding from :meth:`Finding.plain`. ``KeyError``, ``TypeError`` or ``ValueError`` for what is none."""
+    severities: dict[str, Severity] = {"note": "note", "warning": "warning"}
+    code, what, where, mend = (str(saved[name]) for name in ("code", "what", "where", "mend"))
+    saved_as = severities[saved["severity"]]
+    return Finding(code, what, where, mend, saved_as=None if code in CODES else saved_as)
+
+
+def table_of_codes() -> str:
+    """What docs/findings.md lists, as Markdown: made by ``tools/findings.py``."""
+    rows = (f"| `{code}` | {severity} | {meaning} |" for code, (severity, meaning) in CODES.items())
+    return "\n".join(("| code | severity | what was noticed |", "|---|---|---|", *rows))
 
 
 def refuse_warnings(findings: Iterable[Finding], error: type[BleepError]) -> None:

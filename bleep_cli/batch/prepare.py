@@ -65,8 +65,10 @@ class Batch:
     """Symbol of the pictures' gene; None: the one that varies most on each slide."""
     force: bool = False
     """Replaces results that are there."""
-    command: str = ""
-    """The command line without what is of single slides, for the results to state."""
+    strict: bool = False
+    """Refuses a slide of which there is a warning."""
+    command: tuple[str, ...] = ()
+    """Words of the command line behind the slides, for the results to state."""
 
 
 def prepare_batch(
@@ -79,7 +81,8 @@ def prepare_batch(
     options: PredictOptions | None = None,
     force: bool = False,
     resume: bool = False,
-    command: str = "",
+    strict: bool = False,
+    command: Sequence[str] = (),
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
@@ -101,16 +104,15 @@ def prepare_batch(
             jobs.append(_job(entry, chosen, out, sorted(formats, key=PICTURE.__eq__)))
     _check_names(jobs, problems)
     problems.raise_all()
-    if not resume:
+    if resume:
+        jobs = [replace(job, wanted=identity(bundle, job.options)) for job in jobs]
+        for job in jobs:
+            with problems.of(""):
+                _check_resumed(job, shown, force=force)
+        problems.raise_all()
+    else:
         _check_free(jobs, force=force)
-        return Batch(ref, bundle, chosen, tuple(jobs), shown, force, command)
-    kept = []
-    for job in jobs:
-        with problems.of(""):
-            kept.append(replace(job, wanted=identity(bundle, job.options)))
-            _check_resumed(kept[-1], shown, force=force)
-    problems.raise_all()
-    return Batch(ref, bundle, chosen, tuple(kept), shown, force, command)
+    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, tuple(command))
 
 
 def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOptions:

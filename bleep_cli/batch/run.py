@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import PICTURE, is_complete, shape
-from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, record_of
+from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
+from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
@@ -37,7 +37,7 @@ def predict_batch(batch: Batch, tells: Tells) -> int:
     Returns the exit code: 0, or that of the first error. A single slide's error is raised.
     """
     predictor = maker(batch)
-    return _each(batch, tells, lambda job, progress: predict_slide(job, batch, predictor, tells.say, progress))
+    return _each(batch, tells, lambda job, progress: predict_slide(job, batch, predictor, tells.finding, progress))
 
 
 def tell_estimates(batch: Batch, tells: Tells) -> int:
@@ -47,7 +47,11 @@ def tell_estimates(batch: Batch, tells: Tells) -> int:
     def work(job: Job, _progress: Progress) -> Record:
         ready = plan(job.slide, batch.bundle.info, job.options)
         try:
-            return estimate(predictor(), ready).record()
+            if batch.strict:
+                refuse_warnings(ready.findings, SlideError)
+            for finding in ready.findings:
+                tells.finding(finding)
+            return estimated(job, batch, ready, estimate(predictor(), ready))
         finally:
             ready.slide.close()
 
@@ -89,7 +93,7 @@ def predict_slide(
     job: Job,
     batch: Batch,
     predictor: Callable[[], Predictor],
-    warn: Callable[[str], None],
+    tell: Callable[[Finding], None],
     progress: Progress = no_progress,
 ) -> Record:
     """Predicts one slide and writes its files, tables first; returns what came out.
@@ -105,9 +109,11 @@ def predict_slide(
     ready = plan(job.slide, batch.bundle.info, job.options)
     shown = None
     try:
-        for warning in ready.warnings:
-            warn(f"bleep: {warning}")
-        prediction = predictor().predict_plan(ready, progress, name=job.name, command=job.command(batch.command))
+        if batch.strict:
+            refuse_warnings(ready.findings, SlideError)
+        for finding in ready.findings:
+            tell(finding)
+        prediction = predictor().predict_plan(ready, progress, name=job.name, command=command_of(job, batch))
         for kind, path in job.paths.items():
             if kind == PICTURE:
                 shown = batch.gene or default_gene(prediction)
@@ -117,7 +123,7 @@ def predict_slide(
     finally:
         ready.slide.close()
     size = (len(prediction.grid), len(prediction.symbols))
-    return record_of(job, batch, WRITTEN, size=size, mpp=ready.slide.mpp, gene=shown)
+    return record_of(job, batch, WRITTEN, ready.findings, size=size, mpp=ready.slide.mpp, gene=shown)
 
 
 def finished(job: Job, batch: Batch) -> Record | None:
@@ -131,4 +137,4 @@ def finished(job: Job, batch: Batch) -> Record | None:
         return None
     size = next(shape(path, kind) for kind, path in job.paths.items() if kind in FORMATS)
     gene = picture_gene(job.paths[PICTURE]) if PICTURE in job.paths else None
-    return record_of(job, batch, COMPLETE, size=size, mpp=opened.mpp, gene=gene)
+    return record_of(job, batch, COMPLETE, opened.findings, size=size, mpp=opened.mpp, gene=gene)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bleep_cli.base.text import counted, duration, file_text
+from bleep_cli.base.text import counted, duration, file_text, megabytes
 from bleep_cli.errors import BleepError
+from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import resolved
 from bleep_cli.types import Tells
 
 if TYPE_CHECKING:
     from bleep_cli.batch.prepare import Batch, Job
+    from bleep_cli.prediction.estimate import Estimate
+    from bleep_cli.prediction.plan import Plan
 
 WRITTEN, COMPLETE, FAILED, ESTIMATED = "written", "complete already", "failed", "estimated"
 Record = dict[str, Any]
@@ -21,24 +26,52 @@ Record = dict[str, Any]
 
 
 def record_of(
-    job: Job, batch: Batch, status: str, *, size: tuple[int, int], mpp: float, gene: str | None
+    job: Job,
+    batch: Batch,
+    status: str,
+    findings: Sequence[Finding],
+    *,
+    size: tuple[int, int],
+    mpp: float,
+    gene: str | None,
 ) -> Record:
     """What came out for a slide of ``size`` (tiles, genes); ``gene`` is that of its picture."""
-    info = batch.bundle.info
+    files = {"gene": gene, "files": [file_text(path) for path in job.paths.values()]}
+    return _common(batch, status, findings, size, mpp) | files
+
+
+def estimated(job: Job, batch: Batch, ready: Plan, estimate: Estimate) -> Record:
+    """What predicting a slide would take."""
+    size = (len(ready.grid), estimate.genes)
+    return _common(batch, ESTIMATED, ready.findings, size, ready.slide.mpp) | vars(estimate)
+
+
+def _common(
+    batch: Batch, status: str, findings: Sequence[Finding], size: tuple[int, int], mpp: float
+) -> Record:
+    bundle = batch.bundle
+    reference = {"name": bundle.name, "content_sha256": bundle.content_sha256, "species": bundle.info.species}
     return {
         "status": status,
         "tiles": size[0],
         "genes": size[1],
         "mpp": mpp,
-        "k": resolved(batch.bundle, batch.options)[0],
-        "reference": {
-            "name": batch.bundle.name,
-            "content_sha256": batch.bundle.content_sha256,
-            "species": info.species,
-        },
-        "gene": gene,
-        "files": [file_text(path) for path in job.paths.values()],
+        "k": resolved(bundle, batch.options)[0],
+        "reference": reference,
+        "findings": [finding.plain() for finding in findings],
     }
+
+
+def command_of(job: Job, batch: Batch) -> str:
+    """The command line that makes this slide's results: its own options, the other slides left out; empty for a
+    call from Python."""
+    if not batch.command:
+        return ""
+    own: list[str] = []
+    for name, value in vars(job.options).items():
+        if value is not None and value != getattr(batch.options, name):
+            own += [f"--{name.replace('_', '-')}", file_text(value.name) if isinstance(value, Path) else str(value)]
+    return shlex.join(["bleep", "predict", file_text(job.slide.name), *batch.command, *own])
 
 
 def line_of(record: Mapping[str, Any]) -> str:
@@ -47,7 +80,7 @@ def line_of(record: Mapping[str, Any]) -> str:
         passes = f"{counted(record['views'], 'view')} × {counted(record['fields'], 'field')}"
         return (
             f"{_size(record)} ({passes}, {record['device']}, {_settings(record)}), about "
-            f"{duration(record['seconds'])}, {record['memory_mb']} MB of memory, {record['output']} of X"
+            f"{duration(record['seconds'])}, {record['memory_mb']} MB of memory, {megabytes(record['output_bytes'])} of X"
         )
     note = "" if record["status"] == WRITTEN else f"{record['status']}; "
     return f"{_size(record)} → {', '.join(record['files'])} ({note}{_settings(record)})"

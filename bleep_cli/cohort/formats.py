@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bleep_cli.findings import Finding
 from bleep_cli.tiles.positions import Positions, read_positions
 from bleep_cli.types import F64, Str
 
@@ -29,8 +30,8 @@ class RawSection:
     """str[n] names of the spots."""
     xy_l0: F64
     """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
-    notes: list[str]
-    """What was dropped, a sentence each."""
+    findings: tuple[Finding, ...] = ()
+    """What was dropped."""
 
 
 def _join(counts: sparse.csr_matrix, names: Str, positions: Positions, gene_ids: Str, symbols: Str) -> RawSection:
@@ -39,15 +40,15 @@ def _join(counts: sparse.csr_matrix, names: Str, positions: Positions, gene_ids:
     _check_unique(names)
     row = {str(name): i for i, name in enumerate(names)}
     found = np.array([b in row for b in inside.barcode], dtype=bool)
-    notes = []
+    findings = []
     if not found.all():
-        notes.append(f"{int((~found).sum())} spots in tissue have no counts")
+        findings.append(Finding("spots-without-counts", f"{int((~found).sum())} spots in tissue have no counts"))
     kept = inside.subset(found)
     unused = len(names) - len(kept.barcode)
     if unused:
-        notes.append(f"{unused} rows of counts have no position in tissue")
+        findings.append(Finding("counts-without-position", f"{unused} rows of counts have no position in tissue"))
     rows = [row[str(b)] for b in kept.barcode]
-    return RawSection(counts[rows], gene_ids, symbols, kept.barcode, kept.xy_l0, notes)
+    return RawSection(counts[rows], gene_ids, symbols, kept.barcode, kept.xy_l0, tuple(findings))
 
 
 def _check_unique(barcodes: Str) -> None:
@@ -134,9 +135,10 @@ def read_h5ad(entry: dict[str, Any], base: Path) -> RawSection:
     ids = adata.var[column].to_numpy(dtype=str) if column else symbols
     xy_l0 = np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2]
     _check_unique(adata.obs_names.to_numpy(dtype=str))
-    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, [])
+    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0)
     if "in_tissue" not in adata.obs:
         return raw
     inside = adata.obs["in_tissue"].to_numpy().astype(int) == 1
-    notes = [f"{int((~inside).sum())} spots outside tissue were left out"] if not inside.all() else []
-    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], notes)
+    outside = int((~inside).sum())
+    told = (Finding("spots-outside-tissue", f"{outside} spots outside tissue were left out"),) if outside else ()
+    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], told)
