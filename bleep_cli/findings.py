@@ -33,6 +33,7 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    "mpp-not-taken": Code("warning", "a slide states another pixel size than the one given for several slides"),
     # of a section's counts
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),

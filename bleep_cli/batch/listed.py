@@ -51,7 +51,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], str]:
 
 
 def _matching(pattern: Path) -> tuple[list[Path], str]:
-    matched = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
+    matched = [Path(name) for name in sorted(glob.iglob(str(pattern), recursive=True))]  # noqa: PTH207 - absolute, too
     folders = [path for path in matched if path.is_dir() and _is_series(path)]
     found, note = _without_pictures([*(path for path in matched if path.is_file()), *folders])
     if not found:

@@ -1,4 +1,4 @@
-"""All that can be checked before the first slide is read, checked: of the reference, of every slide, of its targets."""
+"""All that can be checked before the first slide is read, checked: reference, options, slides, their targets."""
 
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
     for path in paths.values():
         if path.exists() and path.samefile(slide):
             raise UsageError(
-                f"{file_text(path.name)} would replace the slide itself; choose another folder with {option('out')}"
+                f"{file_text(path.name)} would replace the slide itself; "
+                f"choose another folder with {option('out')}"
             )
     return Job(slide, file_text(stem), options, paths)
 

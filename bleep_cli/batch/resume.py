@@ -25,7 +25,7 @@ from bleep_cli.outputs.elements import storable
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.picture import picture_gene
 from bleep_cli.prediction.options import PredictOptions, recorded_options
-from bleep_cli.prediction.provenance import Identity, identity_of, compared_options
+from bleep_cli.prediction.provenance import Identity, compared_options, identity_of
 
 if TYPE_CHECKING:
     import h5py

@@ -9,12 +9,14 @@ from functools import cache
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import PICTURE, is_complete, shape
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
+from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
 from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
 from bleep_cli.prediction.estimate import estimate
+from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.slide.open import open_slide
@@ -36,13 +38,13 @@ def predict_batch(batch: Batch, tells: Tells) -> int:
 
     Returns the exit code: 0, or that of the first error. A single slide's error is raised.
     """
-    predictor = maker(batch)
+    predictor = predictor_maker(batch.bundle, batch.options)
     return _each(batch, tells, lambda job, progress: predict_slide(job, batch, predictor, tells.finding, progress))
 
 
 def tell_estimates(batch: Batch, tells: Tells) -> int:
     """Tells what predicting the slides would take; writes nothing. Returns as :func:`predict_batch` does."""
-    predictor = maker(batch)
+    predictor = predictor_maker(batch.bundle, batch.options)
 
     def work(job: Job, _progress: Progress) -> Record:
         ready = plan(job.slide, batch.bundle.info, job.options)
@@ -76,13 +78,13 @@ def _each(batch: Batch, tells: Tells, work: Work) -> int:
     return tally.end()
 
 
-def maker(batch: Batch) -> Callable[[], Predictor]:
-    """What makes the batch's predictor when it is first asked for; ``UnfitError`` where that cannot be."""
+def predictor_maker(bundle: Bundle, options: PredictOptions) -> Callable[[], Predictor]:
+    """What makes the one predictor when it is first asked for; ``UnfitError`` where that cannot be."""
 
     @cache
     def make() -> Predictor:
         try:
-            return Predictor(batch.bundle, batch.options)
+            return Predictor(bundle, options)
         except BleepError as error:
             raise UnfitError(error) from error
 

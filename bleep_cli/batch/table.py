@@ -69,7 +69,7 @@ def read_table(path: Path) -> list[Entry]:
     return entries
 
 
-def _rows(path: Path, name: str) -> list[tuple[int, Sequence[str], str]]:
+def _rows(path: Path, name: str) -> list[tuple[int, list[str], str]]:
     """(line, cells, separator) of every row that holds anything, the header first."""
     if not path.is_file():
         raise UsageError(f"{option('slides')} {name}: no such file")

@@ -46,9 +46,7 @@ def estimated(job: Job, batch: Batch, ready: Plan, estimate: Estimate) -> Record
     return _common(batch, ESTIMATED, ready.findings, size, ready.slide.mpp) | vars(estimate)
 
 
-def _common(
-    batch: Batch, status: str, findings: Sequence[Finding], size: tuple[int, int], mpp: float
-) -> Record:
+def _common(batch: Batch, status: str, findings: Sequence[Finding], size: tuple[int, int], mpp: float) -> Record:
     bundle = batch.bundle
     reference = {"name": bundle.name, "content_sha256": bundle.content_sha256, "species": bundle.info.species}
     return {
@@ -70,7 +68,10 @@ def command_of(job: Job, batch: Batch) -> str:
     own: list[str] = []
     for name, value in vars(job.options).items():
         if value is not None and value != getattr(batch.options, name):
-            own += [f"--{name.replace('_', '-')}", file_text(value.name) if isinstance(value, Path) else str(value)]
+            own += [
+                f"--{name.replace('_', '-')}",
+                file_text(value.name) if isinstance(value, Path) else str(value),
+            ]
     return shlex.join(["bleep", "predict", file_text(job.slide.name), *batch.command, *own])
 
 
@@ -78,10 +79,9 @@ def line_of(record: Mapping[str, Any]) -> str:
     """The same for a person, the slide's name left out."""
     if record["status"] == ESTIMATED:
         passes = f"{counted(record['views'], 'view')} × {counted(record['fields'], 'field')}"
-        return (
-            f"{_size(record)} ({passes}, {record['device']}, {_settings(record)}), about "
-            f"{duration(record['seconds'])}, {record['memory_mb']} MB of memory, {megabytes(record['output_bytes'])} of X"
-        )
+        needs = f"{record['memory_mb']} MB of memory, {megabytes(record['output_bytes'])} of X"
+        settings = f"{passes}, {record['device']}, {_settings(record)}"
+        return f"{_size(record)} ({settings}), about {duration(record['seconds'])}, {needs}"
     note = "" if record["status"] == WRITTEN else f"{record['status']}; "
     return f"{_size(record)} → {', '.join(record['files'])} ({note}{_settings(record)})"
 
@@ -92,7 +92,7 @@ def _size(record: Mapping[str, Any]) -> str:
 
 def _settings(record: Mapping[str, Any]) -> str:
     """What a wrong answer would be seen by: neighbours, pixel size, reference."""
-    of = f" of {record['reference']['species']}" if record["reference"]["species"] else ""
+    of = f": {record['reference']['species']}" if record["reference"]["species"] else ""
     return f"K {record['k']}, {record['mpp']:.4g} µm/px, reference {record['reference']['name']}{of}"
 
 
@@ -100,7 +100,9 @@ class Tally:
     """Counts the slides of a batch as they end and tells of each; used in the order of the events."""
 
     def __init__(self, batch: Batch, tells: Tells) -> None:
-        self._total, self._tells = len(batch.jobs), tells
+        self.total = len(batch.jobs)
+        """Slides of the batch."""
+        self._tells = tells
         self._counts: Counter[str] = Counter()
         self._tiles = self._code = 0
         self._start = time.monotonic()
@@ -131,17 +133,17 @@ class Tally:
         self._code = self._code or error.exit_code
         record = {"slide": file_text(job.slide.name), "name": job.name, "status": FAILED}
         self._tells.each(record | {"error": self._tells.worded(error), "exit_code": error.exit_code}, None)
-        if self._total == 1:
+        if self.total == 1:
             raise error
         self._tells.error(type(error)(f"{place}{error.text}", origin=error.origin))
 
     def end(self) -> int:
-        """Tells what came out of several slides; returns the exit code, that of the first error if there is one."""
-        if self._total > 1:
+        """Tells what came out of several slides; returns the exit code, that of the first error if any."""
+        if self.total > 1:
             parts = [f"{self._counts[status]} {status}" for status in (WRITTEN, COMPLETE, ESTIMATED, FAILED)]
             told = ", ".join(part for part in parts if not part.startswith("0 "))
             spent = duration(time.monotonic() - self._start)
-            self._tells.say(f"{counted(self._total, 'slide')}: {told}; {counted(self._tiles, 'tile')} in {spent}")
+            self._tells.say(f"{counted(self.total, 'slide')}: {told}; {counted(self._tiles, 'tile')} in {spent}")
         return self._code
 
     def _count(self, status: str) -> str:
@@ -150,12 +152,12 @@ class Tally:
         return self._place(self.ended)
 
     def _place(self, number: int) -> str:
-        return f"{number}/{self._total} " if self._total > 1 else ""
+        return f"{number}/{self.total} " if self.total > 1 else ""
 
     def _left(self) -> str:
         """What remains of the whole batch, by what a slide has taken; empty before that is known."""
         worked = self.ended - self._counts[COMPLETE]
-        if not worked or self.ended == self._total:
+        if not worked or self.ended == self.total:
             return ""
         spent = time.monotonic() - self._start
-        return f"about {duration(spent / worked * (self._total - self.ended))} left"
+        return f"about {duration(spent / worked * (self.total - self.ended))} left"

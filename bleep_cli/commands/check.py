@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 
@@ -16,13 +17,12 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
-    json_: opt.Json = False,
 ) -> None:
     """Tell what a bundle or a slide holds."""
     from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
+    console.begin(f"reading {file_text(path.name)} ...")
     if path.is_file() and not path.name.endswith(".zip"):
         console.data(*inspect_slide(path, mpp))
         return
@@ -35,12 +35,11 @@ def inspect(
         raise ReferenceError(f"{path.name} failed its verification")
 
 
-def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
+def doctor(ctx: typer.Context) -> None:
     """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
     from bleep_cli.api import examine
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
     record, lines, problem = examine()
     console.data(record, lines)
     if problem is not None:

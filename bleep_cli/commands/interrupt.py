@@ -1,8 +1,8 @@
 """Ctrl-C, and the signals that ask a process to end: over within a second, whatever the process is doing.
 
-Python runs a signal's handler in the main thread, and only between two of its steps: not while that thread computes
-in a library, nor while it waits at its end for threads that do. So a thread of its own is woken by the signal, too.
-It lets the main thread clean up for a moment and ends the process if that takes longer.
+Python runs a signal's handler in the main thread, and only between two of its steps: not while that thread
+computes in a library, nor while it waits at its end for threads that do. So a thread of its own is woken by the
+signal, too. It lets the main thread clean up for a moment and ends the process if that takes longer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bleep_cli.base.atomic import remove_unfinished
 from bleep_cli.base.privacy import remove_temporary
 
 INTERRUPTED = 130
-GRACE_S = 0.6  # for the main thread to end by itself
+GRACE_S = 0.4  # for the main thread to end by itself
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # the last is Windows' Ctrl-Break
 SHOW_CURSOR = "\x1b[?25h"
 

@@ -39,7 +39,7 @@ def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
 
     Raises ``SlideError`` or ``UsageError``; the slide is closed then.
     """
-    slide = open_slide(path, options.mpp)
+    slide = open_slide(path, options.mpp, mpp_if_unstated=options.mpp_if_unstated)
     try:
         return _plan(slide, info, options)
     except BaseException:

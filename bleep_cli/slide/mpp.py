@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from bleep_cli.errors import SlideError, UsageError, option
+from bleep_cli.findings import Finding
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 AGREE_XY = 1.05
@@ -106,6 +107,28 @@ def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = Non
             f"say with {option('mpp')} what is right"
         )
     return _mean(first)
+
+
+def mpp_or(
+    name: str, claims: Iterable[Claim], objective: float | None, otherwise: float | None
+) -> tuple[float, tuple[Finding, ...]]:
+    """The pixel size that the claims agree on, or ``otherwise`` where they settle none; what to tell of it.
+
+    Raises ``SlideError`` as :func:`settle_mpp` does where there is no ``otherwise``.
+    """
+    if otherwise is None:
+        return settle_mpp(name, claims, objective), ()
+    try:
+        stated = settle_mpp(name, claims, objective)
+    except SlideError:
+        return otherwise, ()
+    if _ratio(stated, otherwise) <= AGREE_SOURCES:
+        return stated, ()
+    told = (
+        f"the slide states {stated:g} µm per pixel; {option('mpp')} {otherwise:g} of several slides is not taken"
+    )
+    mend = f"a table of slides ({option('slides')}) with a column mpp goes before what a slide states"
+    return stated, (Finding("mpp-not-taken", told, name, mend),)
 
 
 def _mean(claim: Claim) -> float:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.base.text import file_text
 from bleep_cli.errors import SlideError, UsageError
+from bleep_cli.findings import Finding
 from bleep_cli.slide.flat import FlatRaster
-from bleep_cli.slide.mpp import Claim, check_mpp, settle_mpp
+from bleep_cli.slide.mpp import Claim, check_mpp, mpp_or
 from bleep_cli.slide.raster import Raster, RasterSlide
 from bleep_cli.slide.tiff.raster import TiffRaster
 from bleep_cli.slide.vendor import OpenSlideRaster, vendor
@@ -26,7 +28,13 @@ OVERVIEW_BAND_PX = 512
 __all__ = ["open_slide", "read_overview"]
 
 
-def open_slide(path: str | Path, mpp: float | None = None, *, cache_bytes: int = CACHE_BYTES) -> Slide:
+def open_slide(
+    path: str | Path,
+    mpp: float | None = None,
+    *,
+    mpp_if_unstated: float | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Slide:
     """Opens a slide and decodes its first tile.
 
     Parameters
@@ -36,22 +44,28 @@ def open_slide(path: str | Path, mpp: float | None = None, *, cache_bytes: int =
         files.
     mpp
         µm per level-0 pixel; overrides what the file states.
+    mpp_if_unstated
+        The same for a file that states none, or none that can be; what a file states goes before it.
     cache_bytes
         Bound of the decoded tiles kept in memory. A flat picture is held decoded besides.
 
     Raises
     ------
     UsageError
-        There is no such file, or ``mpp`` is not within 0.05 to 20.
+        There is no such file, or ``mpp`` or ``mpp_if_unstated`` is not within 0.05 to 20.
     SlideError
         The file cannot be decoded or would be decoded by guessing; it states no, an absurd or a
         contradictory pixel size and ``mpp`` is None (the message names ``--mpp``).
     """
     check_mpp(mpp)
+    check_mpp(mpp_if_unstated)
     path = Path(path)
     raster, claims, objective = _open_raster(path, cache_bytes)
     try:
-        return RasterSlide(path, raster, settle_mpp(path.name, claims, objective) if mpp is None else mpp)
+        findings: tuple[Finding, ...] = ()
+        if mpp is None:
+            mpp, findings = mpp_or(file_text(path.name), claims, objective, mpp_if_unstated)
+        return RasterSlide(path, raster, mpp, findings)
     except BaseException:
         raster.close()
         raise

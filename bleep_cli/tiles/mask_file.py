@@ -17,6 +17,22 @@ Polygon = Sequence[Sequence[Sequence[float]]]
 """Rings of (x, y, ...) points, the outline first, then its holes; as JSON has it, so nothing of it is certain."""
 
 
+def check_mask(path: Path) -> None:
+    """Raises ``UsageError`` for a file that cannot be a mask, before a slide is read; a picture is not decoded."""
+    if not path.is_file():
+        raise UsageError(f"{option('mask')}: no file {path.name}")
+    if path.suffix.lower() in (".geojson", ".json"):
+        _geojson_mask(path, (1, 1), (0.0, 0.0))
+        return
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        Image.open(path).close()
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        reason = type(error).__name__  # Pillow's own text tells the whole path
+        raise UsageError(f"{option('mask')}: {path.name} is neither GeoJSON nor a picture ({reason})") from error
+
+
 def read_mask(path: Path, size: tuple[int, int], scale: tuple[float, float]) -> NDArray[np.bool_]:
     """A user's mask on the raster of (w, h) ``size``: GeoJSON polygons in level-0 px, or a PNG over the slide."""
     if not path.is_file():
