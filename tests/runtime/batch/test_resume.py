@@ -35,11 +35,21 @@ def bundle(small_bundle: Path) -> Bundle:
 
 @pytest.fixture
 def bleep(capsys: pytest.CaptureFixture[str], query_slide: Path, small_bundle: Path, tmp_path: Path) -> Bleep:
-    """``bleep predict`` of one to three slides into ``out``, h5ad and png unless told otherwise: status by slide."""
+    """``bleep predict`` of the first of three slides into ``out``, h5ad and png: status by slide."""
     slides = [Path(shutil.copy(query_slide, tmp_path / f"s{i}.tif")) for i in range(3)]
 
     def call(*more: str | Path, first: int = 3) -> dict[str, str]:
-        command = ("--json", "predict", *slides[:first], "--ref", small_bundle, "--device", "cpu", "-o", tmp_path / "out")
+        command = (
+            "--json",
+            "predict",
+            *slides[:first],
+            "--ref",
+            small_bundle,
+            "--device",
+            "cpu",
+            "-o",
+            tmp_path / "out",
+        )
         code = app([str(word) for word in (*command, "--format", "h5ad,png", *more)], standalone_mode=False)
         assert not code
         told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
