@@ -47,7 +47,7 @@ def tell_estimates(batch: Batch, tells: Tells) -> int:
     predictor = predictor_maker(batch.bundle, batch.options)
 
     def work(job: Job, _progress: Progress) -> Record:
-        ready = plan(job.slide, batch.bundle.info, job.options)
+        ready = plan(job.slide, batch.bundle.info, job.options, job.name)
         try:
             if batch.strict:
                 refuse_warnings(ready.findings, SlideError)
@@ -108,14 +108,14 @@ def predict_slide(
         return done
     # Where results are kept, what is there by now is ours, but not all of it is there.
     force = batch.force or (job.wanted is not None and any(path.exists() for path in job.paths.values()))
-    ready = plan(job.slide, batch.bundle.info, job.options)
+    ready = plan(job.slide, batch.bundle.info, job.options, job.name)
     shown = None
     try:
         if batch.strict:
             refuse_warnings(ready.findings, SlideError)
         for finding in ready.findings:
             tell(finding)
-        prediction = predictor().predict_plan(ready, progress, name=job.name, command=command_of(job, batch))
+        prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
         for kind, path in job.paths.items():
             if kind == PICTURE:
                 shown = batch.gene or default_gene(prediction)

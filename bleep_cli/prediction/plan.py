@@ -10,6 +10,7 @@ import numpy as np
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.positions import read_positions
@@ -32,22 +33,25 @@ class Plan:
     """What was noticed of the slide and its tiles."""
     options: PredictOptions
     """What the tiles were laid by."""
+    name: str
+    """What results call the slide."""
 
 
-def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
-    """Opens a slide and lays its tiles; all that ``--dry-run`` needs.
+def plan(path: Path, info: BundleInfo, options: PredictOptions, name: str = "") -> Plan:
+    """Opens a slide and lays its tiles; all that ``--dry-run`` needs. ``name`` is what results call the slide, by
+    default its file name without its endings.
 
     Raises ``SlideError`` or ``UsageError``; the slide is closed then.
     """
     slide = open_slide(path, options.mpp, mpp_if_unstated=options.mpp_if_unstated)
     try:
-        return _plan(slide, info, options)
+        return _plan(slide, info, options, name or slide_id(slide.name))
     except BaseException:
         slide.close()
         raise
 
 
-def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str) -> Plan:
     stride_um = options.stride_um or info.tile.um[0]
     if options.at is not None:
         positions = read_positions(options.at)
@@ -56,7 +60,7 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
     else:
         mask = find_tissue(slide, options.mask)
         require_tissue(mask, slide.name)
-        grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
+        grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue, name)
         in_tissue = np.ones(len(grid), bool)
     findings = list(slide.findings)
     if slide.mpp > COARSE * info.tile.mpp():
@@ -65,4 +69,4 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    return Plan(slide, grid, in_tissue, tuple(findings), options)
+    return Plan(slide, grid, in_tissue, tuple(findings), options, name)

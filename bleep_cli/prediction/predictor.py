@@ -20,7 +20,6 @@ from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
 from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord, created
-from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import read_overview
 from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
@@ -86,18 +85,13 @@ class Predictor:
             finally:
                 ready.slide.close()
 
-    def predict_plan(
-        self, ready: Plan, progress: Progress = no_progress, *, name: str = "", command: str = ""
-    ) -> Prediction:
-        """The same for a slide that is open and tiled already; it may be closed afterwards.
-
-        ``name`` is what the slide is called in the result, by default its file name without its endings;
-        ``command`` is the command line that it states.
-        """
+    def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
+        """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
+        ``command`` as the command line that made it."""
         found, weights, offset = self._found(ready.slide, ready.grid, progress)
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
-            slide_id=name or slide_id(ready.slide.name),
+            slide_id=ready.name,
             grid=ready.grid,
             in_tissue=ready.in_tissue,
             symbols=self.bundle.symbols[self._columns],

@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from bleep_cli.errors import SlideError, option
-from bleep_cli.slide.open import slide_id
+from bleep_cli.slide.endings import slide_id
 from bleep_cli.tiles.positions import Positions
 from bleep_cli.tiles.tissue import Mask
 from bleep_cli.types import F64, Slide, Str, TileGrid, TileSpec
 
 
-def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float) -> TileGrid:
+def grid_over_tissue(
+    slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float, name: str = ""
+) -> TileGrid:
     """Tiles side by side every ``stride_um``, kept where tissue fills at least ``min_tissue`` of the cell.
 
+    ``name`` is what their ids begin with, by default the slide's file name without its endings.
     Centres are exact multiples of the stride, never a running sum, so nothing drifts over a large slide.
     Raises ``SlideError`` when no cell has enough tissue.
     """
@@ -28,7 +31,7 @@ def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float,
             f"or outline it with {option('mask')}"
         )
     centre, row, col = centre[keep], row[keep], col[keep]
-    name = slide_id(slide.name)  # so that tiles of several slides can lie in one table
+    name = name or slide_id(slide.name)  # so that tiles of several slides can lie in one table
     ids = np.array([f"{name}_{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
     return TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
 
