@@ -10,7 +10,7 @@ from bleep_cli.outputs.blocks import gene_values
 from bleep_cli.plotting.gene import FOOTER, gene_figure
 from bleep_cli.types import Prediction
 
-GENE = "Gene"  # a text of the picture file
+_SAYS = f", predicted. {FOOTER}"  # the picture file's description, behind the gene
 PICTURE_SUFFIX = ".bleep.png"
 """Of its own, so that a slide that is a PNG is never taken for a result."""
 
@@ -29,7 +29,7 @@ def write_gene_png(prediction: Prediction, gene: str, path: Path, *, force: bool
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a slide may be named in any script
         figure = gene_figure(prediction, gene, values)
         with atomic_path(path, force) as temp:
-            texts = {"Software": None, "Description": FOOTER, GENE: gene}
+            texts = {"Software": None, "Description": gene + _SAYS}
             figure.savefig(temp, format="png", metadata=texts)
 
 
@@ -39,7 +39,7 @@ def picture_gene(path: Path) -> str | None:
 
     try:
         with Image.open(path) as image:
-            shown = image.info.get(GENE)
+            said = str(image.info.get("Description", ""))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return str(shown) if shown else None
+    return said.removesuffix(_SAYS) if said.endswith(_SAYS) else None
