@@ -48,7 +48,7 @@ def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
     with connected(scheduler, batch.options.device) as client:
         _make_folders(batch.jobs)
         work = Work(client, cluster_worker.predict_slide, batch.options.device)
-        sent = [_plain_job(job, batch) for job in batch.jobs]
+        sent = [_job(job, batch) for job in batch.jobs]
         title = counted(len(batch.jobs), "slide")
         outcomes = work.outcomes(sent, _shared(batch), tells.say)
         while (ended := _next(outcomes, tells, title, tally)) is not None:
@@ -93,7 +93,7 @@ def _make_folders(jobs: Sequence[Job]) -> None:
             raise OutputError(f"{option('out')} {folder.name}: cannot be made ({error.strerror})") from error
 
 
-def _plain_job(job: Job, batch: Batch) -> Plain:
+def _job(job: Job, batch: Batch) -> Plain:
     # Without --force no result was there at the start, so one that a later attempt finds is an earlier one's.
     wanted = job.wanted or (None if batch.force else identity(batch.bundle, job.options))
     return {
