@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from bleep_cli.batch.prepare import Batch, Job
-from bleep_cli.batch.resume import PICTURE, is_complete, shape
+from bleep_cli.batch.resume import PICTURE, is_complete
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
@@ -15,6 +15,7 @@ from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
+from bleep_cli.outputs.stored import shape
 from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
