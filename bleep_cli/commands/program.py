@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 import inspect
 import io
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -81,6 +82,7 @@ def run(app: typer.Typer, name: str, *, interrupted: str, missing: str) -> NoRet
 
     ``interrupted`` is what to say after Ctrl-C and the like, ``missing`` how to mend a package that is not there.
     """
+    _in_utf8()
     for stream in (sys.stdout, sys.stderr):
         _take_any_name(stream)
     privacy.leave_nothing()
@@ -112,16 +114,23 @@ def _fail(console: Console, error: BleepError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _take_any_name(stream: Any) -> None:
-    """Lets a stream print whatever a file may be called.
+def _in_utf8() -> None:
+    """Starts this process again in Python's UTF-8 mode where the locale makes file names something else.
 
-    A stream that knows ASCII only is one of the C locale, which says nothing of what reads it: it becomes UTF-8,
-    and bytes of file names come out as they are. Elsewhere what an encoding does not have is escaped.
+    Names of slides go into results, and where they name files inside a Zarr store they have to be text: in the C
+    locale with that mode switched off, a name with an umlaut could not be written. A terminal that reads another
+    encoding than UTF-8 goes on getting it; ASCII, which the C locale says, says nothing of the terminal.
     """
-    if not isinstance(stream, io.TextIOWrapper):
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.utf8_mode or not sys.executable:
         return
-    encoding = codecs.lookup(stream.encoding).name
-    if encoding in ("ascii", "utf-8") and sys.platform != "win32":
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    else:
-        stream.reconfigure(errors="backslashreplace")
+    if codecs.lookup(sys.stdout.encoding).name != "ascii":
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _take_any_name(stream: Any) -> None:
+    """Lets a stream print whatever a file may be called: bytes of names as they are where it is UTF-8, elsewhere
+    what its encoding does not have is escaped."""
+    if isinstance(stream, io.TextIOWrapper):
+        utf8 = codecs.lookup(stream.encoding).name == "utf-8" and sys.platform != "win32"
+        stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
