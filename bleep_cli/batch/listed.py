@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bleep_cli.base.text import counted, file_text
 from bleep_cli.batch.entries import Entry
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.picture import PICTURE_SUFFIX
-from bleep_cli.slide.endings import PICTURES, SERIES, SLIDES, ending
+from bleep_cli.slide.endings import ENDINGS, PICTURES, SERIES, SLIDES, ending
+from bleep_cli.slide.series import same_slide, series_of
 
 SHOWN = 50  # slides of a list that are named
 
@@ -18,9 +19,10 @@ SHOWN = 50  # slides of a list that are named
 def list_slides(given: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """The slides that are meant, in order, and what to tell of those that were not named themselves.
 
-    A folder stands for the slides in it, a pattern for what it matches; a folder of one DICOM series is a slide.
-    Pictures (PNG, JPEG, ...) beside slides of other formats are left out: scanners keep labels and thumbnails, and
-    people their masks, in that form. Raises ``UsageError`` for a folder or pattern without slides.
+    A folder stands for the slides in it, a pattern for what it matches. The files of one DICOM series are one
+    slide, and so is a folder that holds them. Pictures (PNG, JPEG, ...) beside slides of other formats are left
+    out: scanners keep labels and thumbnails, and people their masks, in that form. Raises ``UsageError`` for a
+    folder or pattern without slides.
     """
     slides: list[Path] = []
     lines: list[str] = []
@@ -34,26 +36,27 @@ def list_slides(given: Sequence[Path]) -> tuple[list[Entry], list[str]]:
             continue
         slides += found
         lines.append(_told(found, note))
-    return [Entry(slide) for slide in slides], lines
+    once = _once(slides)
+    if len(once) < len(slides):
+        lines.append(f"{counted(len(slides) - len(once), 'further file')} of the same DICOM series")
+    return [Entry(slide) for slide in once], lines
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], str]:
-    inside = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if any(ending(file.name) in SERIES and file.is_file() for file in inside):
-        return [folder], ""
-    series = [entry for entry in inside if entry.is_dir() and _is_series(entry)]
-    found, note = _without_pictures([*(entry for entry in inside if entry.is_file()), *series])
+    files = [path for path in _visible(folder) if path.is_file() and not _is_dicom(path)]
+    deeper = [series for path in _visible(folder) if path.is_dir() for series in _dicom_in(path)]
+    found, note = _without_pictures([*files, *_dicom_in(folder), *deeper])
     if not found:
-        deeper = next((file for file in _below(folder) if ending(file.name) in SLIDES), None)
-        hint = f"; those of its folders are '**/*{ending(deeper.name)}' in quotes" if deeper else ""
+        below = next((file for file in folder.rglob("*") if ending(file.name) in SLIDES), None)
+        hint = f"; those of its folders are '**/*{ending(below.name)}' in quotes" if below else ""
         raise UsageError(f"{file_text(folder.name) or 'the folder'} holds no slides{hint}")
     return found, note
 
 
 def _matching(pattern: Path) -> tuple[list[Path], str]:
-    matched = [Path(name) for name in sorted(glob.iglob(str(pattern), recursive=True))]  # noqa: PTH207 - absolute, too
-    folders = [path for path in matched if path.is_dir() and _is_series(path)]
-    found, note = _without_pictures([*(path for path in matched if path.is_file()), *folders])
+    matched = [Path(name) for name in sorted(glob.iglob(str(pattern), recursive=True))]  # noqa: PTH207 - absolute
+    folders = [series for path in matched if path.is_dir() for series in _dicom_in(path)]
+    found, note = _without_pictures([*_once([path for path in matched if path.is_file()]), *folders])
     if not found:
         raise UsageError(f"{file_text(pattern.name)} matches no slide")
     return found, note
@@ -63,21 +66,37 @@ def _without_pictures(paths: Iterable[Path]) -> tuple[list[Path], str]:
     """Slides among the paths; pictures only where there are no others."""
     slides, pictures = [], []
     for path in sorted(paths):
-        if path.is_dir() or ending(path.name) in SLIDES:
+        if ending(path.name) in PICTURES and path.is_file():
+            pictures += [] if path.name.endswith(PICTURE_SUFFIX) else [path]
+        elif path.is_dir() or ending(path.name) in SLIDES or _is_dicom(path):
             slides.append(path)
-        elif ending(path.name) in PICTURES and not path.name.endswith(PICTURE_SUFFIX):
-            pictures.append(path)
     if not slides or not pictures:
         return slides or pictures, ""
     return slides, f"; left out beside them: {counted(len(pictures), 'picture')} ({_names(pictures)})"
 
 
-def _is_series(folder: Path) -> bool:
-    return any(ending(file.name) in SERIES for file in folder.iterdir())
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+def _is_dicom(path: Path) -> bool:
+    """Whether a file may be one of several of a slide; a name without a known ending does not say it."""
+    if ending(path.name) in ENDINGS:
+        return ending(path.name) in SERIES
+    return path.is_file() and series_of(path) is not None
+
+
+def _dicom_in(folder: Path) -> list[Path]:
+    """The folder, where it holds the files of one DICOM series, or the first file of each of several."""
+    series = same_slide([path for path in _visible(folder) if _is_dicom(path)])
+    return [folder] if len(series) == 1 else [files[0] for files in series]
+
+
+def _once(paths: Sequence[Path]) -> list[Path]:
+    """The paths without the further files of a series whose first is among them."""
+    series = same_slide([path for path in paths if _is_dicom(path)])
+    further = {path for files in series for path in files[1:]}
+    return [path for path in paths if path not in further]
 
 
 def _told(found: Sequence[Path], note: str) -> str:

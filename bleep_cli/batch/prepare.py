@@ -156,7 +156,7 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
     options = replace(chosen, **entry.options)
     check_mpp(options.mpp)
     if options.at is not None:
-        read_positions(options.at)
+        read_positions(options.at, lambda: 1.0)  # µm or pixels: that shows on the slide
     if options.mask is not None:
         check_mask(options.mask)
     stem = str(path_of(entry.name)) if entry.name else slide_id(slide.name)

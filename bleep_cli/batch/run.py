@@ -126,18 +126,20 @@ def predict_slide(
     finally:
         ready.slide.close()
     size = (len(prediction.grid), len(prediction.symbols))
-    return record_of(job, batch, WRITTEN, ready.findings, size=size, mpp=ready.slide.mpp, gene=shown)
+    return record_of(job, batch, WRITTEN, ready.findings, slide=ready.slide, size=size, gene=shown)
 
 
 def finished(job: Job, batch: Batch) -> Record | None:
     """What was written earlier, if it is all there and belongs (:func:`bleep_cli.batch.resume.is_complete`)."""
     if job.wanted is None or not any(path.exists() for path in job.paths.values()):
         return None
-    opened = open_slide(job.slide, job.options.mpp, mpp_if_unstated=job.options.mpp_if_unstated)
+    opened = open_slide(
+        job.slide, job.options.mpp, scene=job.options.scene, mpp_if_unstated=job.options.mpp_if_unstated
+    )
     opened.close()
     wanted = replace(job.wanted, slide=opened.sha256, mpp=opened.mpp)
     if not is_complete(job.paths, wanted, gene=batch.gene, force=batch.force):
         return None
     size = next(shape(path, kind) for kind, path in job.paths.items() if kind in FORMATS)
     gene = picture_gene(job.paths[PICTURE]) if PICTURE in job.paths else None
-    return record_of(job, batch, COMPLETE, opened.findings, size=size, mpp=opened.mpp, gene=gene)
+    return record_of(job, batch, COMPLETE, opened.findings, slide=opened, size=size, gene=gene)

@@ -1,6 +1,7 @@
 """A table of slides: a row each, with the options that are its own.
 
-A text file with a header, its columns separated by commas, semicolons or tabs::
+A text file with a header, its columns separated by commas, semicolons or tabs, in an encoding of Unicode's or
+Windows'::
 
     slide;name;mpp;mask
     A/scan.svs;patient-a;0,2527;A/outline.geojson
@@ -16,6 +17,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +25,7 @@ from typing import Any
 
 from bleep_cli.base.reasons import did_you_mean, reason
 from bleep_cli.base.text import file_text, path_of
+from bleep_cli.base.text_table import read_text
 from bleep_cli.batch.entries import Entry
 from bleep_cli.errors import UsageError, option
 
@@ -74,18 +77,20 @@ def _rows(path: Path, name: str) -> list[tuple[int, list[str], str]]:
     if not path.is_file():
         raise UsageError(f"{option('slides')} {name}: no such file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: is no text in UTF-8; save it as CSV UTF-8") from error
+        text, _ = read_text(path)
+    except ValueError as error:
+        raise UsageError(f"{name}: is no table of slides ({error})") from error
     except OSError as error:
         raise UsageError(f"{name}: cannot be read ({reason(error)})") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(SEPARATORS, key=first.count)  # the comma where none is there
+    lines = [line for line in text.splitlines() if line.strip()]
+    stated = re.fullmatch(r"sep=(.)", lines[0].strip(), re.IGNORECASE) if lines else None  # Excel's own line
+    separator = stated[1] if stated else max(SEPARATORS, key=(lines or [""])[0].count)  # comma where none is there
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         rows = [(reader.line_num, cells, separator) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise UsageError(f"{name}: is no table ({error})") from error
+    rows = rows[1:] if stated else rows
     if not rows:
         raise UsageError(f"{name}: is empty; {_FORM}")
     return rows
@@ -135,6 +140,7 @@ COLUMNS: Mapping[str, Cell] = MappingProxyType(
         "mpp": _number,
         "mask": _file,
         "at": _file,
+        "scene": _text,
         "stride_um": _number,
         "min_tissue": _number,
     }

@@ -13,7 +13,7 @@ from bleep_cli.base.text import counted, duration, file_text, megabytes
 from bleep_cli.errors import BleepError
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import resolved
-from bleep_cli.types import Tells
+from bleep_cli.types import Slide, Tells
 
 if TYPE_CHECKING:
     from bleep_cli.batch.prepare import Batch, Job
@@ -31,29 +31,30 @@ def record_of(
     status: str,
     findings: Sequence[Finding],
     *,
+    slide: Slide,
     size: tuple[int, int],
-    mpp: float,
     gene: str | None,
 ) -> Record:
     """What came out for a slide of ``size`` (tiles, genes); ``gene`` is that of its picture."""
     files = {"gene": gene, "files": [file_text(path) for path in job.paths.values()]}
-    return _common(batch, status, findings, size, mpp) | files
+    return _common(batch, status, findings, slide, size) | files
 
 
 def estimated(job: Job, batch: Batch, ready: Plan, estimate: Estimate) -> Record:
     """What predicting a slide would take."""
     size = (len(ready.grid), estimate.genes)
-    return _common(batch, ESTIMATED, ready.findings, size, ready.slide.mpp) | vars(estimate)
+    return _common(batch, ESTIMATED, ready.findings, ready.slide, size) | vars(estimate)
 
 
-def _common(batch: Batch, status: str, findings: Sequence[Finding], size: tuple[int, int], mpp: float) -> Record:
+def _common(batch: Batch, status: str, findings: Sequence[Finding], slide: Slide, size: tuple[int, int]) -> Record:
     bundle = batch.bundle
     reference = {"name": bundle.name, "content_sha256": bundle.content_sha256, "species": bundle.info.species}
     return {
         "status": status,
         "tiles": size[0],
         "genes": size[1],
-        "mpp": mpp,
+        "mpp": slide.mpp,
+        "mpp_source": slide.mpp_source,
         "k": resolved(bundle, batch.options)[0],
         "reference": reference,
         "findings": [finding.plain() for finding in findings],
@@ -93,7 +94,8 @@ def _size(record: Mapping[str, Any]) -> str:
 def _settings(record: Mapping[str, Any]) -> str:
     """What a wrong answer would be seen by: neighbours, pixel size, reference."""
     of = f": {record['reference']['species']}" if record["reference"]["species"] else ""
-    return f"K {record['k']}, {record['mpp']:.4g} µm/px, reference {record['reference']['name']}{of}"
+    mpp = f"{record['mpp']:.4g} µm/px ({record['mpp_source']})"
+    return f"K {record['k']}, {mpp}, reference {record['reference']['name']}{of}"
 
 
 class Tally:

@@ -28,11 +28,11 @@ def option_words(parameter: str, origin: Origin) -> str:
 class Console:
     """Renders for one run: errors and warnings always, the rest unless it is to be quiet; JSON where asked for."""
 
-    def __init__(self, *, program: str = "bleep") -> None:
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, program: str = "bleep") -> None:
         self.program = program
-        self.quiet = False
+        self.quiet = quiet
         """Prints errors and warnings only, and JSON where that is asked for."""
-        self.as_json = False
+        self.as_json = as_json
         """Prints results as JSON in place of lines."""
         self.verbose = False
         """Shows the traceback of a bug."""

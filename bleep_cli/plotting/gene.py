@@ -197,6 +197,7 @@ def _words(figure: Figure, prediction: Prediction) -> None:
     wide, high = figure.get_size_inches()
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
+    count += f"; {_shortened(_pixel_size(prediction), 60)}"
     left, name = _EDGE_IN / wide, _shortened(prediction.slide_id, 56)
     figure.text(left, 1 - 0.32 / high, name, fontsize=13, weight="bold", va="center", parse_math=False)
     about = _shortened("; ".join([count, *_settings(prediction)]), int(wide * SIGNS_AN_INCH))
@@ -204,12 +205,18 @@ def _words(figure: Figure, prediction: Prediction) -> None:
     figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=GREY, va="center")
 
 
+def _pixel_size(prediction: Prediction) -> str:
+    """The pixel size that was taken, and where it was found."""
+    source = prediction.provenance.get("slide", {}).get("mpp_source")
+    return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")
+
+
 def _settings(prediction: Prediction) -> list[str]:
-    """What a wrong picture would be seen by: pixel size, neighbours, reference and what that is of."""
+    """What else a wrong picture would be seen by: neighbours, reference and what that is of."""
     reference = prediction.provenance.get("reference", {})
     named = ": ".join(filter(None, (reference.get("name"), reference.get("species"))))
     k = prediction.neighbours.index.shape[1]
-    return [f"{prediction.grid.mpp:.4g} µm/px", f"K {k}", *([f"reference {named}"] if named else [])]
+    return [f"K {k}", *([f"reference {named}"] if named else [])]
 
 
 def _shortened(text: str, most: int) -> str:

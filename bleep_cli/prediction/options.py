@@ -24,6 +24,8 @@ class PredictOptions:
     """µm per level-0 pixel, in place of what the slide states."""
     mpp_if_unstated: float | None = None
     """The same for a slide that states none, or none that can be; what a slide states goes before it."""
+    scene: int | str | None = None
+    """Which of the pictures of a slide's file, by index from 0 or by name; None: the largest."""
     stride_um: float | None = None
     """µm between tiles; None: the smallest field's edge."""
     min_tissue: float = MIN_TISSUE

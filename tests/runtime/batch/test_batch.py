@@ -148,7 +148,7 @@ def test_mpp_of_several_slides_is_for_those_that_state_none(
     assert code == 0
     assert [(r["slide"], r["mpp"]) for r in records] == [("states.tif", MPP), ("bare.png", 2.5)]
     assert [[f["code"] for f in r["findings"]] for r in records] == [["mpp-not-taken"], []]
-    assert "warning: states.tif: the slide states 4 µm per pixel; --mpp 2.5 of several slides is not taken" in err
+    assert "warning: states.tif: the TIFF resolution states 4 µm per pixel; --mpp 2.5 of several slides is" in err
     code, records, _ = bleep(tmp_path / "f" / "states.tif", bare, "--mpp", "2.5", "--force", "--strict")
     assert (code, [r["status"] for r in records]) == (3, ["failed", "written"])
     code, records, _ = bleep(bare, "--mpp", "2.5", "--resume")  # alone, it is the same
@@ -217,7 +217,7 @@ def test_every_slide_is_told_of_as_it_ends(query_slide: Path, small_bundle: Path
     told = [text for _, text in listener.heard]
     assert told[0] == "1/3 a.tif"
     tiles = anndata.read_h5ad(tmp_path / "out" / "a.h5ad", backed="r").shape[0]
-    settings = f"K 50, {MPP:g} µm/px, reference small.zarr"
+    settings = f"K 50, {MPP:g} µm/px (the TIFF resolution), reference small.zarr"
     line = f"{tiles} tiles × 12 genes → {tmp_path / 'out'}"
     assert told[2].startswith(f"1/3 a.tif: {line}/a.h5ad ({settings}); about ")
     assert told[2].endswith(" left")

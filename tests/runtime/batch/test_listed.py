@@ -36,10 +36,24 @@ def test_pictures_are_slides_where_there_are_no_others(tmp_path: Path) -> None:
     assert listed(folder) == ([folder / "a.png", folder / "b.jpg"], ["2 slides: a.png, b.jpg"])
 
 
+def dicom(path: Path, series: str) -> Path:
+    """The head of a DICOM file that names its series."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    uid = series.encode().ljust(8, b"\0")
+    path.write_bytes(bytes(128) + b"DICM" + b"\x20\x00\x0e\x00UI" + len(uid).to_bytes(2, "little") + uid)
+    return path
+
+
 def test_a_dicom_series_is_one_slide(tmp_path: Path) -> None:
-    folder = made(tmp_path / "f", "one/1.dcm", "one/2.dcm", "two/1.dcm", "s.svs")
+    folder = made(tmp_path / "f", "s.svs", "notes")
+    one = [dicom(folder / "one" / name, "1.2.3") for name in ("1.dcm", "2.dcm", "1.2.840.3")]
+    two = [dicom(folder / "two" / name, uid) for name, uid in (("a", "1"), ("b", "2"), ("c", "2"))]
     assert listed(folder / "one") == ([folder / "one"], ["1 slide: one"])
-    assert listed(folder)[0] == [folder / "one", folder / "s.svs", folder / "two"]
+    assert listed(folder / "two") == (two[:2], ["2 slides: a, b"])
+    assert listed(folder)[0] == [folder / "one", folder / "s.svs", *two[:2]]
+    assert listed(*one) == ([one[0]], ["2 further files of the same DICOM series"])
+    assert listed(folder / "one" / "*.dcm") == ([one[0]], ["1 slide: 1.dcm"])
+    assert listed(folder / "*")[0] == [folder / "one", folder / "s.svs", *two[:2]]
 
 
 def test_patterns_stand_beside_slides(tmp_path: Path) -> None:

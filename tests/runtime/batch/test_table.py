@@ -24,7 +24,8 @@ def written(folder: Path, text: str, encoding: str = "utf-8") -> Path:
         (",", ".", "utf-8", "\n"),
         (";", ",", "utf-8-sig", "\r\n"),
         ("\t", ".", "utf-8-sig", "\n"),
-        (";", ".", "utf-8", "\n"),
+        (";", ".", "utf-16", "\n"),
+        (",", ".", "cp1252", "\r\n"),
     ],
 )
 def test_a_table_of_any_separator(
@@ -51,6 +52,11 @@ def test_a_table_of_any_separator(
 def test_one_column_is_enough_and_absolute_paths_stay(tmp_path: Path) -> None:
     path = written(tmp_path, f"Slide\na.svs\n{tmp_path / 'x' / 'b.svs'}\n\n")
     assert [entry.slide for entry in read_table(path)] == [tmp_path / "a.svs", tmp_path / "x" / "b.svs"]
+
+
+def test_excels_own_first_line(tmp_path: Path) -> None:
+    (entry,) = read_table(written(tmp_path, "sep=;\nslide;name\na.svs;a\n"))
+    assert (entry.slide, entry.name, entry.where) == (tmp_path / "a.svs", "a", "slides.csv, row 3")
 
 
 def test_columns_without_a_name_and_further_options(tmp_path: Path) -> None:
@@ -97,8 +103,8 @@ def test_what_is_no_table_of_slides(tmp_path: Path, text: str, words: str) -> No
 def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^slides slides\.csv: no such file$"):
         read_table(tmp_path / "slides.csv")
-    with pytest.raises(UsageError, match=r"^slides\.csv: is no text in UTF-8; save it as CSV UTF-8$"):
-        read_table(written(tmp_path, "slide\nMüller.svs\n", "latin-1"))
+    with pytest.raises(UsageError, match=r"^slides\.csv: is no table of slides \(it is an Excel workbook or "):
+        read_table(written(tmp_path, "PK\3\4"))
 
 
 def test_every_column_but_the_first_two_is_an_option() -> None:
