@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bleep_cli.base.progress import reporting
-from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estimates
+from bleep_cli.batch.entries import Entry
+from bleep_cli.batch.listed import list_slides
+from bleep_cli.batch.prepare import Batch, prepare_batch
+from bleep_cli.batch.run import predict_batch, tell_estimates
+from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
@@ -47,6 +51,7 @@ __all__ = [
     "Built",
     "Bundle",
     "Encoders",
+    "Entry",
     "Neighbours",
     "PredictOptions",
     "Prediction",
@@ -63,6 +68,7 @@ __all__ = [
     "grow_reference",
     "inspect_bundle",
     "inspect_slide",
+    "list_slides",
     "load_encoders",
     "open_bundle",
     "open_result",
@@ -71,6 +77,7 @@ __all__ = [
     "predict_batch",
     "prepare_batch",
     "read_cohort",
+    "read_table",
     "run_demo",
     "tell_estimates",
     "to_anndata",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
+SIGNS_AN_INCH = 14  # of the line about the tiles
 FOOTER = "BLEEP prediction, not a measurement; research use only"
 _UNITS = "log1p(CP10k)"
 _NO_DATA = "#f2b8b5"
@@ -192,14 +193,15 @@ def _scale_bar(axes: Axes, window: Window, um_per_hires: float) -> None:
 
 
 def _words(figure: Figure, prediction: Prediction) -> None:
-    """The slide's name and the tiles above, the warning below."""
+    """The slide's name, the tiles and what they were compared with above, the warning below."""
     wide, high = figure.get_size_inches()
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
     count += f"; {_shortened(_pixel_size(prediction), 60)}"
     left, name = _EDGE_IN / wide, _shortened(prediction.slide_id, 56)
     figure.text(left, 1 - 0.32 / high, name, fontsize=13, weight="bold", va="center", parse_math=False)
-    figure.text(left, 1 - 0.54 / high, count, fontsize=8.5, color=GREY, va="center")
+    about = _shortened("; ".join([count, *_settings(prediction)]), int(wide * SIGNS_AN_INCH))
+    figure.text(left, 1 - 0.54 / high, about, fontsize=8.5, color=GREY, va="center", parse_math=False)
     figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=GREY, va="center")
 
 
@@ -207,6 +209,14 @@ def _pixel_size(prediction: Prediction) -> str:
     """The pixel size that was taken, and where it was found."""
     source = prediction.provenance.get("slide", {}).get("mpp_source")
     return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")
+
+
+def _settings(prediction: Prediction) -> list[str]:
+    """What else a wrong picture would be seen by: neighbours, reference and what that is of."""
+    reference = prediction.provenance.get("reference", {})
+    named = ": ".join(filter(None, (reference.get("name"), reference.get("species"))))
+    k = prediction.neighbours.index.shape[1]
+    return [f"K {k}", *([f"reference {named}"] if named else [])]
 
 
 def _shortened(text: str, most: int) -> str:
