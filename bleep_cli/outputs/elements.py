@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 X_ATTRS: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
 FIXED_OBS = ("in_tissue", "array_row", "array_col", "tile_id", "region", "tissue_piece")
 """The columns of ``obs`` that every result has; what follows them is ``Prediction.obs``."""
+FIXED_OBSM = ("spatial", "neighbours", "neighbour_similarity")
+"""The same of ``obsm`` and ``Prediction.obsm``."""
 
 
 def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
-    """Writes every element but the expression, all small, to an HDF5 file or a Zarr group.
+    """Writes every element but the expression, all small, to an HDF5 file or a Zarr group."""
+    write_elements(root, elements(prediction))
+
+
+def write_elements(root: h5py.File | zarr.Group, content: Mapping[str, Any]) -> None:
+    """Writes the elements of an AnnData by name.
 
     One by one, since ``write_elem`` of a whole AnnData also writes a ``raw`` that backed mode trips over.
     """
@@ -29,7 +36,7 @@ def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> Non
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "zarr v3 autosharding")  # anndata 0.12 announces its successor
-        for name, element in elements(prediction).items():
+        for name, element in content.items():
             write_elem(root, name, element)
     root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
 
@@ -41,11 +48,7 @@ def elements(prediction: Prediction) -> dict[str, Any]:
     return {
         "obs": _obs(prediction),
         "var": _table(symbols, {"gene_ids": prediction.gene_ids}),
-        "obsm": {
-            "spatial": prediction.grid.centre_l0.astype(np.float64),
-            "neighbours": prediction.neighbours.index.astype(np.int32),
-            "neighbour_similarity": prediction.neighbours.similarity.astype(np.float32),
-        },
+        "obsm": _obsm(prediction),
         "uns": {
             "spatial": {slide: _spatial(prediction)},
             "spatialdata_attrs": {"region": slide, "region_key": "region", "instance_key": "tile_id"},
@@ -63,12 +66,21 @@ def _obs(prediction: Prediction) -> pd.DataFrame:
         grid.array_row,
         grid.array_col,
         grid.tile_id,
-        _categorical(np.full(len(grid), prediction.slide_id)),
-        _categorical(grid.region),
+        categorical(np.full(len(grid), prediction.slide_id)),
+        categorical(grid.region),
     )
     columns: dict[str, Any] = dict(zip(FIXED_OBS, fixed, strict=True))
     assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
     return _table(grid.tile_id, {**columns, **prediction.obs})
+
+
+def _obsm(prediction: Prediction) -> dict[str, Any]:
+    fixed: tuple[Any, ...] = (
+        prediction.grid.centre_l0.astype(np.float64),
+        prediction.neighbours.index.astype(np.int32),
+        prediction.neighbours.similarity.astype(np.float32),
+    )
+    return dict(zip(FIXED_OBSM, fixed, strict=True)) | dict(prediction.obsm)
 
 
 def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -88,7 +100,7 @@ def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({name: column(values) for name, values in columns.items()}, index)
 
 
-def _categorical(values: Str) -> pd.Categorical:
+def categorical(values: Str) -> pd.Categorical:
     """str[n] as a categorical whose categories, sorted, are Python objects, for the same reason."""
     import pandas as pd
 

@@ -12,7 +12,7 @@ import numpy as np
 from bleep_cli.base.reasons import first_line
 from bleep_cli.errors import BleepError, OutputError, UsageError
 from bleep_cli.findings import finding_of
-from bleep_cli.outputs.elements import FIXED_OBS, plain
+from bleep_cli.outputs.elements import FIXED_OBS, FIXED_OBSM, plain
 from bleep_cli.outputs.stored import opened
 from bleep_cli.types import F32, Bool, Neighbours, Prediction, TileGrid, TileSpec
 
@@ -104,9 +104,9 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         in_tissue = obs["in_tissue"].to_numpy(bool)
     with _reading(name, "var"):
         symbols, gene_ids = var.index.to_numpy(str), var["gene_ids"].to_numpy(str)
-    centre = np.asarray(_element(root, name, "obsm/spatial"), np.float64)
-    index = np.asarray(_element(root, name, "obsm/neighbours"), np.int64)
-    similarity = np.asarray(_element(root, name, "obsm/neighbour_similarity"), np.float32)
+    obsm = _element(root, name, "obsm")
+    with _reading(name, "obsm"):
+        centre, index, similarity = (np.asarray(obsm[key]) for key in FIXED_OBSM)
     with _reading(name, "X"):
         shape = _x(root).shape
     sound = (
@@ -125,17 +125,18 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         raise OutputError(f"{name} holds no tiles or no genes any more")
     return Prediction(
         slide_id=slide,
-        grid=TileGrid(centre, row, column, names, pieces, spec, mpp, pitch_um),
+        grid=TileGrid(centre.astype(np.float64), row, column, names, pieces, spec, mpp, pitch_um),
         in_tissue=in_tissue,
         symbols=symbols,
         gene_ids=gene_ids,
-        neighbours=Neighbours(index, similarity),
+        neighbours=Neighbours(index.astype(np.int64), similarity.astype(np.float32)),
         obs=dict(_further(obs)),
         blocks=lambda: _blocks(path, kind),
         hires=hires,
         hires_scalef=scalef,
         provenance=said,
         findings=_findings(said, name),
+        obsm={key: values for key, values in obsm.items() if key not in FIXED_OBSM and _is_f32(values)},
     )
 
 
@@ -162,6 +163,10 @@ def _further(obs: pd.DataFrame) -> Iterator[tuple[str, F32 | Bool]]:
         values = column.to_numpy()
         if name not in FIXED_OBS and values.dtype.kind in "fiub":
             yield str(name), values if values.dtype == np.bool_ else values.astype(np.float32)
+
+
+def _is_f32(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype == np.float32
 
 
 def _findings(said: Mapping[str, Any], name: str) -> Any:
