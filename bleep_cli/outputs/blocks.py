@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -46,17 +46,30 @@ def most_varying(prediction: Prediction, count: int) -> I64:
     return np.argsort(-squares, kind="stable")[:count]
 
 
-def gene_values(prediction: Prediction, gene: str) -> F32:
-    """One gene's predicted log1p expression, f32[n], by one pass over the blocks.
+def columns_named(prediction: Prediction, genes: Sequence[str], asked: str = "genes") -> I64:
+    """Columns i64[g] of these genes (symbols or ids), in their order, each once.
 
-    ``UsageError`` for a gene that is not predicted, with the symbols most like it.
+    ``UsageError`` of the parameter ``asked`` for a gene that is not predicted, with the names most like it.
     """
-    found = np.flatnonzero(prediction.symbols == gene)
-    if not len(found):
-        hint = did_you_mean(gene, map(str, prediction.symbols))
+    slot = {str(name): i for i, name in enumerate(prediction.gene_ids)}
+    slot |= {str(name): i for i, name in enumerate(prediction.symbols)}
+    absent = [gene for gene in genes if gene not in slot]
+    if absent:
         known = f"{len(prediction.symbols):,} predicted genes"
-        raise UsageError(f"{option('gene')} {gene}: not among the {known}{hint}")
-    values = np.empty(len(prediction.grid), np.float32)
-    for first, block in prediction.blocks():
-        values[first : first + len(block)] = block[:, found[0]]
+        hint = did_you_mean(absent[0], slot)
+        raise UsageError(f"{option(asked)} {', '.join(absent[:10])}: not among the {known}{hint}")
+    return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), np.int64)
+
+
+def columns_of(prediction: Prediction, columns: I64) -> F32:
+    """f32[g, n]: predicted log1p expression of these genes in every tile, by one pass over the blocks."""
+    values = np.empty((len(columns), len(prediction.grid)), np.float32)
+    for first, block in checked_blocks(prediction):
+        values[:, first : first + len(block)] = block[:, columns].T
     return values
+
+
+def gene_values(prediction: Prediction, gene: str) -> F32:
+    """One gene's predicted log1p expression, f32[n]; ``UsageError`` for a gene that is not predicted."""
+    (values,) = columns_of(prediction, columns_named(prediction, [gene], "gene"))
+    return np.asarray(values, np.float32)

@@ -47,7 +47,7 @@ def elements(prediction: Prediction) -> dict[str, Any]:
     assert len(set(symbols)) == len(symbols), "gene symbols repeat"
     return {
         "obs": _obs(prediction),
-        "var": _table(symbols, {"gene_ids": prediction.gene_ids}),
+        "var": _table(symbols, {"gene_ids": prediction.gene_ids, **prediction.var}),
         "obsm": _obsm(prediction),
         "uns": {
             "spatial": {slide: _spatial(prediction)},

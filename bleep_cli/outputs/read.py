@@ -137,6 +137,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         provenance=said,
         findings=_findings(said, name),
         obsm={key: values for key, values in obsm.items() if key not in FIXED_OBSM and _is_f32(values)},
+        var={str(key): values for key, column in var.items() if _is_f32(values := column.to_numpy())},
     )
 
 

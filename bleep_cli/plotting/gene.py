@@ -64,7 +64,7 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     from matplotlib.figure import Figure
 
     centre_hires = prediction.grid.centre_l0 * prediction.hires_scalef
-    edge_hires = _edge_hires(prediction)
+    edge_hires = prediction.grid.drawn_edge_l0() * prediction.hires_scalef
     window = _window(centre_hires, edge_hires, prediction.hires)
     panel_in, size_in, origins_in = _layout(window)
     figure = Figure(figsize=size_in, dpi=DPI, facecolor="white")
@@ -83,12 +83,6 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     colour_bar(tiles, _axes(figure, bar_in), _BAR, label, extend=ends, upright=True)
     _words(figure, prediction)
     return figure
-
-
-def _edge_hires(prediction: Prediction) -> float:
-    """Edge of a drawn tile: its true edge, cut to the pitch where tiles overlap."""
-    grid = prediction.grid
-    return min(grid.edge_l0(), grid.pitch_um / grid.mpp) * prediction.hires_scalef
 
 
 def _window(centre_hires: F64, edge_hires: float, picture: U8) -> Window:

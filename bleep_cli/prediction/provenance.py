@@ -49,6 +49,14 @@ class ReferenceRecord:
     """Their ids."""
     spots: int
     """How many it holds."""
+    donors: int
+    """How many they are from; never who."""
+    species: str
+    """What the sections are of, in the words of who built it."""
+    licence: str
+    """Terms of the data."""
+    citation: str
+    """How the data is cited."""
 
 
 @dataclass(frozen=True)

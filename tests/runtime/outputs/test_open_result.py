@@ -55,6 +55,7 @@ def made() -> tuple[Prediction, np.ndarray]:
         findings=(COARSE,),
         obs={**prediction.obs, "out_of_focus": odd},
         obsm={"offset": np.arange(120, dtype=np.float32).reshape(60, 2)},
+        var={"reference_p99": np.arange(7, dtype=np.float32)},
     )
     return prediction, expression
 
@@ -84,6 +85,8 @@ def test_what_was_written_is_what_is_opened(written: Path) -> None:
         np.testing.assert_array_equal(found.obs[name], column)
     assert list(found.obsm) == ["offset"]
     np.testing.assert_array_equal(found.obsm["offset"], prediction.obsm["offset"])
+    assert list(found.var) == ["reference_p99"]
+    np.testing.assert_array_equal(found.var["reference_p99"], prediction.var["reference_p99"])
     np.testing.assert_array_equal(found.hires, prediction.hires)
     assert found.hires_scalef == prediction.hires_scalef
     assert found.provenance == prediction.provenance
