@@ -46,19 +46,18 @@ def most_varying(prediction: Prediction, count: int) -> I64:
     return np.argsort(-squares, kind="stable")[:count]
 
 
-def columns_named(prediction: Prediction, genes: Sequence[str], asked: str = "genes") -> I64:
-    """Columns i64[g] of these genes (symbols or ids), in their order, each once.
+def gene_columns(prediction: Prediction, genes: Sequence[str], asked: str = "gene") -> I64:
+    """Columns i64[g] of genes, by symbol or else by id.
 
-    ``UsageError`` of the parameter ``asked`` for a gene that is not predicted, with the names most like it.
+    ``UsageError`` of the parameter ``asked`` for genes that are not predicted, with symbols like the first of them.
     """
-    slot = {str(name): i for i, name in enumerate(prediction.gene_ids)}
-    slot |= {str(name): i for i, name in enumerate(prediction.symbols)}
+    slot = {str(name): i for names in (prediction.gene_ids, prediction.symbols) for i, name in enumerate(names)}
     absent = [gene for gene in genes if gene not in slot]
     if absent:
+        hint = did_you_mean(absent[0], map(str, prediction.symbols))
         known = f"{len(prediction.symbols):,} predicted genes"
-        hint = did_you_mean(absent[0], slot)
         raise UsageError(f"{option(asked)} {', '.join(absent[:10])}: not among the {known}{hint}")
-    return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), np.int64)
+    return np.array([slot[gene] for gene in genes], dtype=np.int64)
 
 
 def columns_of(prediction: Prediction, columns: I64) -> F32:
@@ -71,5 +70,5 @@ def columns_of(prediction: Prediction, columns: I64) -> F32:
 
 def gene_values(prediction: Prediction, gene: str) -> F32:
     """One gene's predicted log1p expression, f32[n]; ``UsageError`` for a gene that is not predicted."""
-    (values,) = columns_of(prediction, columns_named(prediction, [gene], "gene"))
+    (values,) = columns_of(prediction, gene_columns(prediction, [gene]))
     return np.asarray(values, np.float32)

@@ -107,6 +107,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
     obsm = _element(root, name, "obsm")
     with _reading(name, "obsm"):
         centre, index, similarity = (np.asarray(obsm[key]) for key in FIXED_OBSM)
+        further = {key: values for key, values in obsm.items() if key not in FIXED_OBSM and _is_f32(values)}
     with _reading(name, "X"):
         shape = _x(root).shape
     sound = (
@@ -114,6 +115,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         and centre.shape == (len(obs), 2)
         and np.isfinite(centre).all()
         and index.shape == similarity.shape
+        and all(values.ndim == 2 and len(values) == len(obs) for values in (index, *further.values()))
         and hires.dtype == np.uint8
         and hires.ndim == 3
         and hires.shape[2] == 3
@@ -136,7 +138,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         hires_scalef=scalef,
         provenance=said,
         findings=_findings(said, name),
-        obsm={key: values for key, values in obsm.items() if key not in FIXED_OBSM and _is_f32(values)},
+        obsm=further,
         var={str(key): values for key, column in var.items() if _is_f32(values := column.to_numpy())},
     )
 

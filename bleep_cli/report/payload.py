@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.outputs.blocks import columns_named, columns_of, most_varying
+from bleep_cli.outputs.blocks import columns_of, gene_columns, most_varying
 from bleep_cli.plotting.style import EXPRESSION
+from bleep_cli.prediction.measured import QUANTILES
 from bleep_cli.report.pack import Codes, quantised
 from bleep_cli.types import I64, Prediction
 
@@ -22,8 +23,6 @@ MOST_GENES = 200
 _FEWEST_GENES = 20
 PALETTES = (EXPRESSION, "cividis", "inferno")
 """Colour maps that can be chosen; all even in lightness, and told apart by the colour-blind."""
-MEASURED = ("reference_p01", "reference_p99")
-"""Columns of ``Prediction.var`` that a colour scale may span."""
 LAYERS = {"similarity": "Similarity to the reference"}
 """Columns of ``Prediction.obs`` in words; others go by their names."""
 
@@ -92,7 +91,7 @@ def safe_json(value: Any) -> str:
 
 def _chosen(prediction: Prediction, genes: Sequence[str] | None) -> I64:
     if genes is not None:
-        return columns_named(prediction, genes)
+        return np.unique(gene_columns(prediction, genes, "genes"))
     most = max(_FEWEST_GENES, min(MOST_GENES, MOST_VALUES // len(prediction.grid)))
     return most_varying(prediction, most)
 
@@ -100,7 +99,7 @@ def _chosen(prediction: Prediction, genes: Sequence[str] | None) -> I64:
 def _gene(prediction: Prediction, column: int, codes: Codes, spread: float) -> dict[str, Any]:
     said = {"name": str(prediction.symbols[column]), "id": str(prediction.gene_ids[column])}
     numbers = {"low": codes.low, "high": codes.high, "spread": spread if np.isfinite(spread) else 0.0}
-    measured = [float(prediction.var[name][column]) for name in MEASURED if name in prediction.var]
+    measured = [float(prediction.var[name][column]) for name in QUANTILES if name in prediction.var]
     return {**said, **numbers, "measured": measured if len(measured) == 2 and measured[0] < measured[1] else None}
 
 

@@ -108,7 +108,7 @@ def test_tiles_have_their_true_size_and_never_overlap() -> None:
     expression = np.zeros((4, 2), np.float32)
     for pitch_um, edge_hires in ((100.0, 10.0), (250.0, 10.0), (40.0, 4.0)):
         prediction = make_prediction(expression, square(2, 2), pitch_um=pitch_um)
-        assert report._edge_hires(prediction) == pytest.approx(edge_hires)
+        assert prediction.grid.drawn_edge_l0() * prediction.hires_scalef == pytest.approx(edge_hires)
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (40, 25), (40, 1), (1, 25), (30, 12)], ids=str)
