@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli.commands import build_reference, check, explain, predict
+from bleep_cli.commands import build_reference, check, explain, plot, predict, report
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.program import new_app, print_version, run
 
@@ -32,6 +32,8 @@ app.command()(check.inspect)
 app.command()(check.doctor)
 app.command()(check.demo)
 app.command()(explain.explain)
+app.command()(report.report)
+app.command()(plot.plot)
 
 
 def main() -> NoReturn:

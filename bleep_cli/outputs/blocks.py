@@ -49,7 +49,7 @@ def most_varying(prediction: Prediction, count: int) -> I64:
 def gene_columns(prediction: Prediction, genes: Sequence[str], asked: str = "gene") -> I64:
     """Columns i64[g] of genes, by symbol or else by id.
 
-    ``UsageError`` of the parameter ``asked`` for genes that are not predicted, with symbols like the first of them.
+    ``UsageError`` of the parameter ``asked`` for genes that are not predicted, with symbols like the first.
     """
     slot = {str(name): i for names in (prediction.gene_ids, prediction.symbols) for i, name in enumerate(names)}
     absent = [gene for gene in genes if gene not in slot]

@@ -21,6 +21,7 @@ from bleep_cli.report.pack import jpeg
 from bleep_cli.report.payload import payload
 from bleep_cli.types import Prediction, Progress, no_progress
 
+PAGE_SUFFIX = ".html"
 SCRIPTS = ("values.js", "colours.js", "view.js", "strip.js", "map.js", "picker.js", "main.js")
 """In the order in which they use each other."""
 
