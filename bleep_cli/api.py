@@ -266,8 +266,8 @@ def write(
 
     ``format`` of a prediction is ``h5ad``, ``zarr``, ``html`` (a page with maps) or ``png`` (the picture of
     ``gene``, by default the one that varies most); without it the ending of ``path`` says which. A bundle is a
-    directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists already,
-    unless ``force``, or cannot be written, ``UsageError`` for another format.
+    directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists, unless
+    ``force``, or cannot be written, ``UsageError`` for another format.
     """
     target = Path(path)
     if isinstance(result, Built):

@@ -166,9 +166,12 @@ class Page {
   }
 
   markGene() {
-    const values = this.panels[this.active]?.values;
-    [...$$("genes").children].forEach((item, i) => {
-      item.firstChild.setAttribute("aria-pressed", String(this.slide.genes[i] === values));
+    const list = $$("genes"), values = this.panels[this.active]?.values;
+    [...list.children].forEach((item, i) => {
+      const pressed = this.slide.genes[i] === values;
+      item.firstChild.setAttribute("aria-pressed", String(pressed));
+      const above = item.offsetTop - list.offsetTop - list.scrollTop; // of the list alone: the page stays where it is
+      if (pressed && (above < 0 || above + item.offsetHeight > list.clientHeight)) list.scrollTop += above - list.clientHeight / 2;
     });
   }
 

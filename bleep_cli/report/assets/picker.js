@@ -12,7 +12,11 @@ class Picker {
     this.input.setAttribute("aria-controls", this.list.id);
     this.input.setAttribute("aria-label", number ? "Gene or layer of the second map" : "Gene or layer of the map");
     this.input.addEventListener("focus", () => this.input.select());
-    this.input.addEventListener("click", () => { if (this.list.hidden) this.open(""); });
+    this.input.addEventListener("click", () => {
+      if (!this.list.hidden) return;
+      this.open("");
+      this.input.select();
+    });
     this.input.addEventListener("input", () => this.open(this.input.value));
     this.input.addEventListener("blur", () => this.close());
     this.input.addEventListener("keydown", (event) => this.key(event));
