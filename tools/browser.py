@@ -82,7 +82,7 @@ class Tab:
             case "Network.requestWillBeSent":
                 self.requests.append(str(params["request"]["url"])[:200])
             case "Runtime.exceptionThrown":
-                self.console.append(json.dumps(params["exceptionDetails"])[:500])
+                self.console.append(_told(params["exceptionDetails"]))
             case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning", "assert"):
                 self.console.append(json.dumps(params["args"])[:500])
             case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
@@ -92,7 +92,7 @@ class Tab:
         """The value of an expression, awaited if it is a promise. ``PageError`` for what it throws."""
         told = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in told:
-            raise PageError(json.dumps(told["exceptionDetails"])[:500])
+            raise PageError(_told(told["exceptionDetails"]))
         return told["result"].get("value")
 
     def wait(self, condition: str) -> Any:
@@ -116,6 +116,7 @@ class Tab:
 
     def go(self, page: Path) -> None:
         """Opens a file, and waits until it has drawn itself (``data-ready`` of its root)."""
+        self.run("document.documentElement.removeAttribute('data-ready')")  # of what is shown now
         self.send("Page.navigate", url=page.resolve().as_uri())
         self.wait("document.readyState === 'complete' && document.documentElement.dataset.ready")
 
@@ -162,6 +163,11 @@ class Tab:
         """What printing the page gives."""
         told = self.send("Page.printToPDF", printBackground=False, paperWidth=8.27, paperHeight=11.69)
         return base64.b64decode(told["data"])
+
+
+def _told(thrown: dict[str, Any]) -> str:
+    """What was thrown, in words."""
+    return str(thrown.get("exception", {}).get("description") or thrown["text"])
 
 
 def _pipe() -> tuple[int, int]:

@@ -15,7 +15,7 @@ class Picker {
     this.input.addEventListener("click", () => {
       if (!this.list.hidden) return;
       this.open("");
-      this.input.select();
+      setTimeout(() => this.input.select()); // once the browser has put the caret where the click was
     });
     this.input.addEventListener("input", () => this.open(this.input.value));
     this.input.addEventListener("blur", () => this.close());

@@ -80,6 +80,7 @@ def near(seen: tuple[int, ...], wanted: tuple[int, ...], most: int = 4) -> bool:
 def choose(tab: Tab, name: str, number: int = 0) -> None:
     """Types a name into the field above a map and presses Enter."""
     tab.click(*tab.middle(f".panel:nth-child({number + 1}) [role=combobox]"))
+    tab.settle()
     tab.type(name)
     tab.key("Enter", text="\r")
     tab.settle()
@@ -394,7 +395,7 @@ def test_a_browser_that_is_too_old_says_so_and_still_tells_the_facts(chromium: T
     script = chromium.send("Page.addScriptToEvaluateOnNewDocument", source="delete window.DecompressionStream")
     try:
         chromium.send("Page.navigate", url=page_file.resolve().as_uri())
-        chromium.wait("!document.getElementById('trouble')?.hidden")
+        chromium.wait(f"{by_id('trouble')}?.hidden === false")
         assert "The maps cannot be shown in this browser" in text_of(chromium, "trouble")
         assert "Homo sapiens, breast" in chromium.run("document.body.textContent")
     finally:
@@ -407,7 +408,7 @@ def test_the_tests_would_see_a_request_and_an_error(chromium: Tab, tmp_path: Pat
     chromium.console.clear()
     chromium.requests.clear()
     chromium.go(page)
-    chromium.wait("1")
+    chromium.settle()
     assert any(address.startswith("http://127.0.0.1:49151/") for address in chromium.requests)
     assert any("nothing is not defined" in line for line in chromium.console)
     with pytest.raises(PageError, match="nothing is not defined"):
