@@ -18,9 +18,11 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
-from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
+from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device, Scale
-from bleep_cli.cohort.read import cohort_texts, read_cohort
+from bleep_cli.cohort.cohort_file import cohort_texts
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
@@ -96,6 +98,7 @@ def predict(
     at: Path | str | None = None,
     mask: Path | str | None = None,
     mpp: float | None = None,
+    scene: int | str | None = None,
     k: int | None = None,
     device: Device = "auto",
     progress: Asked = None,
@@ -111,11 +114,14 @@ def predict(
     genes
         Symbols or ids; all by default.
     at
-        A file of positions (level-0 px) in place of the grid over the tissue.
+        A table of positions in place of the grid over the tissue: of Space Ranger, ST, Seurat or QuPath, or
+        with id, x and y in level-0 px.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
     mpp
         µm per level-0 pixel, where the slide states none or a wrong one.
+    scene
+        Which picture of a file that holds several, by its index from 0 or its name; the largest by default.
     k
         Neighbours to average; the bundle's own number by default.
     device
@@ -135,7 +141,7 @@ def predict(
         Each as :mod:`bleep_cli.errors` says.
     """
     options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
-    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, progress=progress)
+    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 
 

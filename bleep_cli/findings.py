@@ -33,7 +33,34 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    "slide-black": Code("warning", "nothing in the picture is bright: it is refused for prediction"),
+    "slide-dark": Code("warning", "most of the picture is dark, which sections stained with H&E are not"),
+    "slide-grey": Code("warning", "the picture has no colours"),
+    "slide-turned": Code("note", "an orientation tag was followed: the picture is turned or mirrored"),
+    "scenes-ignored": Code("warning", "the file holds several scenes, of which the largest was taken"),
+    "scenes-unreadable": Code("note", "the file holds further pictures that cannot be read"),
+    "depth-stated": Code("note", "fewer than 16 bits of the samples are used, as the file's tags say"),
+    "depth-guessed": Code("warning", "fewer than 16 bits of the samples are used, as their values say"),
+    "planes-named": Code("note", "three grey planes were read as red, green and blue, by their names"),
+    "planes-guessed": Code("warning", "three grey planes without names were read as red, green and blue"),
+    "alpha-assumed": Code("note", "what a fourth sample means was taken from its values, as no tag says it"),
+    "mpp-overrides": Code("warning", "the pixel size that was given is over 10 % from what the slide states"),
+    "mpp-unknown": Code("warning", "the slide states no pixel size, or several: it has to be given"),
+    # of tables of positions and of counts
+    "text-encoding-guessed": Code(
+        "note", "a table of text is in no Unicode encoding and was read as Windows-1252"
+    ),
+    "positions-in-um": Code("note", "positions in µm were turned into pixels"),
+    "positions-moved": Code("note", "QuPath's positions were moved to the corner of the slide"),
+    "positions-ids-guessed": Code("note", "no column of a table of positions is called barcode or id"),
+    "counts-transposed": Code("note", "a table of counts has genes in rows and spots in columns"),
+    "spots-named-otherwise": Code("note", "spots have other names in the counts than in the positions"),
+    "matrix-raw": Code("note", "the raw matrix was read, as there is no filtered one"),
     # of a section's counts
+    "features-no-genes": Code("note", "columns of counts that are no genes were left out"),
+    "genome-picked": Code("note", "genes of other genomes than the one that was picked were left out"),
+    "genome-prefix": Code("note", "gene names began with the name of their genome, which was taken off"),
+    "symbols-missing": Code("note", "genes without a symbol carry their id"),
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),
     "spots-few-counts": Code("note", "spots of fewer counts than min_counts were left out"),
@@ -45,6 +72,7 @@ CODES: Mapping[str, Code] = {
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
+    "base-of-other-use": Code("warning", "the base was made for something else, such as the synthetic demo"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
     "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),
     "backbone-terms": Code("note", "the bundle holds an image encoder of somebody's, under their terms"),

@@ -64,6 +64,10 @@ Mpp = Annotated[
     float | None,
     typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
 ]
+Scene = Annotated[
+    str | None,
+    typer.Option("--scene", help="Which picture of a file that holds several: its index from 0, or its name."),
+]
 StrideUm = Annotated[
     float | None, typer.Option("--stride-um", help="Distance between tiles; default the reference's tile edge.")
 ]
@@ -73,7 +77,9 @@ Mask = Annotated[
 ]
 At = Annotated[
     Path | None,
-    typer.Option("--at", help="Predict at these places: tissue_positions, an ST table, or CSV with id, x, y."),
+    typer.Option(
+        "--at", help="Predict at these places: a table of Space Ranger, ST, Seurat or QuPath, or id, x, y."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")]
 Resume = Annotated[

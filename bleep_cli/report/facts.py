@@ -32,7 +32,7 @@ def slide_facts(prediction: Prediction) -> Facts:
     facts = [
         ("File", str(slide.get("name", prediction.slide_id))),
         ("Size", size),
-        ("Pixel size used", f"{grid.mpp:.4g} µm"),
+        ("Pixel size used", f"{grid.mpp:.4g} µm" + (f" ({slide['mpp_source']})" if "mpp_source" in slide else "")),
         ("Tiles", f"{_count(len(grid))}, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1"),
         ("Field of view", f"{fields} µm"),
         ("Outside the tissue", _count(outside) if outside else ""),

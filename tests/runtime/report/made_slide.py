@@ -65,6 +65,7 @@ def make_slide(rows: int = 20, columns: int = 30, genes: tuple[str, ...] = GENES
                 "name": f"{HOSTILE}.svs",
                 "sha256": "ab" * 32,
                 "mpp": 0.5,
+                "mpp_source": "given",
                 "width_px": 3400,
                 "height_px": 2400,
             },

@@ -147,7 +147,7 @@ def test_what_is_known_stands_in_words() -> None:
         "Measured spots 1,310",
         "Spots behind each tile (K) 7",
         "Value of a tile their mean",
-        "Pixel size used 0.5 µm",
+        "Pixel size used 0.5 µm (given)",
         "Field of view 50 and 200 µm",
         "Outside the tissue 1",
         "Warning 1.0 µm per pixel",
