@@ -154,6 +154,10 @@ class TileGrid:
         """Edge of a field in level-0 pixels."""
         return self.spec.um[field] / self.mpp
 
+    def drawn_edge_l0(self) -> float:
+        """Edge of a tile in a picture, in level-0 pixels: its own, cut to the pitch where tiles overlap."""
+        return min(self.edge_l0(), self.pitch_um / self.mpp)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -231,6 +235,10 @@ class Prediction:
     obsm: Mapping[str, F32] = field(default_factory=dict)
     """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
     row times the bundle's slope)."""
+
+    var: Mapping[str, F32] = field(default_factory=dict)
+    """Further f32[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the reference's spots
+    were measured."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

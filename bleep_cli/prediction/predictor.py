@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
 from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord, created
@@ -51,6 +53,11 @@ class Predictor:
     def encoder(self) -> OnnxEncoder:
         """What embeds the tiles."""
         return self.embedder.encoder
+
+    @cached_property
+    def _measured(self) -> dict[str, F32]:
+        """What every prediction says of its genes."""
+        return measured_range(self._expression)
 
     @property
     def n_genes(self) -> int:
@@ -107,6 +114,7 @@ class Predictor:
             provenance=self._provenance(ready, command).plain(),
             findings=ready.findings,
             obsm={} if self._slope is None else {"offset": offset},
+            var=self._measured,
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
@@ -170,10 +178,13 @@ class Predictor:
             reference=ReferenceRecord(
                 name=self.bundle.name,
                 content_sha256=self.bundle.content_sha256,
-                species=info.species,
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
                 spots=self.bundle.n_spots,
+                donors=len({section.donor for section in info.sections}),
+                species=info.species,
+                licence=info.licence,
+                citation=info.citation,
             ),
             options=recorded | {"device": self.encoder.device, "precision": self.embedder.precision},
             precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},

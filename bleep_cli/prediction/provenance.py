@@ -49,14 +49,20 @@ class ReferenceRecord:
     name: str
     """File name of the bundle, without its folders."""
     content_sha256: str
-    species: str
-    """Of what, as the bundle says; empty where it says nothing."""
     image_tower_sha256: str
     """Of the tower that ran, at its precision."""
     sections: Sequence[str]
     """Their ids."""
     spots: int
     """How many it holds."""
+    donors: int
+    """How many they are from; never who."""
+    species: str
+    """What the sections are of, in the words of who built it."""
+    licence: str
+    """Terms of the data."""
+    citation: str
+    """How the data is cited."""
 
 
 @dataclass(frozen=True)
