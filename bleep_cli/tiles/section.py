@@ -1,4 +1,4 @@
-"""The tiles around the spots of a measured section."""
+"""The picture of a measured section, and the tiles around its spots."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ import numpy as np
 
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
 from bleep_cli.slide.open import open_slide
+from bleep_cli.tiles.spot_fit import beside, too_many_outside
 from bleep_cli.types import Section, Slide, TileGrid, TileSpec
 
 
 @contextmanager
 def section_slide(section: Section) -> Iterator[Slide]:
-    """A section's image, open. Raises ``ReferenceError`` for an image that cannot be used, or most of whose
-    spots lie outside it."""
+    """A section's image, open. Raises ``ReferenceError`` for an image that cannot be used, or that more than one in
+    a hundred of its spots lie outside of."""
+    with open_picture(section) as slide:
+        outside = beside(section.xy_l0, slide.size_l0)
+        if too_many_outside(outside):
+            width, height = slide.size_l0
+            raise ReferenceError(
+                f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots lie outside {slide.name} "
+                f"({width} × {height} px); its positions belong to another image, or to another size of it"
+            )
+        yield slide
+
+
+@contextmanager
+def open_picture(section: Section) -> Iterator[Slide]:
+    """A section's image, open, wherever its spots lie. Raises ``ReferenceError`` for one that cannot be used."""
     try:
         slide = open_slide(section.image, section.mpp)
     except (SlideError, UsageError) as error:
         raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
     try:
-        _check_inside(section, slide)
         yield slide
     finally:
         slide.close()
-
-
-def _check_inside(section: Section, slide: Slide) -> None:
-    outside = np.any((section.xy_l0 < 0) | (section.xy_l0 > np.array(slide.size_l0)), axis=1)
-    if outside.mean() > 0.5:
-        width, height = slide.size_l0
-        raise ReferenceError(
-            f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots lie outside {slide.name} "
-            f"({width} × {height} px); its positions belong to another image, or to another size of it"
-        )
 
 
 def section_grid(section: Section, mpp: float, spec: TileSpec) -> TileGrid:

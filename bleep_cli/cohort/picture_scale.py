@@ -1,0 +1,128 @@
+"""Which of an array's pictures a section names: what positions are multiplied with to lie on it.
+
+The user's word comes first. Then the picture's size against that of the full-resolution picture, where a smaller picture
+of a known factor lies beside the positions; then its name; then the one factor by which the positions come to lie on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bleep_cli.errors import ReferenceError, option
+from bleep_cli.findings import Finding
+from bleep_cli.tiles.spot_fit import beside, too_many_outside
+from bleep_cli.types import Section, Slide, SpotPlane
+
+SAME_SIZE = 0.01  # how far width and height may be off: of a picture of 200 px rounding alone takes 0.3 %
+LEAST_FILL = 0.3  # of a picture that positions span, on its longer side, to be thought positions of it
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What positions are multiplied with."""
+
+    factor: float
+    """Pixels of the picture per pixel of the positions."""
+    findings: tuple[Finding, ...] = ()
+    """What told it, where it is not 1."""
+
+
+def picture_scale(section: Section, plane: SpotPlane, slide: Slide) -> Scale:
+    """By what the positions of a plane have to be multiplied to be pixels of a slide.
+
+    Raises ``ReferenceError`` where they lie outside it, and none of the known factors, or several, put them on it.
+    """
+    if plane.image_scale is not None:
+        return _by(section, slide, plane.image_scale, "as the cohort file says")
+    ratio, as_is = _of_whole(plane, slide), _on(section, 1.0, slide)
+    known = {"full": 1.0, **plane.scales}
+    named = next((scale for name, scale in plane.scales.items() if f"{name}_image" in slide.name.lower()), None)
+    named = named if ratio is None else None  # a copy of another size keeps its name
+    by_size = next((scale for scale in known.values() if ratio and abs(ratio / scale - 1) < SAME_SIZE), None)
+    for scale, told in ((by_size, "by its size"), (named, "by its name")):
+        if scale == 1.0:
+            return Scale(1.0)
+        if scale is not None and as_is and _fill(plane, scale, slide) < LEAST_FILL:
+            what = (
+                f"{slide.name} is told {told} to be {scale:.4g} of the full resolution, but the positions lie on it "
+                "as they are and are left so"
+            )
+            mend = f"say {option('image_scale')} 1 if that is right, or {scale:.4g}"
+            return Scale(1.0, (Finding("picture-size", what, section.id, mend, "cohort file"),))
+        if scale is not None:
+            return _by(section, slide, scale, told)
+    if as_is:
+        return _whole(section, plane, slide, ratio)
+    fitting = [
+        scale
+        for scale in sorted(set(plane.scales.values()))
+        if _on(section, scale, slide) and _fill(plane, scale, slide) >= LEAST_FILL
+    ]
+    if len(fitting) == 1 and ratio is None:
+        return _by(section, slide, fitting[0], "as only so the spots lie on it")
+    if ratio is None and not fitting:
+        return Scale(1.0)  # refused with what is known of them once they are compared with the picture
+    raise ReferenceError(_unclear(section, plane, slide, ratio, fitting), origin="cohort file")
+
+
+def _by(section: Section, slide: Slide, factor: float, told: str) -> Scale:
+    if factor == 1.0:
+        return Scale(1.0)
+    what = f"positions are multiplied by {factor:.6g} to lie on {slide.name}, {told}"
+    return Scale(factor, (Finding("picture-scaled", what, section.id),))
+
+
+def _whole(section: Section, plane: SpotPlane, slide: Slide, ratio: float | None) -> Scale:
+    """Positions that lie on the picture as they are; a warning where its size speaks against them."""
+    if ratio is None:
+        return Scale(1.0)
+    (width, height), (w, h) = slide.size_l0, whole_size(plane)
+    what = (
+        f"{slide.name} has {width} × {height} px, {ratio:.4g} of the picture that the positions are of "
+        f"({w:.0f} × {h:.0f} px)"
+    )
+    mend = f"say {option('image_scale')} {ratio:.4g} if it is a smaller copy, 1 if the positions are of this one"
+    return Scale(1.0, (Finding("picture-size", what, section.id, mend, "cohort file"),))
+
+
+def _unclear(section: Section, plane: SpotPlane, slide: Slide, ratio: float | None, fitting: list[float]) -> str:
+    width, height = slide.size_l0
+    outside = beside(section.xy_l0, slide.size_l0)
+    text = (
+        f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots ({outside.mean():.0%}) lie outside "
+        f"{slide.name} ({width} × {height} px): "
+    )
+    if ratio is not None:
+        w, h = whole_size(plane)
+        return (
+            f"{text}its positions are of a picture {1 / ratio:.4g} times as large ({w:.0f} × {h:.0f} px); name that "
+            f"one, or say {option('image_scale')} {ratio:.4g}"
+        )
+    either = " or ".join(f"{scale:.4g}" for scale in fitting)
+    return f"{text}its positions could be of a larger picture; say {option('image_scale')} {either}"
+
+
+def whole_size(plane: SpotPlane) -> tuple[float, float]:
+    """(width, height) of the picture that the positions are of, by the largest picture of a known factor."""
+    name = max(plane.sizes, key=lambda name: max(plane.sizes[name]))
+    width, height = plane.sizes[name]
+    return width / plane.scales[name], height / plane.scales[name]
+
+
+def _of_whole(plane: SpotPlane, slide: Slide) -> float | None:
+    """The picture's size over that of the full-resolution picture; None where that is not known, or of another shape."""
+    if not plane.sizes:
+        return None
+    x, y = (a / b for a, b in zip(slide.size_l0, whole_size(plane), strict=True))
+    return float(np.sqrt(x * y)) if abs(x / y - 1) < SAME_SIZE else None
+
+
+def _on(section: Section, factor: float, slide: Slide) -> bool:
+    return not too_many_outside(beside(section.xy_l0 * factor, slide.size_l0))
+
+
+def _fill(plane: SpotPlane, factor: float, slide: Slide) -> float:
+    """The part of the picture's sides that the array spans, the larger of both."""
+    return float(np.max((plane.spans[1] - plane.spans[0]) * factor / slide.size_l0))

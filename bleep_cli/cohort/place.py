@@ -1,0 +1,155 @@
+"""A section's spots put into pixels of its picture, turned as it is, with its microns per pixel, and looked at there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from bleep_cli.cohort.picture_scale import picture_scale, whole_size
+from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
+from bleep_cli.findings import Finding
+from bleep_cli.slide.open import open_slide
+from bleep_cli.tiles.orientation import AS_IT_IS, oriented
+from bleep_cli.tiles.pitch import neighbour_distance
+from bleep_cli.tiles.spot_fit import SpotFit, judged, spot_fit, too_many_outside
+from bleep_cli.types import Section, Slide, SpotPlane
+
+AGREE_MPP = 1.1
+
+
+def on_picture(section: Section) -> Section:
+    """The section with its spots in pixels of its picture and looked at there; its findings say what was done.
+
+    Raises ``ReferenceError`` for a picture that cannot be used or is not that of the spots.
+    """
+    stated = orientation_is_stated(section)
+    with on_slide(section) as (placed, slide):
+        fit = spot_fit(slide, placed.xy_l0)
+        return replace(placed, findings=(*placed.findings, *looked_at(placed, slide, fit, stated=stated)))
+
+
+def orientation_is_stated(section: Section) -> bool:
+    """Whether the cohort file says how the picture lies against the positions."""
+    return section.plane is not None and bool(section.plane.orientation)
+
+
+def looked_at(section: Section, slide: Slide, fit: SpotFit, *, stated: bool = False) -> tuple[Finding, ...]:
+    """What there is to say of a section's picture and of its spots there.
+
+    Raises ``ReferenceError`` where more than one in a hundred spots lie outside, or as
+    :func:`bleep_cli.tiles.spot_fit.judged` says.
+    """
+    if too_many_outside(fit.outside):
+        raise ReferenceError(_outside(section, slide, fit), origin="cohort file")
+    findings = [replace(finding, where=section.id) for finding in slide.findings]
+    return (*findings, *judged(fit, section.id, slide.name, stated=stated))
+
+
+@contextmanager
+def on_slide(section: Section) -> Iterator[tuple[Section, Slide]]:
+    """The section with its spots in pixels of its picture, and that picture, open.
+
+    Raises ``ReferenceError`` for a picture that cannot be used, or by whose size and name it is not clear what the
+    positions have to be multiplied with to lie on it.
+    """
+    slide, states_mpp = _open(section)
+    try:
+        plane = section.plane
+        if plane is not None:
+            section = _placed(section, plane, slide, slide.mpp if states_mpp else None)
+        if section.mpp is not None and section.mpp != slide.mpp:
+            slide.close()
+            slide, _ = _open(section)
+        yield section, slide
+    finally:
+        slide.close()
+
+
+def _open(section: Section) -> tuple[Slide, bool]:
+    """The picture, and whether its scale is known: where only the array tells it, it opens at 1 µm per pixel."""
+    try:
+        return open_slide(section.image, section.mpp), True
+    except (SlideError, UsageError) as error:
+        if section.mpp is None and section.plane is not None and section.plane.um is not None and "mpp" in error.options:
+            return open_slide(section.image, 1.0), False
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
+
+
+def _placed(section: Section, plane: SpotPlane, slide: Slide, stated: float | None) -> Section:
+    """Scaled and turned to the slide, which or whose user states ``stated`` µm per pixel."""
+    scale = picture_scale(section, plane, slide)
+    xy_l0, findings = section.xy_l0 * scale.factor, list(scale.findings)
+    if plane.orientation not in ("", AS_IT_IS):
+        xy_l0 = oriented(xy_l0, slide.size_l0, plane.orientation)
+        what = f"{slide.name} is {plane.orientation} against the positions, which follow it"
+        findings.append(Finding("picture-turned", what, section.id))
+    mpp, told = _mpp(section, plane, stated, scale.factor)
+    findings += told
+    if plane.usual_um and stated is not None and len(xy_l0) > 1:
+        findings += _unusual(section, plane, neighbour_distance(xy_l0) * stated, stated)
+    return replace(
+        section,
+        xy_l0=np.ascontiguousarray(xy_l0),
+        mpp=mpp,
+        plane=None,
+        findings=(*section.findings, *findings),
+    )
+
+
+def _mpp(
+    section: Section, plane: SpotPlane, stated: float | None, factor: float
+) -> tuple[float | None, list[Finding]]:
+    """µm per pixel of the picture by the user's word or the array; None where the picture's own word holds."""
+    if plane.um is None:
+        return section.mpp, []
+    by_array = plane.um / factor
+    if stated is None:
+        what = f"{by_array:.4g} µm per pixel by {plane.um_from}; its picture states none"
+        return by_array, [Finding("mpp-by-array", what, section.id)]
+    if _ratio(stated, by_array) <= AGREE_MPP:
+        return section.mpp, []
+    whole = stated / factor
+    if section.mpp is not None and factor != 1 and _ratio(whole, by_array) <= AGREE_MPP:
+        what = f"{stated:g} µm per pixel are of the full-resolution picture; this one has {whole:.4g}"
+        return whole, [Finding("mpp-of-whole", what, section.id)]
+    who = "the cohort file" if section.mpp is not None else "its picture"
+    what = f"{who} states {stated:.4g} µm per pixel, but {plane.um_from} says {by_array:.4g}"
+    mend = f"if the latter is right, say {option('mpp')} {by_array:.4g}"
+    return section.mpp, [Finding("mpp-against-array", what, section.id, mend, "cohort file")]
+
+
+def _unusual(section: Section, plane: SpotPlane, pitch_um: float, mpp: float) -> list[Finding]:
+    """A note where spots lie as far apart as on no array that is known."""
+    if any(_ratio(pitch_um, usual) <= AGREE_MPP for usual in plane.usual_um):
+        return []
+    usual = ", ".join(f"{um:g}" for um in plane.usual_um)
+    what = f"spots lie {pitch_um:.3g} µm apart at {mpp:.4g} µm per pixel; on the usual arrays it is {usual} µm"
+    return [Finding("pitch-unusual", what, section.id)]
+
+
+def _outside(section: Section, slide: Slide, fit: SpotFit) -> str:
+    """The refusal of spots beside the picture, with what could fit."""
+    n, outside, (width, height) = len(fit.outside), int(fit.outside.sum()), slide.size_l0
+    reach = section.xy_l0.max(axis=0)
+    least = section.xy_l0.min(axis=0)
+    larger = float(np.max(reach / slide.size_l0))
+    text = (
+        f"section {section.id}: {outside} of its {n} spots ({outside / n:.0%}) lie outside {slide.name} "
+        f"({width} × {height} px); they reach from {least[0]:.0f}, {least[1]:.0f} to {reach[0]:.0f}, {reach[1]:.0f}: "
+    )
+    if fit.better is not None and 3 * fit.astray.min() <= fit.astray[0]:
+        return f'{text}say {option("orientation")} "{fit.better}" if the picture was, or name the one that was not'
+    if larger > 1 and (least >= 0).all():
+        return (
+            f"{text}they are positions of a picture at least {larger:.3g} times as large; name that one, or say "
+            f"{option('image_scale')} 0.5 (or what this one is of it)"
+        )
+    return f"{text}they are positions of another picture, or of a larger part of it; name that one"
+
+
+def _ratio(a: float, b: float) -> float:
+    return math.exp(abs(math.log(a / b)))

@@ -1,0 +1,133 @@
+"""The plane that a section's positions count in, as scale factors and the array of spots tell it.
+
+Space Ranger (and, by its example, ``uns["spatial"]`` of an h5ad) states positions in pixels of the full-resolution
+picture, and ``tissue_hires_scalef``, ``tissue_lowres_scalef`` for the smaller pictures beside it, whose longer edge is
+2,000 px (4,000 or 6,000 of larger areas and of HD) and 600 px. Visium's spots lie 100 µm apart on a hexagonal array; HD
+states ``microns_per_pixel``. ``spot_diameter_fullres`` is by 10x's documents the diameter of "a theoretical 65 µm spot"
+(a spot has 55 µm; other writers take these, and Space Ranger 3 wrote 70 µm with CytAssist), so that it tells the scale to
+no better than a quarter and is asked last.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.tiles.pitch import neighbour_distance
+from bleep_cli.types import F64, I64, SpotPlane
+
+SCALE_FACTORS = "scalefactors_json.json"
+VISIUM_UM = 100.0
+VISIUM_STEPS_UM = (50.0, 50.0 * math.sqrt(3))  # of a column and a row of Visium's array
+ROW_PER_COLUMN = VISIUM_STEPS_UM[1] / VISIUM_STEPS_UM[0]
+OF_VISIUM = 0.05  # how far rows and columns, and their angle, may be off those of Visium
+LEAST_SPOTS = 12  # to tell an array by
+DIAMETER_OF_PITCH = (0.53, 0.75)  # spot_diameter_fullres over the pitch; arrays before Visium have 0.5
+PREFIX, SUFFIX = "tissue_", "_scalef"
+
+
+def spaceranger_factors(spatial: Path) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Scale factors of a folder ``spatial`` and the sizes of the pictures they are of; empty where there are none.
+
+    Raises ``ValueError`` for factors that are no JSON table.
+    """
+    file = spatial / SCALE_FACTORS
+    if not file.is_file():
+        return {}, {}
+    factors = json.loads(file.read_text(encoding="utf-8-sig"))
+    if not isinstance(factors, dict):
+        raise ValueError(f"{file.name} holds no table of factors")
+    sizes = {}
+    for name in scales_of(factors):
+        picture = spatial / f"{PREFIX}{name}_image.png"
+        if picture.is_file():
+            sizes[name] = _size_of(picture)
+    return factors, {name: size for name, size in sizes.items() if size is not None}
+
+
+def _size_of(picture: Path) -> tuple[int, int] | None:
+    from PIL import Image
+
+    try:
+        with Image.open(picture) as image:
+            return image.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def scales_of(factors: Mapping[str, Any]) -> dict[str, float]:
+    """Of each picture that there are factors for, its pixels per pixel of the positions, by its name."""
+    named = {
+        key.removeprefix(PREFIX).removesuffix(SUFFIX): factors[key]
+        for key in factors
+        if key.startswith(PREFIX) and key.endswith(SUFFIX)
+    }
+    return {name: scale for name, value in named.items() if (scale := _positive(value)) is not None}
+
+
+def spot_plane(
+    xy: F64,
+    factors: Mapping[str, Any],
+    sizes: Mapping[str, tuple[int, int]],
+    array: tuple[I64, I64] | None = None,
+) -> SpotPlane:
+    """The plane of all positions f64[n, 2] (x, y) of an array, in tissue or not.
+
+    ``factors`` are Space Ranger's or none, ``sizes`` of the pictures they are of, ``array`` the rows and columns
+    i64[n] of the positions.
+    """
+    um, source = _um_per_px(xy, factors, array)
+    spans = np.stack([xy.min(axis=0), xy.max(axis=0)]) if len(xy) else np.zeros((2, 2))
+    return SpotPlane(scales_of(factors), dict(sizes), um, source, spans)
+
+
+def _um_per_px(
+    xy: F64, factors: Mapping[str, Any], array: tuple[I64, I64] | None
+) -> tuple[float | None, str]:
+    stated = _positive(factors.get("microns_per_pixel"))
+    if stated is not None:
+        return stated, "microns_per_pixel of its scale factors"
+    source = "its array, whose spots lie 100 µm apart"
+    if array is not None:
+        um = _visium_um(xy, *array)
+        if um is not None:
+            return um, source
+    diameter = _positive(factors.get("spot_diameter_fullres"))
+    if diameter is not None and len(xy) >= LEAST_SPOTS:
+        pitch = neighbour_distance(xy)
+        if pitch > 0 and DIAMETER_OF_PITCH[0] <= diameter / pitch <= DIAMETER_OF_PITCH[1]:
+            return VISIUM_UM / pitch, source
+    return None, ""
+
+
+def _visium_um(xy: F64, row: I64, column: I64) -> float | None:
+    """µm per pixel of positions whose rows and columns are those of Visium's array; None where they are not."""
+    parity = (row + column) % 2
+    if len(xy) < LEAST_SPOTS or (parity != parity[0]).any():
+        return None  # every second place of Visium's rows is empty
+    steps = np.stack([column, row, np.ones(len(row))], axis=1).astype(np.float64)
+    if np.linalg.matrix_rank(steps) < 3:
+        return None
+    fitted = np.linalg.lstsq(steps, xy, rcond=None)[0]
+    across, down = fitted[:2]
+    wide, high = float(np.linalg.norm(across)), float(np.linalg.norm(down))
+    if not (wide > 0 and abs(high / wide / ROW_PER_COLUMN - 1) < OF_VISIUM):
+        return None
+    if abs(float(across @ down)) > OF_VISIUM * wide * high:
+        return None
+    return math.sqrt(VISIUM_STEPS_UM[0] * VISIUM_STEPS_UM[1] / (wide * high))
+
+
+def _positive(value: Any) -> float | None:
+    if isinstance(value, bool | str) or value is None:
+        return None
+    try:
+        number = float(np.asarray(value).reshape(()))
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
