@@ -30,7 +30,9 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     # of a slide
-    "slide-coarse": Code("warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"),
+    "slide-coarse": Code(
+        "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
+    ),
     # of a section's counts
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bleep_cli.cohort.hest import hest_ids
-from bleep_cli.cohort.read import cohort_entries, read_cohort, read_section
+from bleep_cli.cohort.cohort_file import cohort_entries
+from bleep_cli.cohort.read import read_cohort, read_section
+from bleep_cli.cohort.readers.hest import hest_ids
 from bleep_cli.errors import ReferenceError
 
 COUNTS = np.array([[1, 0, 2], [0, 3, 0], [4, 0, 0]], np.float32)

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from scipy import sparse
 
-from bleep_cli.cohort.read import cohort_texts, read_cohort, read_section
+from bleep_cli.cohort.cohort_file import cohort_texts
+from bleep_cli.cohort.read import read_cohort, read_section
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import Section
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from scipy import sparse
 
-from bleep_cli.cohort.read import cohort_entries, read_cohort, read_section
+from bleep_cli.cohort.cohort_file import cohort_entries
+from bleep_cli.cohort.read import read_cohort, read_section
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.types import Section
 

@@ -12,6 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.cohort.readers.h5ad import LAYER, of_anndata
+from bleep_cli.cohort.readers.reader import Entry, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError
 
 COUNTS, IMAGES, METADATA = ("st", "adata"), "wsis", "metadata"
@@ -25,20 +27,27 @@ DONORS = ("patient", "dataset_title")  # without a patient, all of a study are h
 
 def hest_ids(folder: Path) -> list[str]:
     """Ids of the sections with counts in a HEST folder, sorted. Raises ``ReferenceError`` where there is none."""
-    ids = sorted(path.stem for name in COUNTS for path in (folder / name).glob("*.h5ad"))
+    ids = sorted({path.stem for name in COUNTS for path in (folder / name).glob("*.h5ad")})
     if not ids:
         raise ReferenceError(f"{folder.name}: no HEST folder; it has neither st/ID.h5ad nor adata/ID.h5ad")
     return ids
 
 
-def hest_entry(entry: dict[str, Any], base: Path) -> dict[str, Any]:
-    """A ``[[section]]`` of HEST as one of ``h5ad``: what it does not say itself is taken from the folder.
+def hest_counts(entry: Entry, base: Path) -> str:
+    """The h5ad of a section, relative to ``base``. Raises ``ReferenceError`` where there is none."""
+    root = Path(entry["hest"])
+    return _first(base, [root / name / f"{entry['id']}.h5ad" for name in COUNTS], f"section {entry['id']}")
 
-    Paths stay relative to ``base``. Raises ``ReferenceError`` for what is neither in the entry nor in the folder.
+
+def hest_fill(entry: Entry, base: Path) -> dict[str, Any]:
+    """Image, mpp and donor of a section as far as ``entry`` does not say them, paths relative to ``base``.
+
+    Raises ``ReferenceError`` for what is neither in the entry nor in the folder, counts among it.
     """
     where = f"section {entry['id']}"
     root = Path(entry["hest"])
-    found: dict[str, Any] = {"h5ad": _first(base, [root / name / f"{entry['id']}.h5ad" for name in COUNTS], where)}
+    hest_counts(entry, base)
+    found: dict[str, Any] = {}
     if "image" not in entry:
         images = [root / IMAGES / f"{entry['id']}{form}" for form in IMAGE_FORMS]
         found["image"] = _first(base, images, where)
@@ -46,7 +55,14 @@ def hest_entry(entry: dict[str, Any], base: Path) -> dict[str, Any]:
         metadata = _metadata(base / root / METADATA / f"{entry['id']}.json", where)
         found["mpp"] = entry.get("mpp") or _mpp(metadata, where)
         found["donor"] = entry.get("donor") or _donor(metadata, where)
-    return {**found, **{key: value for key, value in entry.items() if key != "hest"}}
+    return found
+
+
+def read_hest(source: Source) -> RawSection:
+    """The counts and positions of one section of the folder."""
+    import anndata
+
+    return of_anndata(anndata.read_h5ad(source.base / hest_counts(source.entry, source.base)), source.entry)
 
 
 def _first(base: Path, paths: list[Path], where: str) -> str:
@@ -82,3 +98,19 @@ def _donor(metadata: dict[str, Any], where: str) -> str:
         if value is not None and str(value).strip() not in ("", "nan"):
             return str(value).strip()
     raise ReferenceError(f"{where}: its metadata name no patient; give donor in the cohort file")
+
+
+def is_hest(path: Path) -> bool:
+    """Whether a folder holds h5ad files where HEST has them."""
+    return any((path / name).is_dir() for name in COUNTS) and (path / IMAGES).is_dir()
+
+
+HEST = Reader(
+    what="a HEST folder",
+    sources=("hest",),
+    claims=is_hest,
+    read=read_hest,
+    keys=(LAYER,),
+    fills=("image", "mpp", "donor"),
+    fill=hest_fill,
+)
