@@ -137,6 +137,28 @@ class TileGrid:
 
 
 @dataclass(frozen=True)
+class SpotPlane:
+    """The plane that a section's positions count in, before they are put into pixels of its image."""
+
+    scales: Mapping[str, float]
+    """By the name of a picture of the plane ("hires", "lowres"): its pixels per pixel of the positions."""
+    sizes: Mapping[str, tuple[int, int]]
+    """(width, height) in pixels of those pictures that are at hand."""
+    um: float | None
+    """µm per pixel of the positions; None where neither array nor files say it."""
+    um_from: str
+    """What says so, in words."""
+    spans: F64
+    """f64[2, 2] the least and the largest (x, y) of all positions, in tissue or not."""
+    usual_um: tuple[float, float] | None = None
+    """The least and the most µm between neighbouring spots of arrays of its kind; None where any may be right."""
+    image_scale: float | None = None
+    """Pixels of the image per pixel of the positions by the user's word."""
+    orientation: str = ""
+    """How the image is turned or mirrored against the positions, by the user's word; empty where nobody says it."""
+
+
+@dataclass(frozen=True)
 class Section:
     """One tissue section with the expression measured at its n spots, of g genes."""
 
@@ -156,13 +178,15 @@ class Section:
     barcodes: Str
     """str[n] names of the spots."""
     xy_l0: F64
-    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
+    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels; in those of its plane where it has one yet."""
     image: str
     """Path of the H&E image, as it can be opened."""
     mpp: float | None
     """µm per level-0 pixel by the user's word; None = ask the image."""
     notes: tuple[str, ...] = ()
     """What reading had to drop or repair, a sentence each."""
+    plane: SpotPlane | None = None
+    """What its files say of the positions' plane; None once they are in pixels of its image."""
 
 
 @dataclass(frozen=True)

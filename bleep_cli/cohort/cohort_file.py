@@ -8,7 +8,9 @@ A cohort file is TOML; paths in it are relative to it::
     id = "C5"
     donor = "C"
     image = "images/C5.jpg"
-    mpp = 0.69                                  # optional if the image states it
+    mpp = 0.69                                  # optional if the image, or an array of Visium, states it
+    # image_scale = 0.15                        # pixels of the image per pixel of the positions, where it is a copy
+    # orientation = "turned by 90 degrees"      # what was done to the image since; "as it is" says: nothing
     counts = "counts/C5.tsv.gz"                 # ST tables: rows <x>x<y>, columns genes ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
@@ -35,6 +37,7 @@ from typing import Any
 from bleep_cli.cohort.readers.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.tiles.orientation import ORIENTATIONS
 
 
 def must_be_positive(value: Any) -> str:
@@ -49,6 +52,11 @@ def must_be_a_count(value: Any) -> str:
     return "" if number and value >= 0 else "must be a whole number, 0 (keeps every spot) or more"
 
 
+def must_be_an_orientation(value: Any) -> str:
+    """What is wrong with a value that has to be one of the eight orientations; empty where nothing is."""
+    return "" if value in ORIENTATIONS else f"must be one of {', '.join(ORIENTATIONS)}, in quotes"
+
+
 TEXTS = ("species", "licence", "citation")
 FOR_ALL = ("min_counts",)  # above the sections, these stand for every section that names none of its own
 BENCH = "bench"  # a table of a task of HEST-Bench, which nothing reads here
@@ -57,6 +65,8 @@ OF_EVERY = (
     Key("donor", needed=True),
     Key("image", needed=True),
     Key("mpp", fault=must_be_positive),
+    Key("image_scale", fault=must_be_positive),
+    Key("orientation", fault=must_be_an_orientation),
     Key("genes"),
     Key("min_counts", fault=must_be_a_count),
 )

@@ -19,6 +19,7 @@ from bleep_cli.tiles.spot_fit import SpotFit, judged, spot_fit, too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
 
 AGREE_MPP = 1.1
+UNUSUAL = 1.25  # how far off the usual distances between spots a note tells
 
 
 def on_picture(section: Section) -> Section:
@@ -89,8 +90,8 @@ def _placed(section: Section, plane: SpotPlane, slide: Slide, stated: float | No
         findings.append(Finding("picture-turned", what, section.id))
     mpp, told = _mpp(section, plane, stated, scale.factor)
     findings += told
-    if plane.usual_um and stated is not None and len(xy_l0) > 1:
-        findings += _unusual(section, plane, neighbour_distance(xy_l0) * stated, stated)
+    if plane.usual_um is not None and plane.um is None and stated is not None and len(xy_l0) > 1:
+        findings += _unusual(section, plane.usual_um, neighbour_distance(xy_l0) * stated, stated)
     return replace(
         section,
         xy_l0=np.ascontiguousarray(xy_l0),
@@ -122,12 +123,12 @@ def _mpp(
     return section.mpp, [Finding("mpp-against-array", what, section.id, mend, "cohort file")]
 
 
-def _unusual(section: Section, plane: SpotPlane, pitch_um: float, mpp: float) -> list[Finding]:
-    """A note where spots lie as far apart as on no array that is known."""
-    if any(_ratio(pitch_um, usual) <= AGREE_MPP for usual in plane.usual_um):
+def _unusual(section: Section, usual_um: tuple[float, float], pitch_um: float, mpp: float) -> list[Finding]:
+    """A note where spots lie nearer or farther apart than on any array of their kind."""
+    least, most = usual_um
+    if least / UNUSUAL <= pitch_um <= most * UNUSUAL:
         return []
-    usual = ", ".join(f"{um:g}" for um in plane.usual_um)
-    what = f"spots lie {pitch_um:.3g} µm apart at {mpp:.4g} µm per pixel; on the usual arrays it is {usual} µm"
+    what = f"spots lie {pitch_um:.3g} µm apart at {mpp:.4g} µm per pixel; on such arrays it is {least:g} to {most:g}"
     return [Finding("pitch-unusual", what, section.id)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,13 @@ import numpy as np
 
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
+from bleep_cli.cohort.place import on_picture
+from bleep_cli.cohort.readers.plane import spot_plane
 from bleep_cli.cohort.readers.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.genes.names import strip_version, sum_duplicates
-from bleep_cli.types import F64, Bool, Progress, Section, Str, no_progress
+from bleep_cli.types import F64, Bool, Progress, Section, SpotPlane, Str, no_progress
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -26,7 +29,7 @@ MOST_LEFT_OUT, OF_MEDIAN = 100.0, 0.1  # counts of a spot below both of which it
 def read_cohort(
     path: Path | str, *, only: Sequence[str] | None = None, progress: Progress = no_progress
 ) -> list[Section]:
-    """The sections of a cohort file, in its order; ``only`` keeps those ids.
+    """The sections of a cohort file, in its order, their spots compared with their images; ``only`` keeps those ids.
 
     Raises ``ReferenceError`` for a broken file or section, ``UsageError`` for a file or id that is not there.
     """
@@ -40,13 +43,16 @@ def read_cohort(
     sections = []
     for i, entry in enumerate(chosen):
         progress("sections", i, len(chosen))
-        sections.append(read_section(entry, path.parent))
+        sections.append(on_picture(read_section(entry, path.parent)))
     progress("sections", len(chosen), len(chosen))
     return sections
 
 
 def read_section(entry: dict[str, Any], base: Path) -> Section:
-    """One ``[[section]]`` table → ``Section``; spots without position, or of too few counts, are dropped."""
+    """One ``[[section]]`` table → ``Section``; spots without position, or of too few counts, are dropped.
+
+    Its image is not opened: :func:`bleep_cli.cohort.place.on_picture` puts the spots into its pixels.
+    """
     where = f"section {entry['id']}"
     entry = filled(entry, base)
     source = source_of(entry, base)
@@ -104,6 +110,16 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
         image=image,
         mpp=entry.get("mpp"),
         notes=tuple(notes),
+        plane=_plane(raw, entry),
+    )
+
+
+def _plane(raw: RawSection, entry: dict[str, Any]) -> SpotPlane:
+    """The plane of the positions, with what the cohort file says of it."""
+    plane = raw.plane or spot_plane(raw.xy_l0, {}, {})
+    scale = entry.get("image_scale")
+    return replace(
+        plane, image_scale=None if scale is None else float(scale), orientation=entry.get("orientation", "")
     )
 
 
@@ -155,4 +171,4 @@ def _named(raw: RawSection, path: Path, where: str) -> RawSection:
             f"{where}: {path.name} is no table of gene_id, gene_name ({reason(error)})"
         ) from error
     symbols = np.array([name_of.get(strip_version(g)) or g for g in raw.gene_ids], dtype=str)
-    return RawSection(raw.counts, raw.gene_ids, symbols, raw.barcodes, raw.xy_l0, raw.notes)
+    return replace(raw, symbols=symbols)

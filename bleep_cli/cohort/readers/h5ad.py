@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.cohort.readers.join import check_unique
+from bleep_cli.cohort.readers.plane import anndata_plane
 from bleep_cli.cohort.readers.reader import Entry, Key, RawSection, Reader, Source
 
 LAYER = Key("layer")
@@ -34,12 +35,13 @@ def of_anndata(adata: Any, entry: Entry) -> RawSection:
     ids = adata.var[column].to_numpy(dtype=str) if column else symbols
     xy_l0 = np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2]
     check_unique(adata.obs_names.to_numpy(dtype=str))
-    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, [])
+    plane = anndata_plane(adata, xy_l0)
+    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, [], plane)
     if "in_tissue" not in adata.obs:
         return raw
     inside = adata.obs["in_tissue"].to_numpy().astype(int) == 1
     notes = [f"{int((~inside).sum())} spots outside tissue were left out"] if not inside.all() else []
-    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], notes)
+    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], notes, plane)
 
 
 def is_h5ad(path: Path) -> bool:

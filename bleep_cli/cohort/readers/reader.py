@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bleep_cli.types import F64, Str
+from bleep_cli.types import F64, SpotPlane, Str
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -70,6 +70,8 @@ class RawSection:
     """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
     notes: list[str]
     """What was dropped, a sentence each."""
+    plane: SpotPlane | None = None
+    """What the files say of the plane of the positions, beside them."""
 
 
 def nothing_itself(_entry: Entry, _base: Path) -> dict[str, Any]:

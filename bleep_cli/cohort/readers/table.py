@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bleep_cli.cohort.readers.join import join
+from bleep_cli.cohort.readers.plane import spot_plane
 from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
 from bleep_cli.tiles.positions import read_positions
+
+ST_UM = (100.0, 200.0)  # between spots: 200 µm on the first arrays, 141 on those of 2,000 spots, then 100
 
 
 def read_table(source: Source) -> RawSection:
@@ -25,7 +29,9 @@ def read_table(source: Source) -> RawSection:
         raise ValueError(f"{path.name}: {len(genes)} names for {table.shape[1]} columns of counts")
     counts = sparse.csr_matrix(table.to_numpy(np.float32))
     names = np.array([str(name) for name in table.index], dtype=str)
-    return join(counts, names, read_positions(source.file("positions")), genes, genes)
+    spots = read_positions(source.file("positions"))
+    plane = spot_plane(spots.xy_l0, {}, {}, (spots.array_row, spots.array_col), usual_um=ST_UM)
+    return replace(join(counts, names, spots, genes, genes), plane=plane)
 
 
 def is_table(path: Path) -> bool:

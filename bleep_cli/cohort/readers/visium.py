@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bleep_cli.cohort.readers.join import join
+from bleep_cli.cohort.readers.plane import spaceranger_factors, spot_plane
 from bleep_cli.cohort.readers.reader import RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx_h5, tenx_mtx
 from bleep_cli.tiles.positions import read_positions
@@ -20,7 +22,9 @@ def read_visium(source: Source) -> RawSection:
     matrix = source.path / MATRIX
     found = tenx_mtx(matrix) if matrix.is_dir() else tenx_h5(matrix.with_suffix(".h5"))
     counts, gene_ids, symbols, barcodes = found
-    return join(counts, barcodes, read_positions(positions), gene_ids, symbols)
+    spots = read_positions(positions)
+    plane = spot_plane(spots.xy_l0, *spaceranger_factors(spatial), (spots.array_row, spots.array_col))
+    return replace(join(counts, barcodes, spots, gene_ids, symbols), plane=plane)
 
 
 def is_visium(path: Path) -> bool:

@@ -15,6 +15,7 @@ from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.outputs.blocks import default_gene, gene_values
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.plotting import gene as report
+from bleep_cli.plotting.panels import DPI
 from bleep_cli.plotting.style import colour_limits
 from bleep_cli.types import F32, Neighbours, Prediction, TileGrid, TileSpec
 
@@ -77,7 +78,7 @@ def pixels(path: Path) -> np.ndarray:
 def panels(prediction: Prediction, gene: str = "ERBB2") -> list[tuple[slice, slice]]:
     """Rows and columns of the PNG that the two panels take."""
     figure = report.gene_figure(prediction, gene, gene_values(prediction, gene))
-    high = round(figure.get_figheight() * report.DPI)
+    high = round(figure.get_figheight() * DPI)
     boxes = [axes.get_window_extent() for axes in figure.axes[:2]]
     return [(slice(round(high - b.y1), round(high - b.y0)), slice(round(b.x0), round(b.x1))) for b in boxes]
 

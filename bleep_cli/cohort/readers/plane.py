@@ -50,6 +50,36 @@ def spaceranger_factors(spatial: Path) -> tuple[dict[str, Any], dict[str, tuple[
     return factors, {name: size for name, size in sizes.items() if size is not None}
 
 
+def anndata_plane(adata: Any, xy: F64, library: str | None = None) -> SpotPlane | None:
+    """The plane of all positions f64[n, 2] of an ``AnnData``, by ``uns["spatial"]`` of a library (of the only one
+    where none is named) and by ``array_row`` and ``array_col``; None for positions that are no pairs of numbers."""
+    if xy.shape[1] != 2 or not np.isfinite(xy).all():
+        return None
+    libraries = adata.uns.get("spatial")
+    libraries = {k: v for k, v in libraries.items() if isinstance(v, Mapping)} if isinstance(libraries, Mapping) else {}
+    found = libraries.get(library) if library else next(iter(libraries.values())) if len(libraries) == 1 else None
+    factors, images = (found.get(key) if found else None for key in ("scalefactors", "images"))
+    factors = factors if isinstance(factors, Mapping) else {}
+    pictures = images if isinstance(images, Mapping) else {}
+    sizes = {
+        name: (int(pictures[name].shape[1]), int(pictures[name].shape[0]))
+        for name in scales_of(factors)
+        if len(getattr(pictures.get(name), "shape", ())) >= 2
+    }
+    return spot_plane(xy, factors, sizes, _array_of(adata))
+
+
+def _array_of(adata: Any) -> tuple[I64, I64] | None:
+    """Rows and columns i64[n] of the spots, where they are whole numbers."""
+    try:
+        row, column = (np.asarray(adata.obs[name], np.float64) for name in ("array_row", "array_col"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not (np.isfinite(row).all() and np.isfinite(column).all()):
+        return None
+    return row.astype(np.int64), column.astype(np.int64)
+
+
 def _size_of(picture: Path) -> tuple[int, int] | None:
     from PIL import Image
 
@@ -75,15 +105,16 @@ def spot_plane(
     factors: Mapping[str, Any],
     sizes: Mapping[str, tuple[int, int]],
     array: tuple[I64, I64] | None = None,
+    usual_um: tuple[float, float] | None = None,
 ) -> SpotPlane:
     """The plane of all positions f64[n, 2] (x, y) of an array, in tissue or not.
 
     ``factors`` are Space Ranger's or none, ``sizes`` of the pictures they are of, ``array`` the rows and columns
-    i64[n] of the positions.
+    i64[n] of the positions, ``usual_um`` the least and the most between spots of such arrays.
     """
     um, source = _um_per_px(xy, factors, array)
     spans = np.stack([xy.min(axis=0), xy.max(axis=0)]) if len(xy) else np.zeros((2, 2))
-    return SpotPlane(scales_of(factors), dict(sizes), um, source, spans)
+    return SpotPlane(scales_of(factors), dict(sizes), um, source, spans, usual_um)
 
 
 def _um_per_px(
