@@ -16,6 +16,7 @@ from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estima
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
@@ -55,10 +56,13 @@ __all__ = [
     "TileGrid",
     "TileSpec",
     "build_reference",
+    "cohort_lines",
+    "cohort_record",
     "describe",
     "examine",
     "grow_reference",
     "inspect_bundle",
+    "inspect_cohort",
     "inspect_slide",
     "load_encoders",
     "open_bundle",

@@ -85,6 +85,24 @@ def cohort_entries(path: Path) -> list[dict[str, Any]]:
     return [filled(entry, path.parent) for entry in checked_entries(table.get("section", []), path.name, for_all)]
 
 
+def each_entry(path: Path) -> list[tuple[str, dict[str, Any] | ReferenceError]]:
+    """The same, each with its id, or its number where it has none, and with what is wrong with it in its stead.
+
+    Raises for a file that is broken as a whole.
+    """
+    table = _table(path)
+    for_all = {key: table[key] for key in FOR_ALL if key in table}
+    found: list[tuple[str, dict[str, Any] | ReferenceError]] = []
+    for number, entry in enumerate(_tables(table.get("section", []), path.name, for_all), 1):
+        name = str(entry.get("id", number))
+        try:
+            _check_entry(entry, f"{path.name}, section {name}")
+            found.append((name, filled(entry, path.parent)))
+        except ReferenceError as error:
+            found.append((name, error))
+    return found
+
+
 def filled(entry: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """A checked entry with what its format says of keys that it leaves out. Raises ``ReferenceError``."""
     source = next(key for key in SOURCES if key in entry)
@@ -123,15 +141,19 @@ def checked_entries(entries: Any, where: str, for_all: Mapping[str, Any] | None 
 
     ``where`` names their file; ``for_all`` are keys of every section that has none of its own.
     """
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ReferenceError(f"{where}: no [[section]] in it")
-    tables: list[dict[str, Any]] = [{**(for_all or {}), **entry} for entry in entries]
+    tables = _tables(entries, where, for_all or {})
     for number, entry in enumerate(tables, 1):
         _check_entry(entry, f"{where}, section {entry.get('id', number)}")
-    ids = [entry["id"] for entry in tables]
+    return tables
+
+
+def _tables(entries: Any, where: str, for_all: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ReferenceError(f"{where}: no [[section]] in it")
+    ids = [entry["id"] for entry in entries if isinstance(entry.get("id"), str)]
     if len(set(ids)) != len(ids):
         raise ReferenceError(f"{where}: two sections have the same id")
-    return tables
+    return [{**for_all, **entry} for entry in entries]
 
 
 def _check_entry(entry: Mapping[str, Any], where: str) -> None:

@@ -9,20 +9,32 @@ import typer
 
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
+from bleep_cli.commands.inspect_cohort import inspect_cohort
+from bleep_cli.errors import UsageError, option
 
 
 def inspect(
     ctx: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
+    path: Annotated[Path, typer.Argument(help="A bundle, a slide, or a cohort file (.toml).")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Draw the spots of a cohort's sections into this folder.")
+    ] = None,
+    force: opt.Force = False,
+    strict: opt.Strict = False,
     json_: opt.Json = False,
 ) -> None:
-    """Tell what a bundle or a slide holds."""
+    """Tell what a bundle, a slide or the sections of a cohort file hold."""
     from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
     console.as_json = console.as_json or json_
+    if path.suffix.lower() == ".toml":
+        inspect_cohort(console, path, out, force=force, strict=strict)
+        return
+    if out is not None:
+        raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
     if path.is_file() and not path.name.endswith(".zip"):
         console.data(*inspect_slide(path, mpp))
         return
