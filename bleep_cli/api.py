@@ -7,7 +7,6 @@ command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference import build, grow
-from bleep_cli.reference.parts import Built, described
+from bleep_cli.reference.parts import Built, described, with_findings
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -172,7 +171,7 @@ def build_reference(
             built = build.build_reference(
                 sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
             )
-            return _as_stated(replace(built, notes=(*built.notes, *fitted.notes)), cohort)
+            return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
         built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
         return _as_stated(built, cohort)

@@ -1,8 +1,8 @@
 """What was noticed: facts about a slide, a section, a prediction or a bundle that a person should know.
 
 A :class:`Finding` travels with the thing that it is about: ``Slide.findings``, ``Section.findings``,
-``Prediction.findings`` and ``Built.findings`` (kept in the bundle's attributes). The console prints it, ``--json``,
-the provenance of a result and a bundle carry it, and ``--strict`` turns every warning into a refusal
+``Prediction.findings`` and ``Built.findings`` (kept in the bundle's attributes). The console prints it,
+``--json``, the provenance of a result and a bundle carry it, and ``--strict`` turns every warning into a refusal
 (:func:`refuse_warnings`). What cannot be right is no finding but an error.
 
 Every code is registered once in :data:`CODES`, with its severity: docs/findings.md is made from that table.
@@ -40,13 +40,25 @@ CODES: Mapping[str, Code] = {
     "spots-outside-tissue": Code("note", "spots that the section says lie outside tissue were left out"),
     "spots-without-counts": Code("note", "spots in tissue that have no counts were left out"),
     "counts-without-position": Code("note", "rows of counts that have no position in tissue were left out"),
+    # of a section on its picture
+    "picture-scaled": Code("note", "positions were multiplied to lie on a smaller copy of the picture they are of"),
+    "picture-turned": Code("note", "positions were turned or mirrored as the picture was"),
+    "picture-size": Code("warning", "the picture's size or name says that positions are of another one"),
+    "picture-doubtful": Code("warning", "many spots lie on glass, or fewer would if the picture were turned or mirrored"),
+    "spots-on-glass": Code("note", "some spots lie where no tissue is found"),
+    "spots-outside-picture": Code("note", "a few spots lie beside the picture"),
+    "mpp-by-array": Code("note", "the array of the spots tells the microns per pixel, which the picture does not"),
+    "mpp-of-whole": Code("note", "the stated microns per pixel are of the full-resolution picture"),
+    "mpp-against-array": Code("warning", "the stated microns per pixel are over 10 % from what the array of spots says"),
+    "pitch-unusual": Code("note", "spots lie nearer or farther apart than on any array of their kind"),
+    "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
-    "one-donor": Code("warning", "all sections are of one donor: what holds for the next one is not known"),
+    "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),
     "backbone-terms": Code("note", "the bundle holds an image encoder of somebody's, under their terms"),
 }
 """Every code, by the thing it is found on."""
@@ -66,15 +78,13 @@ class Finding:
     """What to do about it, or what keeps it from happening."""
     origin: Origin = "call"
     """Where the parameters stand that it names."""
-
-    def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise ValueError(f"{self.code} is not among the codes of findings")
+    saved_as: Severity | None = None
+    """The severity that a bundle of another version states, which may have codes that this one does not know."""
 
     @property
     def severity(self) -> Severity:
         """Of its code."""
-        return CODES[self.code].severity
+        return self.saved_as or CODES[self.code].severity
 
     @property
     def text(self) -> str:
@@ -100,8 +110,17 @@ class Finding:
 
 
 def finding_of(saved: Mapping[str, str]) -> Finding:
-    """A finding from :meth:`Finding.plain`. ``KeyError`` or ``ValueError`` for what is none."""
-    return Finding(saved["code"], saved["what"], saved["where"], saved["mend"])
+    """A finding from :meth:`Finding.plain`. ``KeyError``, ``TypeError`` or ``ValueError`` for what is none."""
+    severities: dict[str, Severity] = {"note": "note", "warning": "warning"}
+    code, what, where, mend = (str(saved[name]) for name in ("code", "what", "where", "mend"))
+    saved_as = severities[saved["severity"]]
+    return Finding(code, what, where, mend, saved_as=None if code in CODES else saved_as)
+
+
+def table_of_codes() -> str:
+    """What docs/findings.md lists, as Markdown: made by ``tools/findings.py``."""
+    rows = (f"| `{code}` | {severity} | {meaning} |" for code, (severity, meaning) in CODES.items())
+    return "\n".join(("| code | severity | what was noticed |", "|---|---|---|", *rows))
 
 
 def refuse_warnings(findings: Iterable[Finding], error: type[BleepError]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import BleepError
+from bleep_cli.findings import Finding
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -43,6 +44,9 @@ class Tells(Protocol):
 
     def say(self, message: str) -> None:
         """A message."""
+
+    def finding(self, finding: Finding) -> None:
+        """Something that was noticed."""
 
     def error(self, error: BleepError) -> None:
         """An error that does not end the work."""
@@ -79,6 +83,10 @@ class Slide(Protocol):
     @property
     def sha256(self) -> str:
         """Hash of the slide's (main) file."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was noticed when it was opened."""
 
     def read(self, xy_l0: tuple[float, float], size_l0: tuple[float, float], out_px: tuple[int, int]) -> U8:
         """Region with top-left ``xy_l0`` and (w, h) ``size_l0``, resampled to ``out_px`` (w, h).
@@ -183,8 +191,8 @@ class Section:
     """Path of the H&E image, as it can be opened."""
     mpp: float | None
     """µm per level-0 pixel by the user's word; None = ask the image."""
-    notes: tuple[str, ...] = ()
-    """What reading had to drop or repair, a sentence each."""
+    findings: tuple[Finding, ...] = ()
+    """What reading had to drop or repair, or found odd."""
     plane: SpotPlane | None = None
     """What its files say of the positions' plane; None once they are in pixels of its image."""
 
@@ -228,6 +236,8 @@ class Prediction:
     """Pixels of ``hires`` per level-0 pixel."""
     provenance: Mapping[str, Any]
     """JSON-able: hashes, versions, options, units."""
+    findings: tuple[Finding, ...] = ()
+    """What was noticed of the slide and of its tiles; the provenance has them, too."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

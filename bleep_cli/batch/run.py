@@ -12,6 +12,7 @@ from bleep_cli.base.atomic import check_free
 from bleep_cli.batch.resume import PICTURE, Paths, check_resumable, identity, is_complete, shape
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError, option
+from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX, write_gene_png
@@ -45,6 +46,8 @@ class Batch:
     """Replaces results that are there."""
     wanted: Identity | None = None
     """What a result must say of itself to be kept; None: results are not looked at."""
+    strict: bool = False
+    """Refuses a slide of which there is a warning."""
 
 
 def prepare_batch(
@@ -57,6 +60,7 @@ def prepare_batch(
     options: PredictOptions | None = None,
     force: bool = False,
     resume: bool = False,
+    strict: bool = False,
 ) -> Batch:
     """Everything that can be checked before the first slide is read, checked: reference, genes, formats, targets.
 
@@ -71,7 +75,7 @@ def prepare_batch(
     shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
     wanted = identity(bundle, chosen) if resume else None
     targets = _output_targets(slides, out, formats, wanted, force=force)
-    return Batch(ref, bundle, chosen, targets, shown, force, wanted)
+    return Batch(ref, bundle, chosen, targets, shown, force, wanted, strict)
 
 
 def _check_formats(formats: Sequence[str], *, resume: bool) -> None:
@@ -126,7 +130,9 @@ def predict_batch(batch: Batch, tells: Tells) -> int:
     for slide, paths in batch.targets.items():
         try:
             with tells.progress(slide.name) as progress:
-                records.append(predict_slide(slide, paths, batch, predictor, warn=tells.say, progress=progress))
+                records.append(
+                    predict_slide(slide, paths, batch, predictor, tell=tells.finding, progress=progress)
+                )
         except (SlideError, OutputError) as error:
             if len(batch.targets) == 1:
                 raise
@@ -148,7 +154,7 @@ def predict_slide(
     batch: Batch,
     predictor: Callable[[], Predictor],
     *,
-    warn: Callable[[str], None],
+    tell: Callable[[Finding], None],
     progress: Progress = no_progress,
 ) -> Record:
     """Predicts one slide and writes its files, tables first; returns what came out.
@@ -162,8 +168,10 @@ def predict_slide(
     some = batch.wanted is not None and any(path.exists() for path in paths.values())  # ours, but not all of them
     ready = plan(slide, batch.bundle.info, batch.options)
     try:
-        for warning in ready.warnings:
-            warn(f"bleep: {warning}")
+        if batch.strict:
+            refuse_warnings(ready.findings, SlideError)
+        for finding in ready.findings:
+            tell(finding)
         prediction = predictor().predict_plan(ready, progress)
         for kind, path in paths.items():
             if kind == PICTURE:
@@ -173,7 +181,7 @@ def predict_slide(
                 FORMATS[kind].write(prediction, path, force=batch.force or some, progress=progress)
     finally:
         ready.slide.close()
-    return _record(ready.slide, paths, (len(prediction.grid), len(prediction.symbols)), WRITTEN)
+    return _record(ready.slide, paths, (len(prediction.grid), len(prediction.symbols)), WRITTEN, ready.findings)
 
 
 def finished(slide: Path, paths: Paths, batch: Batch) -> Record | None:
@@ -185,18 +193,19 @@ def finished(slide: Path, paths: Paths, batch: Batch) -> Record | None:
         if not is_complete(paths, replace(batch.wanted, slide=opened.sha256), force=batch.force):
             return None
         size = next(shape(path, kind) for kind, path in paths.items() if kind in FORMATS)
-        return _record(opened, paths, size, COMPLETE)
+        return _record(opened, paths, size, COMPLETE, opened.findings)
     finally:
         opened.close()
 
 
-def _record(slide: Slide, paths: Paths, size: tuple[int, int], status: str) -> Record:
+def _record(slide: Slide, paths: Paths, size: tuple[int, int], status: str, findings: Sequence[Finding]) -> Record:
     return {
         "slide": slide.name,
         "status": status,
         "tiles": size[0],
         "genes": size[1],
         "mpp": slide.mpp,
+        "findings": [finding.plain() for finding in findings],
         "files": [str(path) for path in paths.values()],
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
+from bleep_cli.findings import Finding
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, I64, Str, TileSpec
@@ -59,6 +60,8 @@ class BundleInfo:
     intended_use: str = "Research use only. Not for diagnostic use."
     parent_sha256: str = ""
     """Content hash of the bundle that this one grew from; empty where there is none."""
+    findings: tuple[Finding, ...] = ()
+    """What was noticed when it was built."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able: the configuration that the towers were trained with."""
 

@@ -21,6 +21,7 @@ from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array, reading
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.findings import finding_of
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 
@@ -224,6 +225,7 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
             name: str(attrs.get(name, ""))
             for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
         },
+        findings=tuple(map(finding_of, attrs.get("findings", ()))),
         training=attrs.get("training", {}),
     )
 

@@ -216,4 +216,5 @@ def _attrs(info: BundleInfo) -> dict[str, Any]:
         "citation": info.citation,
         "intended_use": info.intended_use,
         "training": json.loads(json.dumps(info.training)),
+        **({"findings": [finding.plain() for finding in info.findings]} if info.findings else {}),
     }

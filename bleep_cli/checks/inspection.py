@@ -48,6 +48,7 @@ def inspect_bundle(
         "licence": info.licence,
         "citation": info.citation,
         "intended_use": info.intended_use,
+        "findings": [finding.plain() for finding in info.findings],
         "checks": [vars(check) for check in checks],
     }
     lines = [
@@ -61,6 +62,7 @@ def inspect_bundle(
     lines += [f"  section {s.id}: donor {s.donor}, {s.n} spots" for s in info.sections]
     for label in ("species", "licence", "citation", "intended_use"):
         lines += [f"  {label.replace('_', ' ')}: {record[label]}"] if record[label] else []
+    lines += [f"  {finding.severity} when it was built: {finding}" for finding in info.findings]
     lines += [f"  {'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}" for check in checks]
     return record, lines, all(check.ok for check in checks)
 

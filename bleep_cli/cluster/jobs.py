@@ -22,6 +22,7 @@ from bleep_cli.choices import Device
 from bleep_cli.cluster import worker as cluster_worker
 from bleep_cli.cluster.scheduler import Attempts, Plain, Work, connected
 from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError, option
+from bleep_cli.findings import Finding
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.towers.encoder import ALL_VIEWS
@@ -50,7 +51,7 @@ def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
         for number, outcome in work.outcomes(jobs, _shared(batch, wanted), tells.say):
             slide = slides[number]
             try:
-                records[number] = _checked(slide, targets[slide], outcome, wanted, tells.say)
+                records[number] = _checked(slide, targets[slide], outcome, wanted, tells.finding)
             except BleepError as error:
                 if len(slides) == 1 or not _of_slide(error):
                     raise
@@ -97,12 +98,13 @@ def _shared(batch: Batch, wanted: Identity) -> Plain:
         "options": cluster_worker.options_to_plain(batch.options),
         "gene": batch.gene,
         "force": batch.force,
+        "strict": batch.strict,
         "wanted": asdict(wanted) if batch.wanted is not None or not batch.force else None,
     }
 
 
 def _checked(
-    slide: Path, paths: Paths, outcome: Plain | BleepError, wanted: Identity, say: Callable[[str], None]
+    slide: Path, paths: Paths, outcome: Plain | BleepError, wanted: Identity, tell: Callable[[Finding], None]
 ) -> Record:
     """The record of a slide whose files are what its worker wrote; raises the slide's error otherwise."""
     if isinstance(outcome, cluster_worker.UnseenError):
@@ -110,8 +112,8 @@ def _checked(
     if isinstance(outcome, BleepError):
         named = slide.name in str(outcome) or not _of_slide(outcome)
         raise outcome if named else type(outcome)(f"{slide.name}: {outcome.text}")
-    for warning in outcome.pop("warnings"):
-        say(warning)
+    for told in outcome.pop("told"):
+        tell(Finding(**told))
     until = time.monotonic() + APPEAR_S
     while not all(path.exists() for path in paths.values()) and time.monotonic() < until:
         time.sleep(POLL_S)

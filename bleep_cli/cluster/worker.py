@@ -29,6 +29,7 @@ from bleep_cli.choices import Device
 from bleep_cli.embedding.embedder import Embedder, embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, UsageError, option
+from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.prediction.provenance import Identity
@@ -51,10 +52,10 @@ def predict_slide(job: Plain, shared: Plain) -> Plain:
     """Predicts one slide and writes its files to shared storage.
 
     ``job``: ``number``, ``slide``, ``paths`` by format; ``shared``: ``version``, ``topic``, ``bundle``,
-    ``content_sha256``, ``options``, ``gene``, ``force``, ``wanted``. All paths are absolute.
+    ``content_sha256``, ``options``, ``gene``, ``force``, ``wanted``, ``strict``. All paths are absolute.
 
-    Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``warnings``, or ``error`` (a class
-    of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
+    Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``told`` (findings), or ``error``
+    (a class of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
     """
     return _told(lambda: _predict(job, shared), job, shared)
 
@@ -144,16 +145,20 @@ def _predict(job: Plain, shared: Plain) -> Plain:
     with _LOADING:
         loaded = _load(bundle, shared["content_sha256"], json.dumps(shared["options"]))
     wanted = Identity(**shared["wanted"]) if shared["wanted"] is not None else None
-    batch = Batch(bundle, loaded.bundle, loaded.options, {slide: paths}, shared["gene"], shared["force"], wanted)
-    warnings: list[str] = []
+    gene, force, strict = (shared[name] for name in ("gene", "force", "strict"))
+    batch = Batch(bundle, loaded.bundle, loaded.options, {slide: paths}, gene, force, wanted, strict)
+    findings: list[Finding] = []
     try:
-        record = predict_here(slide, paths, batch, loaded.predictor, warn=warnings.append)
+        record = predict_here(slide, paths, batch, loaded.predictor, tell=findings.append)
     except OutputError:
         done = finished(slide, paths, batch)  # perhaps by a worker that Dask took for dead
         if done is None:
             raise
         record = done
-    return record | {"prints": {kind: fingerprint(path) for kind, path in paths.items()}, "warnings": warnings}
+    return record | {
+        "prints": {kind: fingerprint(path) for kind, path in paths.items()},
+        "told": [asdict(f) for f in findings],
+    }
 
 
 def _embed(job: Plain, shared: Plain) -> Plain:

@@ -17,6 +17,7 @@ from bleep_cli.cohort.readers.plane import spot_plane
 from bleep_cli.cohort.readers.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
+from bleep_cli.findings import Finding
 from bleep_cli.genes.names import strip_version, sum_duplicates
 from bleep_cli.types import F64, Bool, Progress, Section, SpotPlane, Str, no_progress
 
@@ -71,7 +72,8 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
 
 
 def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> Section:
-    notes = list(raw.notes)
+    findings = list(raw.findings)
+
     counts = raw.counts.astype(np.float32)
     if counts.nnz and not np.isfinite(counts.data).all():
         raise ReferenceError(f"{where}: counts hold NaN or infinity")
@@ -84,20 +86,21 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
     bare = np.array([strip_version(g) for g in raw.gene_ids], dtype=str)
     counts, gene_ids, first, merged = sum_duplicates(counts, bare)
     if merged:
-        notes.append(f"{merged} duplicate genes were added up")
+        findings.append(Finding("genes-merged", f"{merged} duplicate genes were added up"))
     symbols = raw.symbols[first]
     versioned = raw.gene_ids[first]
     symbols = np.where(symbols == versioned, gene_ids, symbols)
     full = _totals(counts) > 0
     if not full.all():
-        notes.append(f"{int((~full).sum())} spots without a single molecule were dropped")
+        empty = int((~full).sum())
+        findings.append(Finding("spots-empty", f"{empty} spots without a single molecule were dropped"))
     if not full.any():
-        raise ReferenceError(f"{where}: no spot has both counts and a position; notes: {'; '.join(notes)}")
+        raise ReferenceError(f"{where}: no spot has both counts and a position; {'; '.join(map(str, findings))}")
     counts = counts[full]
     counts.sum_duplicates()  # one way to store the same numbers: the identity is of these
     counts.eliminate_zeros()
     barcodes, xy_l0 = raw.barcodes[full], np.ascontiguousarray(raw.xy_l0[full], dtype=np.float64)
-    kept = _enough(_totals(counts), entry, notes, where)
+    kept = _enough(_totals(counts), entry, findings, where)
     return Section(
         id=entry["id"],
         donor=entry["donor"],
@@ -109,7 +112,7 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
         xy_l0=xy_l0[kept],
         image=image,
         mpp=entry.get("mpp"),
-        notes=tuple(notes),
+        findings=tuple(replace(f, where=entry["id"], origin="cohort file") for f in findings),
         plane=_plane(raw, entry),
     )
 
@@ -128,8 +131,8 @@ def _totals(counts: sparse.csr_matrix) -> F64:
     return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
-def _enough(totals: F64, entry: dict[str, Any], notes: list[str], where: str) -> Bool:
-    """Which spots have as many counts as ``min_counts`` asks for; tells of the others in ``notes``."""
+def _enough(totals: F64, entry: dict[str, Any], findings: list[Finding], where: str) -> Bool:
+    """Which spots have as many counts as ``min_counts`` asks for; tells of the others in ``findings``."""
     least = entry.get("min_counts", min(MOST_LEFT_OUT, OF_MEDIAN * float(np.median(totals))))
     kept: Bool = totals >= least
     if not kept.any():
@@ -137,10 +140,8 @@ def _enough(totals: F64, entry: dict[str, Any], notes: list[str], where: str) ->
             f"{where}: no spot has {least} counts, the most are {totals.max():g}; lower min_counts"
         )
     if not kept.all():
-        notes.append(
-            f"{int((~kept).sum())} of {len(kept)} spots with fewer than {least:g} counts were left out; "
-            "min_counts = 0 in the cohort file keeps them"
-        )
+        told = f"{int((~kept).sum())} of {len(kept)} spots with fewer than {least:g} counts were left out"
+        findings.append(Finding("spots-few-counts", told, mend="min_counts = 0 in the cohort file keeps them"))
     return kept
 
 

@@ -10,7 +10,8 @@ import typer
 from bleep_cli.base.atomic import check_free
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
-from bleep_cli.errors import UsageError, option
+from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.findings import refuse_warnings
 
 if TYPE_CHECKING:
     from bleep_cli.api import Built
@@ -32,6 +33,7 @@ def build_reference(
     licence: opt.Licence = "",
     citation: opt.Citation = "",
     force: opt.Force = False,
+    strict: opt.Strict = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
     """Build a reference bundle from measured sections, or add sections to one. No training stack needed.
@@ -69,6 +71,10 @@ def build_reference(
                 device=device,
                 progress=progress,
             )
+    for finding in built.findings:
+        console.finding(finding)
+    if strict:
+        refuse_warnings(built.findings, ReferenceError)
     built = api.describe(built, species=species, licence=licence, citation=citation)
     api.write(built, out, force=force)
     _tell(console, built, out, api.open_bundle(out).content_sha256)
@@ -102,8 +108,6 @@ def _build_on(
 
 
 def _tell(console: Console, built: Built, out: Path, content_sha256: str) -> None:
-    for note in built.notes:
-        console.say(f"note: {note}")
     spots, genes = built.arrays.expression.shape
     record = {
         "bundle": str(out),
@@ -111,6 +115,6 @@ def _tell(console: Console, built: Built, out: Path, content_sha256: str) -> Non
         "spots": spots,
         "genes": genes,
         "sections": [section.id for section in built.info.sections],
-        "notes": list(built.notes),
+        "findings": [finding.plain() for finding in built.findings],
     }
     console.data(record, [f"{out}: {spots} spots × {genes} genes from {len(built.info.sections)} sections"])

@@ -12,6 +12,7 @@ from bleep_cli.base.progress import live_bars
 from bleep_cli.errors import BleepError, Origin
 
 if TYPE_CHECKING:
+    from bleep_cli.findings import Finding
     from bleep_cli.types import Progress  # NumPy with it, which --help can do without
 
 SHORT = {"k": "-k", "out": "-o"}
@@ -34,6 +35,12 @@ class Console:
         """A message for the person: stderr, unless quiet."""
         if not self.quiet:
             print(message, file=sys.stderr)
+
+    def finding(self, finding: Finding) -> None:
+        """Something that was noticed: one line on stderr; quiet keeps the warnings."""
+        if finding.severity == "warning" or not self.quiet:
+            told = finding.worded(option_words)
+            print(f"{self.program}: {finding.severity}: {told}", file=sys.stderr)
 
     def error(self, error: BleepError) -> None:
         """An error: one line on stderr, quiet or not."""

@@ -22,6 +22,7 @@ Precision = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what there is a warning about.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Scheduler = Annotated[
     str | None,

@@ -34,6 +34,7 @@ def predict(
     dry_run: opt.DryRun = False,
     resume: opt.Resume = False,
     force: opt.Force = False,
+    strict: opt.Strict = False,
     scheduler: opt.Scheduler = None,
 ) -> None:
     """Predict spatial gene expression on one or more slides."""
@@ -60,7 +61,15 @@ def predict(
         api.tell_estimates(slides, ref, options, ctx.obj)
         return
     batch = api.prepare_batch(
-        slides, ref, out, formats=opt.names(formats), gene=gene, options=options, force=force, resume=resume
+        slides,
+        ref,
+        out,
+        formats=opt.names(formats),
+        gene=gene,
+        options=options,
+        force=force,
+        resume=resume,
+        strict=strict,
     )
     if scheduler is None:
         code = api.predict_batch(batch, ctx.obj)

@@ -10,6 +10,7 @@ import numpy as np
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.choices import Device
 from bleep_cli.errors import ReferenceError
+from bleep_cli.findings import Finding
 from bleep_cli.fitting.backbone import Backbone, built_in_backbone
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
@@ -36,7 +37,8 @@ class Fitted:
     choice: Choice
     embed_images: Callable[[Sequence[Section]], F32]
     """Unit vectors f32[n, d] of the spots' tiles, from the features that the fit has read already."""
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    """How they were fitted."""
 
 
 def fit_towers(
@@ -84,8 +86,10 @@ def fit_towers(
         target_sum=TARGET_SUM,
         info=info,
     )
-    notes = (*_notes(sections, choice), *([f"the bundle {backbone.licence}"] if backbone.licence else []))
-    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), notes)
+    findings = _findings(sections, choice)
+    if backbone.licence:
+        findings.append(Finding("backbone-terms", f"the bundle {backbone.licence}"))
+    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), tuple(findings))
 
 
 def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:
@@ -114,15 +118,15 @@ def _embedded(features: SpotFeatures, fields: int, head: LinearHead) -> F32:
     return unit(out)
 
 
-def _notes(sections: Sequence[Section], choice: Choice) -> tuple[str, ...]:
+def _findings(sections: Sequence[Section], choice: Choice) -> list[Finding]:
     held_out = {"donor": "a donor", "section": "a section", "block": "a part of the section"}[choice.by]
-    notes = [
+    fitted = (
         f"towers fitted in closed form: {choice.fields} fields of view, {choice.components} components, penalty "
         f"{choice.penalty:g}, chosen by leaving {held_out} out at a time (mean r {choice.score:.3f})"
-    ]
+    )
+    findings = [Finding("towers-fitted", fitted)]
     if choice.by != "donor":
-        notes.append(
-            f"all sections are of one donor ({sections[0].donor}): how well this holds for the next patient is "
-            "not known; add sections of other donors"
-        )
-    return tuple(notes)
+        donor = sections[0].donor
+        told = f"the towers are fitted to one donor ({donor}): how well they hold for the next one is not known"
+        findings.append(Finding("one-donor", told, mend="add sections of other donors"))
+    return findings

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bleep_cli.errors import ReferenceError
+from bleep_cli.findings import Finding
 from bleep_cli.types import Bool, Section, Str
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class GeneTable:
     """str[g] gene symbols, unique."""
     columns: dict[str, list[int]]
     """By section id, the g columns of that section."""
-    notes: tuple[str, ...]
-    """What was left out or renamed, a sentence each."""
+    findings: tuple[Finding, ...]
+    """What was left out or renamed."""
 
 
 def join_genes(sections: Sequence[Section]) -> GeneTable:
@@ -97,14 +98,18 @@ def join_genes(sections: Sequence[Section]) -> GeneTable:
     columns = {s.id: [slot[key] for key in shared] for s, slot in zip(sections, slots, strict=True)}
     first = sections[0]
     symbols, renamed = unique_symbols(first.symbols[columns[first.id]], np.array(shared, dtype=str))
-    notes = [
-        f"{s.id}: {len(s.symbols) - len(shared)} of {len(s.symbols)} genes are not in every section"
+    findings = [
+        Finding(
+            "genes-not-shared",
+            f"{len(s.symbols) - len(shared)} of {len(s.symbols)} genes are not in every section",
+            s.id,
+        )
         for s in sections
         if len(s.symbols) > len(shared)
     ]
     if renamed:
-        notes.append(f"{renamed} duplicate symbols carry their gene id")
-    return GeneTable(np.array(shared, dtype=str), symbols, columns, tuple(notes))
+        findings.append(Finding("symbols-renamed", f"{renamed} duplicate symbols carry their gene id"))
+    return GeneTable(np.array(shared, dtype=str), symbols, columns, tuple(findings))
 
 
 def plain_names(symbols: Str, keys: Str) -> Bool:

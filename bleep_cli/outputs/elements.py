@@ -47,6 +47,7 @@ def elements(prediction: Prediction) -> dict[str, Any]:
         "uns": {
             "spatial": {slide: _spatial(prediction)},
             "spatialdata_attrs": {"region": slide, "region_key": "region", "instance_key": "tile_id"},
+            "log1p": {},  # as scanpy marks it, so that a second log1p is warned of
             "bleep": storable(prediction.provenance),
         },
         **{empty: {} for empty in ("varm", "obsp", "varp", "layers")},

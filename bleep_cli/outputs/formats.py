@@ -3,12 +3,13 @@
 Both hold the same elements (n tiles, g genes, k neighbours):
 
 - ``X`` f32[n, g], log1p of normalised counts; ``var_names`` gene symbols, ``var["gene_ids"]``;
-- ``obs_names`` = ``obs["tile_id"]``; ``obs["in_tissue"]`` 0 or 1, ``array_row``, ``array_col``;
+- ``obs_names`` = ``obs["tile_id"]``, as given by ``at``, else ``<slide>_<row>x<column>``;
+  ``obs["in_tissue"]`` 0 or 1, ``array_row``, ``array_col``;
   ``obs["region"]``, the slide's name in every row (spatialdata's region column: the element that the rows
   annotate); ``obs["tissue_piece"]``, the piece of tissue a tile lies on; then ``Prediction.obs``;
 - ``obsm["spatial"]`` f64[n, 2], (x, y) tile centres in level-0 px, origin top left;
   ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
-- ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, and
+- ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, ``uns["log1p"]``, and
   ``uns["bleep"]``, the provenance.
 
 ``X`` is written block by block: memory does not grow with the slide.

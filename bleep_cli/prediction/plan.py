@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
+from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
@@ -27,8 +28,8 @@ class Plan:
     """The n tiles."""
     in_tissue: Bool
     """bool[n]; a given position may say that it lies on glass."""
-    warnings: tuple[str, ...]
-    """What to tell the user, a sentence each."""
+    findings: tuple[Finding, ...]
+    """What was noticed of the slide and its tiles."""
     options: PredictOptions
     """What the tiles were laid by."""
 
@@ -57,10 +58,11 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
         require_tissue(mask, slide.name)
         grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
         in_tissue = np.ones(len(grid), bool)
-    warnings = []
+    findings = list(slide.findings)
     if slide.mpp > COARSE * info.tile.mpp():
-        warnings.append(
-            f"{slide.name} has {slide.mpp:.3g} µm/px, the reference's tiles {info.tile.mpp():.3g}: "
+        told = (
+            f"{slide.mpp:.3g} µm/px, the reference's tiles have {info.tile.mpp():.3g}: "
             "detail that the image tower was trained on is missing"
         )
-    return Plan(slide, grid, in_tissue, tuple(warnings), options)
+        findings.append(Finding("slide-coarse", told, slide.name))
+    return Plan(slide, grid, in_tissue, tuple(findings), options)

@@ -101,6 +101,7 @@ class Predictor:
             hires=hires,
             hires_scalef=scalef,
             provenance=self._provenance(ready).plain(),
+            findings=ready.findings,
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
@@ -159,7 +160,7 @@ class Predictor:
             ),
             options=recorded | {"device": self.encoder.device, "precision": self.embedder.precision},
             precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},
-            warnings=list(ready.warnings),
+            findings=[finding.plain() for finding in ready.findings],
             versions=versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
         )
 

@@ -81,8 +81,8 @@ class Provenance:
     """As they were resolved: nothing left open, files by name and hash, the device and precision that ran."""
     precision_cost: Mapping[str, Any]
     """What the precision costs against float32; empty for float32."""
-    warnings: Sequence[str]
-    """What was told of the slide."""
+    findings: Sequence[Mapping[str, str]]
+    """What was noticed of the slide and its tiles (:meth:`bleep_cli.findings.Finding.plain`)."""
     versions: Mapping[str, str]
     """Installed libraries that the numbers come from."""
 

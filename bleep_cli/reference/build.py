@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from bleep_cli.choices import Device
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import ReferenceError
+from bleep_cli.findings import Finding
 from bleep_cli.genes.names import join_genes, strip_version
 from bleep_cli.genes.normalise import detected, log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
@@ -76,9 +78,9 @@ def build_reference(
         expression_tower=encoders.expression,
         other_towers=encoders.others,
     )
-    notes = [*table.notes, *(f"{s.id}: {note}" for s in sections for note in s.notes)]
-    notes.append(f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
-    return Built(info, arrays, tuple(notes))
+    kept = Finding("genes-rare", f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
+    findings = (*table.findings, *(finding for s in sections for finding in s.findings), kept)
+    return Built(replace(info, findings=findings), arrays)
 
 
 def enough_spots(sections: Sequence[Section], columns: Mapping[str, Sequence[int]]) -> Bool:

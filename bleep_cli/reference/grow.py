@@ -16,6 +16,7 @@ from bleep_cli.choices import Device
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import ReferenceError, option
+from bleep_cli.findings import Finding
 from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
@@ -49,12 +50,12 @@ def grow_reference(
         )
     from scipy import sparse
 
-    notes = [f"{s.id}: {note}" for s in sections for note in s.notes]
+    findings = [*base.info.findings, *(finding for s in sections for finding in s.findings)]
     added = []
     for section in sections:
-        aligned, note = align_genes(section, base)
+        aligned, told = align_genes(section, base)
         added.append(aligned)
-        notes += [note] if note else []
+        findings += told
     new = rounded(sparse.vstack(added, format="csr"), base.info.expression_precision)
     embedder = embedder_of(base.tower("image"), device)
     image = embed_sections(sections, embedder, base.info.tile, base.info.views, progress)
@@ -76,12 +77,12 @@ def grow_reference(
         other_towers=base.other_towers(),
     )
     records = (*base.info.sections, *(record_of(s) for s in sections))
-    info = replace(base.info, sections=records, parent_sha256=base.content_sha256)
-    return Built(info, arrays, tuple(notes))
+    parent = base.content_sha256
+    return Built(replace(base.info, sections=records, parent_sha256=parent, findings=tuple(findings)), arrays)
 
 
-def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, str]:
-    """log1p expression CSR[n, g] of a section on the genes of a bundle, and a note about absent ones."""
+def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, list[Finding]]:
+    """log1p expression CSR[n, g] of a section on the genes of a bundle, and what to say of absent ones."""
     from scipy import sparse
 
     columns = gene_columns(section, base.symbols, base.gene_ids)
@@ -95,5 +96,6 @@ def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, str]
     padded = sparse.hstack(
         [normalised, sparse.csr_matrix((normalised.shape[0], 1), dtype=np.float32)], format="csr"
     )
-    note = f"{section.id}: {int(absent.sum())} genes are not in its table and count as not detected"
-    return padded[:, np.where(absent, normalised.shape[1], columns)], note if absent.any() else ""
+    told = f"{int(absent.sum())} genes are not in its table and count as not detected"
+    findings = [Finding("genes-absent", told, section.id)] if absent.any() else []
+    return padded[:, np.where(absent, normalised.shape[1], columns)], findings

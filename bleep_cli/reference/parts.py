@@ -11,6 +11,7 @@ import numpy as np
 from bleep_cli.base.rows import Rows, dense_rows, row_blocks
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
 from bleep_cli.errors import ReferenceError
+from bleep_cli.findings import Finding
 from bleep_cli.towers.encoder import OnnxExpressionEncoder, unit
 from bleep_cli.types import F32, Section, Str
 
@@ -23,8 +24,16 @@ class Built:
 
     info: BundleInfo
     arrays: BundleArrays
-    notes: tuple[str, ...]
-    """What was dropped, repaired or assumed, a sentence each."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was dropped, repaired or assumed; the bundle keeps it."""
+        return self.info.findings
+
+
+def with_findings(built: Built, findings: Sequence[Finding]) -> Built:
+    """The same with further findings behind its own."""
+    return replace(built, info=replace(built.info, findings=(*built.findings, *findings)))
 
 
 def described(built: Built, texts: Mapping[str, str]) -> Built:

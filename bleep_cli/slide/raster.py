@@ -18,6 +18,7 @@ import numpy as np
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.errors import SlideError
+from bleep_cli.findings import Finding
 from bleep_cli.types import F64, U8
 
 CONVERT = "convert it first, e.g. vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
@@ -116,10 +117,11 @@ class _Axis:
 class RasterSlide:
     """A :class:`bleep_cli.types.Slide` over any raster. Reads may come from several threads."""
 
-    def __init__(self, path: Path, raster: Raster, mpp: float) -> None:
+    def __init__(self, path: Path, raster: Raster, mpp: float, findings: tuple[Finding, ...] = ()) -> None:
         self._path = path
         self._raster = raster
         self._mpp = mpp
+        self._findings = findings
         self._sha256: str | None = None
 
     @property
@@ -141,6 +143,11 @@ class RasterSlide:
     def bounds_l0(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) of the scanned part in level-0 pixels."""
         return self._raster.bounds_l0
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was noticed when it was opened."""
+        return self._findings
 
     @property
     def sha256(self) -> str:

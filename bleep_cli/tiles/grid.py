@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bleep_cli.errors import SlideError, option
+from bleep_cli.slide.open import slide_id
 from bleep_cli.tiles.positions import Positions
 from bleep_cli.tiles.tissue import Mask
 from bleep_cli.types import F64, Slide, Str, TileGrid, TileSpec
@@ -27,7 +28,8 @@ def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float,
             f"or outline it with {option('mask')}"
         )
     centre, row, col = centre[keep], row[keep], col[keep]
-    ids = np.array([f"{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
+    name = slide_id(slide.name)  # so that tiles of several slides can lie in one table
+    ids = np.array([f"{name}_{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
     return TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
 
 

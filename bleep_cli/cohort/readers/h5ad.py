@@ -10,6 +10,7 @@ import numpy as np
 from bleep_cli.cohort.readers.join import check_unique
 from bleep_cli.cohort.readers.plane import anndata_plane
 from bleep_cli.cohort.readers.reader import Entry, Key, RawSection, Reader, Source
+from bleep_cli.findings import Finding
 
 LAYER = Key("layer")
 
@@ -36,12 +37,13 @@ def of_anndata(adata: Any, entry: Entry) -> RawSection:
     xy_l0 = np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2]
     check_unique(adata.obs_names.to_numpy(dtype=str))
     plane = anndata_plane(adata, xy_l0)
-    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, [], plane)
+    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, plane=plane)
     if "in_tissue" not in adata.obs:
         return raw
     inside = adata.obs["in_tissue"].to_numpy().astype(int) == 1
-    notes = [f"{int((~inside).sum())} spots outside tissue were left out"] if not inside.all() else []
-    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], notes, plane)
+    outside = int((~inside).sum())
+    told = (Finding("spots-outside-tissue", f"{outside} spots outside tissue were left out"),) if outside else ()
+    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], told, plane)
 
 
 def is_h5ad(path: Path) -> bool:

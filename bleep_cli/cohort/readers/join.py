@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bleep_cli.cohort.readers.reader import RawSection
+from bleep_cli.findings import Finding
 from bleep_cli.tiles.positions import Positions
 from bleep_cli.types import Str
 
@@ -23,15 +24,15 @@ def join(counts: sparse.csr_matrix, names: Str, positions: Positions, gene_ids: 
     check_unique(names)
     row = {str(name): i for i, name in enumerate(names)}
     found = np.array([b in row for b in inside.barcode], dtype=bool)
-    notes = []
+    findings = []
     if not found.all():
-        notes.append(f"{int((~found).sum())} spots in tissue have no counts")
+        findings.append(Finding("spots-without-counts", f"{int((~found).sum())} spots in tissue have no counts"))
     kept = inside.subset(found)
     unused = len(names) - len(kept.barcode)
     if unused:
-        notes.append(f"{unused} rows of counts have no position in tissue")
+        findings.append(Finding("counts-without-position", f"{unused} rows of counts have no position in tissue"))
     rows = [row[str(b)] for b in kept.barcode]
-    return RawSection(counts[rows], gene_ids, symbols, kept.barcode, kept.xy_l0, notes)
+    return RawSection(counts[rows], gene_ids, symbols, kept.barcode, kept.xy_l0, tuple(findings))
 
 
 def check_unique(barcodes: Str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bleep_cli.findings import Finding
 from bleep_cli.types import F64, SpotPlane, Str
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class RawSection:
     """str[n] names of the spots."""
     xy_l0: F64
     """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
-    notes: list[str]
-    """What was dropped, a sentence each."""
+    findings: tuple[Finding, ...] = ()
+    """What was dropped."""
     plane: SpotPlane | None = None
     """What the files say of the plane of the positions, beside them."""
 

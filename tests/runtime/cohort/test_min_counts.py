@@ -41,8 +41,10 @@ def test_spots_under_100_counts_and_a_tenth_of_the_median_are_left_out(
     assert found.counts.toarray()[:, 0].tolist() == kept
     assert found.xy_l0[:, 0].tolist() == [10 + totals.index(t) for t in kept[:2]] + found.xy_l0[2:, 0].tolist()
     assert len(found.barcodes) == len(found.xy_l0) == len(kept)
-    told = [note for note in found.notes if "were left out; min_counts = 0 in the cohort file keeps them" in note]
-    assert len(told) == (len(kept) < len(totals))
+    told = [finding for finding in found.findings if finding.code == "spots-few-counts"]
+    assert [finding.mend for finding in told] == ["min_counts = 0 in the cohort file keeps them"] * (
+        len(kept) < len(totals)
+    )
 
 
 def test_min_counts_as_given_and_the_same_section_whatever_it_is(tmp_path: Path) -> None:
@@ -50,8 +52,8 @@ def test_min_counts_as_given_and_the_same_section_whatever_it_is(tmp_path: Path)
     least = {0: totals, 99: totals[1:], 100: totals[2:], 5001: totals[4:]}
     found = {n: spots_of(tmp_path, totals, min_counts=n) for n in least}
     assert {n: section.counts.toarray()[:, 0].tolist() for n, section in found.items()} == least
-    assert found[0].notes == ()
-    assert found[100].notes[0].startswith("2 of 5 spots with fewer than 100 counts were left out")
+    assert found[0].findings == ()
+    assert found[100].findings[0].what.startswith("2 of 5 spots with fewer than 100 counts were left out")
     assert len({section.sha256 for section in found.values()}) == 1
     with pytest.raises(ReferenceError, match="section s: no spot has 7000 counts, the most are 6000; lower"):
         spots_of(tmp_path, totals, min_counts=7000)

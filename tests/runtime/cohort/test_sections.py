@@ -51,7 +51,7 @@ def dense(section: Section) -> list[list[float]]:
 
 def test_st_tables(folder: Path) -> None:
     found = st(folder)
-    assert (found.id, found.donor, found.mpp, found.notes) == ("s", "d", 1.0, ())
+    assert (found.id, found.donor, found.mpp, found.findings) == ("s", "d", 1.0, ())
     assert dense(found) == [[1, 0, 2], [0, 3, 0]] and found.counts.dtype == np.float32
     assert found.symbols.tolist() == found.gene_ids.tolist() == ["A", "B", "C"]
     assert found.barcodes.tolist() == ["1x1", "2x1"]
@@ -72,7 +72,7 @@ def test_st_gene_twice_is_added_up_under_its_own_name(folder: Path) -> None:
     found = st(folder, ["\tA\tB\tA", *COUNTS[1:]])
     assert found.symbols.tolist() == ["A", "B"]
     assert dense(found) == [[3, 0], [0, 3]]
-    assert found.notes == ("1 duplicate genes were added up",)
+    assert tuple(f.what for f in found.findings) == ("1 duplicate genes were added up",)
 
 
 def test_ensembl_versions_go_and_their_duplicates_are_added_up(folder: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_has_no_partner_is_dropped_and_noted(folder: Path) -> None:
     spots = [*SPOTS, "3\t1\t50\t20", "4\t1\t70\t20", "5\t1\t90\t20"]
     found = st(folder, counts, spots)
     assert found.barcodes.tolist() == ["1x1", "2x1"]
-    assert found.notes == (
+    assert tuple(f.what for f in found.findings) == (
         "2 spots in tissue have no counts",
         "1 rows of counts have no position in tissue",
         "1 spots without a single molecule were dropped",
@@ -98,7 +98,7 @@ def test_spots_outside_tissue_are_left_out(folder: Path) -> None:
     spots = [line + "\t" + end for line, end in zip(SPOTS, ["selected", "1", "0"], strict=True)]
     found = st(folder, spots=spots)
     assert found.barcodes.tolist() == ["1x1"]
-    assert found.notes == ("1 rows of counts have no position in tissue",)
+    assert tuple(f.what for f in found.findings) == ("1 rows of counts have no position in tissue",)
 
 
 REFUSED = {

@@ -76,7 +76,7 @@ def test_h5ad_leaves_out_what_is_not_in_tissue(folder: Path) -> None:
         found = read(adata, folder)
         assert found.barcodes.tolist() == ["s1", "s3"]
         assert found.xy_l0.tolist() == [[10, 20], [50, 22]]
-        assert found.notes == ("1 spots outside tissue were left out",)
+        assert tuple(f.what for f in found.findings) == ("1 spots outside tissue were left out",)
 
 
 def test_h5ad_without_ids_goes_by_symbols(folder: Path) -> None:
@@ -192,10 +192,10 @@ def test_real_her2st(data_dir: Path) -> None:
     entry |= {"counts": "counts/C5.tsv.gz", "positions": "spots/C5_selection.tsv"}
     found = read_section(entry | {"min_counts": 0}, base)
     assert found.counts.shape == (181, 15721)
-    assert found.notes == ("2 spots in tissue have no counts",)
+    assert tuple(f.what for f in found.findings) == ("2 spots in tissue have no counts",)
     usable = read_section(entry, base)  # two spots have two molecules and three
     assert (len(usable.barcodes), usable.sha256) == (179, found.sha256)
-    assert usable.notes[1].startswith("2 of 181 spots with fewer than 100 counts were left out")
+    assert usable.findings[1].what.startswith("2 of 181 spots with fewer than 100 counts were left out")
     assert np.median(np.asarray(found.counts.sum(axis=1))) == pytest.approx(10015, abs=60)
     assert len(set(found.symbols.tolist())) == 15721 and "FO538757.1" in found.symbols
     raw = pd.read_csv(base / "counts/C5.tsv.gz", sep="\t", index_col=0, usecols=[0, 500, 9000])

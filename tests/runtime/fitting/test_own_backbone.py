@@ -47,7 +47,7 @@ def test_the_bundle_says_whose_backbone_it_holds(built: bleep_cli.Built) -> None
     assert built.info.tile.px == 16
     assert set(built.info.tile.um) <= {64.0, 128.0}
     assert "own.onnx (CC-BY-NC-4.0)" in built.info.licence
-    assert any(note.startswith("the bundle holds the weights of own.onnx") for note in built.notes)
+    assert any(found.what.startswith("the bundle holds the weights of own.onnx") for found in built.findings)
 
 
 def test_the_licence_stays_in_the_bundle_and_in_what_grows_from_it(

@@ -60,9 +60,11 @@ def test_the_eight_views_are_averaged_as_a_query_averages_them(sections: list[Se
 
 
 def test_one_donor_is_told_what_that_means(sections: list[Section]) -> None:
-    notes = fit_towers([replace(s, donor="P1") for s in sections], views=1, device="cpu").notes
-    assert any("chosen by leaving a section out" in note for note in notes)
-    assert any("all sections are of one donor (P1)" in note and "next patient" in note for note in notes)
+    findings = fit_towers([replace(s, donor="P1") for s in sections], views=1, device="cpu").findings
+    fitted, one_donor = findings
+    assert "chosen by leaving a section out" in fitted.what
+    assert (one_donor.code, one_donor.severity) == ("one-donor", "warning")
+    assert str(one_donor).startswith("the towers are fitted to one donor (P1): how well they hold for the next")
 
 
 def test_too_few_spots_are_refused(sections: list[Section]) -> None:

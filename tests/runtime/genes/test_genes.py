@@ -77,7 +77,7 @@ def test_join_by_id_where_all_have_ids_whatever_the_symbols() -> None:
     assert table.keys.tolist() == [IDS[0], IDS[2]]
     assert table.symbols.tolist() == ["OLD1", "C"]
     assert table.columns == {"a": [0, 2], "b": [2, 0]}
-    assert table.notes == (
+    assert tuple(map(str, table.findings)) == (
         "a: 1 of 3 genes are not in every section",
         "b: 1 of 3 genes are not in every section",
     )
@@ -89,12 +89,12 @@ def test_join_by_symbol_where_one_has_no_ids() -> None:
     table = join_genes([a, b])
     assert table.keys.tolist() == table.symbols.tolist() == ["A", "C"]
     assert table.columns == {"a": [0, 2], "b": [1, 0]}
-    assert table.notes == ("a: 1 of 3 genes are not in every section",)
+    assert tuple(map(str, table.findings)) == ("a: 1 of 3 genes are not in every section",)
 
 
 def test_one_section_keeps_all_its_genes() -> None:
     table = join_genes([section("a", strings("A", "B", "C"), IDS)])
-    assert (table.keys.tolist(), table.symbols.tolist(), table.notes) == (IDS.tolist(), ["A", "B", "C"], ())
+    assert (table.keys.tolist(), table.symbols.tolist(), table.findings) == (IDS.tolist(), ["A", "B", "C"], ())
 
 
 def test_nothing_shared_is_an_error_that_shows_the_names() -> None:
@@ -106,7 +106,7 @@ def test_nothing_shared_is_an_error_that_shows_the_names() -> None:
 def test_a_symbol_of_two_genes_is_told_apart_by_id() -> None:
     table = join_genes([section("a", strings("TBCE", "B", "TBCE"), IDS[[2, 1, 0]])])
     assert table.symbols.tolist() == [f"TBCE-{IDS[2]}", "B", "TBCE"]
-    assert table.notes == ("1 duplicate symbols carry their gene id",)
+    assert tuple(map(str, table.findings)) == ("1 duplicate symbols carry their gene id",)
     assert plain_names(table.symbols, table.keys).tolist() == [False, True, True]
 
 

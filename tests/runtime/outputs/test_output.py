@@ -83,6 +83,7 @@ def test_uns_round_trips(written: tuple[anndata.AnnData, Prediction, F32]) -> No
         "region_key": "region",
         "instance_key": "tile_id",
     }
+    assert adata.uns["log1p"] == {}
     spatial = adata.uns["spatial"][SLIDE]
     np.testing.assert_array_equal(spatial["images"]["hires"], prediction.hires)
     assert spatial["images"]["hires"].dtype == np.uint8
@@ -93,6 +94,16 @@ def test_uns_round_trips(written: tuple[anndata.AnnData, Prediction, F32]) -> No
         "tile_px": 224,
         "tile_um": [100.0, 400.0],
     }
+
+
+def test_scanpy_warns_of_a_second_log1p(
+    written: tuple[anndata.AnnData, Prediction, F32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanpy = pytest.importorskip("scanpy")
+    told: list[str] = []
+    monkeypatch.setattr(scanpy.logging, "warning", told.append)
+    scanpy.pp.log1p(written[0].copy())
+    assert told == ["adata.X seems to be already log-transformed."]
 
 
 def test_spatial_falls_on_the_right_pixel(written: tuple[anndata.AnnData, Prediction, F32]) -> None:

@@ -21,6 +21,7 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import embed_sections
 from bleep_cli.errors import ReferenceError
+from bleep_cli.findings import Finding
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built, described
@@ -132,7 +133,7 @@ def test_genes_of_too_few_spots_are_left_out_unless_in_the_panel(
     built = build([rare], make_encoders(SPEC, ["GENE0", "GENE6"]))
     assert built.arrays.symbols.tolist() == [f"GENE{i}" for i in range(12) if i != 5]
     assert built.arrays.symbols[built.arrays.panel].tolist() == ["GENE0", "GENE6"]
-    assert built.notes[-1] == "11 of 12 shared genes are seen in enough spots"
+    assert built.findings[-1].what == "11 of 12 shared genes are seen in enough spots"
     np.testing.assert_allclose(np.expm1(built.arrays.expression.toarray()).sum(axis=1), 1e4, rtol=0.01)
 
 
@@ -169,13 +170,16 @@ def test_expression_can_be_kept_in_f32(
 
 def test_notes_and_progress_tell_what_happened(small_sections: list[Section], make_encoders: MakeEncoders) -> None:
     calls: list[tuple[str, int, int]] = []
-    noted = replace(small_sections[0], notes=("2 spots were odd",))
+    noted = replace(small_sections[0], findings=(Finding("spots-empty", "2 spots were odd", "S0"),))
     built = build(
         [noted, without(small_sections[1], "GENE9")],
         make_encoders(SPEC, ["GENE0"]),
         progress=lambda *c: calls.append(c),
     )
-    assert built.notes[:2] == ("S0: 1 of 12 genes are not in every section", "S0: 2 spots were odd")
+    assert tuple(map(str, built.findings[:2])) == (
+        "S0: 1 of 12 genes are not in every section",
+        "S0: 2 spots were odd",
+    )
     assert calls[0] == ("spots", 0, 168) and calls[-1] == ("spots", 168, 168)
     assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
 

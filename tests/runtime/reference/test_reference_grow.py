@@ -74,7 +74,7 @@ def test_growing_is_building_from_all(base: Bundle, sections: list[Section], mak
             assert found == wanted
         else:
             np.testing.assert_array_equal(found, wanted)
-    assert replace(grown.info, parent_sha256="") == whole.info
+    assert replace(grown.info, parent_sha256="", findings=()) == replace(whole.info, findings=())
     assert grown.info.parent_sha256 == base.content_sha256
 
 
@@ -130,18 +130,18 @@ def test_a_grown_bundle_keeps_the_precision_of_its_base(
 def test_genes_are_put_in_the_order_of_the_base(base: Bundle, sections: list[Section]) -> None:
     order = np.random.default_rng(0).permutation(N_GENES)
     plain, _ = align_genes(sections[2], base)
-    mixed, note = align_genes(columns_of(sections[2], order), base)
+    mixed, findings = align_genes(columns_of(sections[2], order), base)
     np.testing.assert_allclose(mixed.toarray(), plain.toarray(), rtol=1e-6)
     np.testing.assert_allclose(plain.toarray(), log1p_normalise(sections[2].counts).toarray(), rtol=1e-6)
-    assert note == ""
+    assert not findings
 
 
 def test_further_genes_count_in_the_total_only(base: Bundle, sections: list[Section]) -> None:
     extra = sections[2].counts.sum(axis=1)  # as many molecules again, of a gene the base does not know
     counts = sparse.hstack([sparse.csr_matrix(extra), sections[2].counts], format="csr").astype(np.float32)
     names = (np.append("NEW", sections[2].symbols), np.append("ENSG00000000999", sections[2].gene_ids))
-    aligned, note = align_genes(replace(sections[2], counts=counts, symbols=names[0], gene_ids=names[1]), base)
-    assert aligned.shape[1] == N_GENES and note == ""
+    aligned, findings = align_genes(replace(sections[2], counts=counts, symbols=names[0], gene_ids=names[1]), base)
+    assert aligned.shape[1] == N_GENES and not findings
     half = np.log1p(np.expm1(align_genes(sections[2], base)[0].toarray()) / 2)
     np.testing.assert_allclose(aligned.toarray(), half, rtol=1e-4)
 
@@ -153,7 +153,7 @@ def test_a_lacking_gene_counts_as_not_detected_and_is_noted(base: Bundle, sectio
     expression = grown.arrays.expression[: len(new)]
     assert (expression[new, 20] == 0).all() and (expression[~new, 20] > 0).any()
     assert (expression[new][:, np.arange(N_GENES) != 20] > 0).any(axis=0).all()
-    assert "S2: 1 genes are not in its table and count as not detected" in grown.notes
+    assert "S2: 1 genes are not in its table and count as not detected" in map(str, grown.findings)
 
 
 def test_too_many_lacking_genes_are_refused(base: Bundle, sections: list[Section]) -> None:
@@ -169,9 +169,9 @@ def test_genes_are_found_by_id_then_by_symbol(
     base = open_bundle(tmp_path / "ids.zarr")
     renamed = replace(sections[2], symbols=np.array([f"NEW{i}" for i in range(N_GENES)]))
     for section in (sections[0], renamed):  # symbols alone; ids with other symbols
-        aligned, note = align_genes(section, base)
+        aligned, findings = align_genes(section, base)
         np.testing.assert_allclose(aligned.toarray(), log1p_normalise(section.counts).toarray(), rtol=1e-6)
-        assert note == ""
+        assert not findings
 
 
 def test_of_two_genes_of_one_symbol_the_first_is_taken_as_when_building(

@@ -59,7 +59,7 @@ def test_grid_covers_a_slide_wider_than_high_once() -> None:
     assert grid.centre_l0.tolist() == [[8 + 16 * c, 8 + 16 * r] for r in range(2) for c in range(5)]
     assert grid.array_row.tolist() == [0] * 5 + [1] * 5
     assert grid.array_col.tolist() == [0, 1, 2, 3, 4] * 2
-    assert grid.tile_id.tolist() == [f"{r}x{c}" for r in range(2) for c in range(5)]
+    assert grid.tile_id.tolist() == [f"s_{r}x{c}" for r in range(2) for c in range(5)]
     assert len(set(grid.tile_id.tolist())) == len(grid) == 10
     assert set(grid.region.tolist()) == {"1"}
 

@@ -182,7 +182,9 @@ def _missing_gene(table: Any) -> Any:
 
 def test_spots_without_counts_and_genes_that_are_missing_or_flat_make_no_nan(gaps: Path, tmp_path: Path) -> None:
     study = Study(gaps, Config(data=DataConfig(tile_um=(64.0,), tile_px=16)), tmp_path / "cache")
-    assert any("1 spots without a single molecule were dropped" in note for note in study.sections[0].notes)
+    assert any(
+        "1 spots without a single molecule were dropped" in str(found) for found in study.sections[0].findings
+    )
     for fold in study.folds("section"):
         data = study.data(fold)
         assert np.isfinite(data.train_y).all()

@@ -167,8 +167,8 @@ def export(
             force=force,
             progress=progress,
         )
-    for note in built.notes:
-        console.say(f"note: {note}")
+    for finding in built.findings:
+        console.finding(finding)
     spots, genes = built.arrays.expression.shape
     print(
         f"{out}: {spots} spots × {genes} genes, {sha256[:12]}\n"

@@ -121,8 +121,8 @@ def _make(
             return
         views = views or manifest.build.views
         built = api.build_reference(found.sections, views=views, device=device, progress=progress)
-    for note in built.notes:
-        console.say(f"note: {note}")
+    for finding in built.findings:
+        console.finding(finding)
     built = api.describe(built, species=manifest.species, licence=manifest.licence, citation=manifest.citation)
     api.write(_with_files(built, manifest, checked), out, force=force)
     spots, genes = built.arrays.expression.shape

@@ -32,5 +32,5 @@ def dense_section(section: Section, spec: TileSpec, stride_um: float) -> Section
         counts=sparse.csr_matrix((len(grid), len(section.symbols)), dtype=np.float32),
         barcodes=grid.tile_id,
         xy_l0=grid.centre_l0,
-        notes=(),
+        findings=(),
     )

@@ -70,7 +70,7 @@ def prepare(
     ids = [s.id for s in joint for _ in s.barcodes]
     towers_input = harmonise(measured, ids, seed) if config.harmony else measured
     log1p = measured[:n]
-    notes = [*table.notes, *(f"{s.id}: {note}" for s in joint for note in s.notes)]
+    notes = [*map(str, table.findings), *(str(finding) for s in joint for finding in s.findings)]
     if leaked:
         notes.append(_leak_note(leaked, config))
     return TrainingSet(
