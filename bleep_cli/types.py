@@ -163,7 +163,7 @@ class SpotPlane:
     image_scale: float | None = None
     """Pixels of the image per pixel of the positions by the user's word."""
     orientation: str = ""
-    """How the image is turned or mirrored against the positions, by the user's word; empty where nobody says it."""
+    """How the image was turned or mirrored against the positions, by the user's word; empty where nobody says."""
 
 
 @dataclass(frozen=True)

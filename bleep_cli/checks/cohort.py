@@ -68,8 +68,8 @@ def inspect_cohort(
     """
     entries = each_entry(path)
     pictures = _pictures(out, [name for name, _ in entries])
-    for picture in filter(None, pictures):
-        check_free(picture, force)
+    for file in filter(None, pictures):
+        check_free(file, force)
     reports = []
     for i, ((name, entry), picture) in enumerate(zip(entries, pictures, strict=True)):
         progress("sections", i, len(entries))
@@ -136,7 +136,7 @@ def _compare(report: SectionReport, section: Section, picture: Path | None, forc
 
 
 def _draw_as_they_are(report: SectionReport, section: Section, picture: Path | None, force: bool) -> None:
-    """The spots where their positions stand, for a person to see why they do not fit; nothing where that fails, too."""
+    """The spots where their positions stand, for a person to see why they do not fit; nothing where that fails."""
     mpp = section.mpp or (section.plane.um if section.plane else None)
     try:
         with on_slide(replace(section, plane=None, mpp=mpp)) as (bare, slide):
@@ -164,8 +164,8 @@ def _look(report: SectionReport, section: Section, slide: Slide, picture: Path |
         scale = fit.mask.scale[0]
         width, height = slide.size_l0
         below = (
-            f"{len(section.xy_l0):,} spots, {pitch * slide.mpp:.3g} µm apart; {outside} beside the picture, {on_glass} on "
-            f"glass; {slide.name}, {width} × {height} px at {slide.mpp:.3g} µm/px"
+            f"{len(section.xy_l0):,} spots, {pitch * slide.mpp:.3g} µm apart; {outside} beside the picture, "
+            f"{on_glass} on glass; {slide.name}, {width} × {height} px at {slide.mpp:.3g} µm/px"
         )
         drawn = SpotPicture(
             overview=fit.mask.overview,
@@ -230,7 +230,9 @@ def cohort_lines(report: CohortReport) -> list[str]:
     lines = [f"{report.name}: {len(report.sections)} sections, {len(report.errors)} of them refused"]
     for section in report.sections:
         facts = section.facts
-        lines.append(f"{section.id}: {'REFUSED' if section.error else 'ok'}, donor {facts.get('donor', 'not stated')}")
+        lines.append(
+            f"{section.id}: {'REFUSED' if section.error else 'ok'}, donor {facts.get('donor', 'not stated')}"
+        )
         if "spots" in facts:
             counts = facts["counts_per_spot"]
             lines.append(

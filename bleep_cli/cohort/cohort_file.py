@@ -9,7 +9,7 @@ A cohort file is TOML; paths in it are relative to it::
     donor = "C"
     image = "images/C5.jpg"
     mpp = 0.69                                  # optional if the image, or an array of Visium, states it
-    # image_scale = 0.15                        # pixels of the image per pixel of the positions, where it is a copy
+    # image_scale = 0.15                        # where the image is a smaller copy of the positions'
     # orientation = "turned by 90 degrees"      # what was done to the image since; "as it is" says: nothing
     counts = "counts/C5.tsv.gz"                 # ST tables: rows <x>x<y>, columns genes ...
     positions = "spots/C5_selection.tsv"        # ... with their positions

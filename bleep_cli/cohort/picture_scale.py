@@ -1,7 +1,8 @@
 """Which of an array's pictures a section names: what positions are multiplied with to lie on it.
 
-The user's word comes first. Then the picture's size against that of the full-resolution picture, where a smaller picture
-of a known factor lies beside the positions; then its name; then the one factor by which the positions come to lie on it.
+The user's word comes first. Then the picture's size against that of the full-resolution picture, where a smaller
+picture of a known factor lies beside the positions; then its name; then the one factor by which the positions come
+to lie on it.
 """
 
 from __future__ import annotations
@@ -37,22 +38,12 @@ def picture_scale(section: Section, plane: SpotPlane, slide: Slide) -> Scale:
     if plane.image_scale is not None:
         return _by(section, slide, plane.image_scale, "as the cohort file says")
     ratio, as_is = _of_whole(plane, slide), _on(section, 1.0, slide)
-    known = {"full": 1.0, **plane.scales}
+    by_size = next((scale for scale in (1.0, *plane.scales.values()) if ratio and _close(ratio, scale)), None)
+    if by_size is not None:
+        return _told(section, plane, slide, by_size, "by its size")
     named = next((scale for name, scale in plane.scales.items() if f"{name}_image" in slide.name.lower()), None)
-    named = named if ratio is None else None  # a copy of another size keeps its name
-    by_size = next((scale for scale in known.values() if ratio and abs(ratio / scale - 1) < SAME_SIZE), None)
-    for scale, told in ((by_size, "by its size"), (named, "by its name")):
-        if scale == 1.0:
-            return Scale(1.0)
-        if scale is not None and as_is and _fill(plane, scale, slide) < LEAST_FILL:
-            what = (
-                f"{slide.name} is told {told} to be {scale:.4g} of the full resolution, but the positions lie on it "
-                "as they are and are left so"
-            )
-            mend = f"say {option('image_scale')} 1 if that is right, or {scale:.4g}"
-            return Scale(1.0, (Finding("picture-size", what, section.id, mend, "cohort file"),))
-        if scale is not None:
-            return _by(section, slide, scale, told)
+    if named is not None and ratio is None:  # a copy of another size keeps its name
+        return _told(section, plane, slide, named, "by its name")
     if as_is:
         return _whole(section, plane, slide, ratio)
     fitting = [
@@ -65,6 +56,21 @@ def picture_scale(section: Section, plane: SpotPlane, slide: Slide) -> Scale:
     if ratio is None and not fitting:
         return Scale(1.0)  # refused with what is known of them once they are compared with the picture
     raise ReferenceError(_unclear(section, plane, slide, ratio, fitting), origin="cohort file")
+
+
+def _told(section: Section, plane: SpotPlane, slide: Slide, scale: float, told: str) -> Scale:
+    """The factor that size or name tell, unless positions that lie on the picture would shrink into a corner."""
+    if scale == 1.0 or not _on(section, 1.0, slide) or _fill(plane, scale, slide) >= LEAST_FILL:
+        return _by(section, slide, scale, told)
+    what = (
+        f"{slide.name} is {told} {scale:.4g} of the full-resolution picture, but positions lie on it as they are"
+    )
+    mend = f"say {option('image_scale')} 1 if that is right, or {scale:.4g}"
+    return Scale(1.0, (Finding("picture-size", what, section.id, mend, "cohort file"),))
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a / b - 1) < SAME_SIZE
 
 
 def _by(section: Section, slide: Slide, factor: float, told: str) -> Scale:
@@ -91,14 +97,14 @@ def _unclear(section: Section, plane: SpotPlane, slide: Slide, ratio: float | No
     width, height = slide.size_l0
     outside = beside(section.xy_l0, slide.size_l0)
     text = (
-        f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots ({outside.mean():.0%}) lie outside "
-        f"{slide.name} ({width} × {height} px): "
+        f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots ({outside.mean():.0%}) lie "
+        f"outside {slide.name} ({width} × {height} px): "
     )
     if ratio is not None:
         w, h = whole_size(plane)
         return (
-            f"{text}its positions are of a picture {1 / ratio:.4g} times as large ({w:.0f} × {h:.0f} px); name that "
-            f"one, or say {option('image_scale')} {ratio:.4g}"
+            f"{text}its positions are of a picture {1 / ratio:.4g} times as large ({w:.0f} × {h:.0f} px); name "
+            f"that one, or say {option('image_scale')} {ratio:.4g}"
         )
     either = " or ".join(f"{scale:.4g}" for scale in fitting)
     return f"{text}its positions could be of a larger picture; say {option('image_scale')} {either}"
@@ -112,11 +118,11 @@ def whole_size(plane: SpotPlane) -> tuple[float, float]:
 
 
 def _of_whole(plane: SpotPlane, slide: Slide) -> float | None:
-    """The picture's size over that of the full-resolution picture; None where that is not known, or of another shape."""
+    """The picture's size over the full-resolution picture's; None where that is not known or of another shape."""
     if not plane.sizes:
         return None
     x, y = (a / b for a, b in zip(slide.size_l0, whole_size(plane), strict=True))
-    return float(np.sqrt(x * y)) if abs(x / y - 1) < SAME_SIZE else None
+    return float(np.sqrt(x * y)) if _close(x, y) else None
 
 
 def _on(section: Section, factor: float, slide: Slide) -> bool:

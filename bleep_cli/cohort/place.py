@@ -1,4 +1,4 @@
-"""A section's spots put into pixels of its picture, turned as it is, with its microns per pixel, and looked at there."""
+"""A section's spots put into pixels of its picture, its microns per pixel settled, and both looked at together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bleep_cli.cohort.picture_scale import picture_scale, whole_size
+from bleep_cli.cohort.picture_scale import picture_scale
 from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.open import open_slide
@@ -75,7 +75,12 @@ def _open(section: Section) -> tuple[Slide, bool]:
     try:
         return open_slide(section.image, section.mpp), True
     except (SlideError, UsageError) as error:
-        if section.mpp is None and section.plane is not None and section.plane.um is not None and "mpp" in error.options:
+        if (
+            section.mpp is None
+            and section.plane is not None
+            and section.plane.um is not None
+            and "mpp" in error.options
+        ):
             return open_slide(section.image, 1.0), False
         raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
 
@@ -128,7 +133,9 @@ def _unusual(section: Section, usual_um: tuple[float, float], pitch_um: float, m
     least, most = usual_um
     if least / UNUSUAL <= pitch_um <= most * UNUSUAL:
         return []
-    what = f"spots lie {pitch_um:.3g} µm apart at {mpp:.4g} µm per pixel; on such arrays it is {least:g} to {most:g}"
+    what = (
+        f"spots lie {pitch_um:.3g} µm apart at {mpp:.4g} µm per pixel; on such arrays it is {least:g} to {most:g}"
+    )
     return [Finding("pitch-unusual", what, section.id)]
 
 
@@ -140,7 +147,8 @@ def _outside(section: Section, slide: Slide, fit: SpotFit) -> str:
     larger = float(np.max(reach / slide.size_l0))
     text = (
         f"section {section.id}: {outside} of its {n} spots ({outside / n:.0%}) lie outside {slide.name} "
-        f"({width} × {height} px); they reach from {least[0]:.0f}, {least[1]:.0f} to {reach[0]:.0f}, {reach[1]:.0f}: "
+        f"({width} × {height} px); they reach from {least[0]:.0f}, {least[1]:.0f} to "
+        f"{reach[0]:.0f}, {reach[1]:.0f}: "
     )
     if fit.better is not None and 3 * fit.astray.min() <= fit.astray[0]:
         return f'{text}say {option("orientation")} "{fit.better}" if the picture was, or name the one that was not'

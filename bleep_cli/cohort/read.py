@@ -30,7 +30,7 @@ MOST_LEFT_OUT, OF_MEDIAN = 100.0, 0.1  # counts of a spot below both of which it
 def read_cohort(
     path: Path | str, *, only: Sequence[str] | None = None, progress: Progress = no_progress
 ) -> list[Section]:
-    """The sections of a cohort file, in its order, their spots compared with their images; ``only`` keeps those ids.
+    """The sections of a cohort file, in its order, spots compared with their images; ``only`` keeps those ids.
 
     Raises ``ReferenceError`` for a broken file or section, ``UsageError`` for a file or id that is not there.
     """

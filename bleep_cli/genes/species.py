@@ -21,8 +21,10 @@ MOST = 0.7  # of the names, to decide
 
 
 def guessed_species(gene_ids: Str, symbols: Str) -> str:
-    """Of ids str[g] by their prefix, else of symbols str[g] by their case: human ones are written in capitals, those of
-    rodents with one. Empty where neither tells."""
+    """Of ids str[g] by their prefix, else of symbols str[g] by their case; empty where neither tells.
+
+    Human symbols are written in capitals, those of rodents with one.
+    """
     prefixes = Counter(str(gene).rstrip("0123456789") for gene in gene_ids)
     prefix, times = prefixes.most_common(1)[0] if prefixes else ("", 0)
     if prefix in BY_PREFIX and times > MOST * len(gene_ids):

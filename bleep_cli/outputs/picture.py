@@ -34,7 +34,7 @@ def write_gene_png(prediction: Prediction, gene: str, path: Path, *, force: bool
 
 
 def write_section_png(drawn: SpotPicture, path: Path, *, force: bool = False) -> None:
-    """Draws the spots of a section on its picture; at most 2,400 px an edge. The same section gives the same bytes.
+    """Draws the spots of a section on its picture; at most 2,400 px an edge. The same section, the same bytes.
 
     ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
     """

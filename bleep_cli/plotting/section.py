@@ -1,4 +1,4 @@
-"""The spots of a measured section on its picture, so that a wrong picture, a flip or a wrong scale is seen at once.
+"""The spots of a measured section on its picture: a wrong picture, a flip or a wrong scale is seen at once.
 
 Planes: ``hires`` is pixels of the overview, origin top left, **(x, y)**, pixel (0, 0) covering [0, 1) × [0, 1).
 """
@@ -48,7 +48,9 @@ class SpotPicture:
 
 def section_figure(drawn: SpotPicture) -> Figure:
     """The picture with the spots' outlines, beside the same with their counts."""
-    panels = two_panels(_window(drawn), drawn.overview, drawn.um_per_hires, ("H&E and its spots", "counts per spot"))
+    panels = two_panels(
+        _window(drawn), drawn.overview, drawn.um_per_hires, ("H&E and its spots", "counts per spot")
+    )
     for axes in (panels.left, panels.right):
         _rings(axes, drawn, ~drawn.astray, _RING, 0.4)
     filled = _counts(panels.right, drawn)

@@ -15,8 +15,10 @@ from bleep_cli.types import Section, Slide, TileGrid, TileSpec
 
 @contextmanager
 def section_slide(section: Section) -> Iterator[Slide]:
-    """A section's image, open. Raises ``ReferenceError`` for an image that cannot be used, or that more than one in
-    a hundred of its spots lie outside of."""
+    """A section's image, open.
+
+    Raises ``ReferenceError`` for an image that cannot be used, or with over one in a hundred of the spots outside.
+    """
     with open_picture(section) as slide:
         outside = beside(section.xy_l0, slide.size_l0)
         if too_many_outside(outside):

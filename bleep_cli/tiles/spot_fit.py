@@ -1,10 +1,9 @@
-"""How the spots of a section lie on its picture: how many beside it, how many on glass, and whether the picture turned
-or mirrored would fit better.
+"""How the spots of a section lie on its picture: how many beside it, how many on glass, and in which orientation.
 
-A spot lies on glass where tissue is found on under a tenth of a disc of 55 µm around it. Measured on all real sections
-at hand, of two tumours and six olfactory bulbs, and on a Visium array: 0 to 7 % of the spots of 14 sections lie on glass
-when the picture is right, 22 % of two pale ones; turned or mirrored, it is 4 to 88 %. No section had fewer spots on glass
-in any of the other seven orientations: the best of them had 1.4 times as many (the pale ones) to 49 times.
+A spot lies on glass where tissue is found on under a tenth of a disc of 55 µm around it. Measured on the real sections
+at hand, of two tumours, seven olfactory bulbs and a Visium array: of 14 sections 0 to 7 % of the spots lie on glass
+when the picture is right, of two pale ones 22 %; turned or mirrored, it is 4 to 88 %. No section had fewer spots on
+glass in any of the other seven orientations: the best of them had 1.4 (the pale ones) to 49 times as many.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from bleep_cli.types import F64, I64, Bool, Slide
 SPOT_UM = 55.0  # diameter of a spot of Visium; those of older arrays are larger, so this much of them is meant
 LEAST_TISSUE = 0.1  # of the disc
 MOST_OUTSIDE = 0.01  # of the spots, rounded up
+FEWEST = 10  # spots on glass, to say more than how many there are
 MUCH_GLASS = 0.25  # from here on a warning; pale tissue has come up to 0.22
 MOST_GLASS = 0.5
 WRONG_GLASS = 0.1  # from here on another orientation that fits decides, where it leaves a third of that
@@ -87,20 +87,24 @@ def judged(fit: SpotFit, section: str, picture: str, *, stated: bool = False) ->
         findings.append(Finding("spots-outside-picture", what, section))
     if not glass:
         return tuple(findings)
-    what, better = f"{glass} of {n} spots ({glass / n:.0%}) lie on glass in {picture}", fit.better
+    what = f"{glass} of {n} spots ({glass / n:.0%}) lie on glass in {picture}"
+    if glass < FEWEST:
+        return (*findings, Finding("spots-on-glass", what, section))
+    better = fit.better
     now, best = int(fit.astray[0]), int(fit.astray.min())
     if better is not None:
-        what += f"; {better} it fits better ({best} of {n})"
+        what += f"; if it was {better}, only {best} do"
     wrong = glass > MOST_GLASS * n or (better is not None and now >= WRONG_GLASS * n and 3 * best <= now)
     if wrong and not stated:
-        how = "" if better is None else f', or say {option("orientation")} "{better}"'
+        says = f'"{AS_IT_IS}" if that is right' + (f', or "{better}"' if better is not None else "")
         raise ReferenceError(
-            f"section {section}: {what}; name the section's own picture, turned as its positions are{how} "
-            f'({option("orientation")} "{AS_IT_IS}" takes it as it is)',
+            f"section {section}: {what}; name the section's own picture, neither turned nor mirrored, or say "
+            f"{option('orientation')} {says}",
             origin="cohort file",
         )
     if wrong or better is not None or glass > MUCH_GLASS * n:
         mend = "is it this section's, neither turned nor mirrored? bleep inspect draws the spots on it"
+        mend += f'; {option("orientation")} "{better}" takes it as that' if better is not None else ""
         return (*findings, Finding("picture-doubtful", what, section, mend, "cohort file"))
     return (*findings, Finding("spots-on-glass", what, section))
 

@@ -1,11 +1,10 @@
 """The plane that a section's positions count in, as scale factors and the array of spots tell it.
 
 Space Ranger (and, by its example, ``uns["spatial"]`` of an h5ad) states positions in pixels of the full-resolution
-picture, and ``tissue_hires_scalef``, ``tissue_lowres_scalef`` for the smaller pictures beside it, whose longer edge is
-2,000 px (4,000 or 6,000 of larger areas and of HD) and 600 px. Visium's spots lie 100 µm apart on a hexagonal array; HD
-states ``microns_per_pixel``. ``spot_diameter_fullres`` is by 10x's documents the diameter of "a theoretical 65 µm spot"
-(a spot has 55 µm; other writers take these, and Space Ranger 3 wrote 70 µm with CytAssist), so that it tells the scale to
-no better than a quarter and is asked last.
+picture, and ``tissue_hires_scalef``, ``tissue_lowres_scalef`` for the smaller pictures beside it. Visium's spots lie
+100 µm apart on a hexagonal array; HD states ``microns_per_pixel``. ``spot_diameter_fullres`` is by 10x's documents the
+diameter of "a theoretical 65 µm spot", of 55 µm by other writers, and of 70 µm in a folder of Space Ranger 3: it only
+says whether spots that state no rows and columns lie as far apart as Visium's.
 """
 
 from __future__ import annotations
@@ -51,12 +50,16 @@ def spaceranger_factors(spatial: Path) -> tuple[dict[str, Any], dict[str, tuple[
 
 
 def anndata_plane(adata: Any, xy: F64, library: str | None = None) -> SpotPlane | None:
-    """The plane of all positions f64[n, 2] of an ``AnnData``, by ``uns["spatial"]`` of a library (of the only one
-    where none is named) and by ``array_row`` and ``array_col``; None for positions that are no pairs of numbers."""
+    """The plane of all positions f64[n, 2] of an ``AnnData``; None where they are no pairs of numbers.
+
+    By ``uns["spatial"]`` of a library, of the only one where none is named, and ``obs["array_row"]``, ``"array_col"``.
+    """
     if xy.shape[1] != 2 or not np.isfinite(xy).all():
         return None
     libraries = adata.uns.get("spatial")
-    libraries = {k: v for k, v in libraries.items() if isinstance(v, Mapping)} if isinstance(libraries, Mapping) else {}
+    libraries = (
+        {k: v for k, v in libraries.items() if isinstance(v, Mapping)} if isinstance(libraries, Mapping) else {}
+    )
     found = libraries.get(library) if library else next(iter(libraries.values())) if len(libraries) == 1 else None
     factors, images = (found.get(key) if found else None for key in ("scalefactors", "images"))
     factors = factors if isinstance(factors, Mapping) else {}
@@ -117,9 +120,7 @@ def spot_plane(
     return SpotPlane(scales_of(factors), dict(sizes), um, source, spans, usual_um)
 
 
-def _um_per_px(
-    xy: F64, factors: Mapping[str, Any], array: tuple[I64, I64] | None
-) -> tuple[float | None, str]:
+def _um_per_px(xy: F64, factors: Mapping[str, Any], array: tuple[I64, I64] | None) -> tuple[float | None, str]:
     stated = _positive(factors.get("microns_per_pixel"))
     if stated is not None:
         return stated, "microns_per_pixel of its scale factors"
