@@ -175,8 +175,9 @@ class Section:
     donor: str
     """Whom the tissue is from."""
     sha256: str
-    """Hex digest of counts, genes, barcodes and coordinates, spots of too few counts among them: how many of these
-    are left out (``min_counts``) does not make it another section. With n it tells which spots there are."""
+    """Hex digest of counts, genes, barcodes and coordinates as its files state them, spots of too few counts among
+    them: how many of these are left out (``min_counts``), and by which copy of its picture its spots are seen, does
+    not make it another section. With n it tells which spots there are."""
     counts: sparse.csr_matrix
     """CSR f32[n, g] raw counts; None where a section is only taken to a machine that reads its tiles."""
     symbols: Str

@@ -1,10 +1,10 @@
 """The plane that a section's positions count in, as scale factors and the array of spots tell it.
 
-Space Ranger (and, by its example, ``uns["spatial"]`` of an h5ad) states positions in pixels of the full-resolution
-picture, and ``tissue_hires_scalef``, ``tissue_lowres_scalef`` for the smaller pictures beside it. Visium's spots lie
-100 µm apart on a hexagonal array; HD states ``microns_per_pixel``. ``spot_diameter_fullres`` is by 10x's documents the
-diameter of "a theoretical 65 µm spot", of 55 µm by other writers, and of 70 µm in a folder of Space Ranger 3: it only
-says whether spots that state no rows and columns lie as far apart as Visium's.
+Space Ranger (and, by its example, ``uns["spatial"]`` of an h5ad) states positions in pixels of the full-
+resolution picture, and ``tissue_hires_scalef``, ``tissue_lowres_scalef`` for the smaller pictures beside it.
+Visium's spots lie 100 µm apart on a hexagonal array; HD states ``microns_per_pixel``. ``spot_diameter_fullres``
+is by 10x's documents the diameter of "a theoretical 65 µm spot", of 55 µm by other writers, and of 70 µm in a
+folder of Space Ranger 3: it only says whether spots that state no rows and columns lie as far apart as Visium's.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def spaceranger_factors(spatial: Path) -> tuple[dict[str, Any], dict[str, tuple[
 def anndata_plane(adata: Any, xy: F64, library: str | None = None) -> SpotPlane | None:
     """The plane of all positions f64[n, 2] of an ``AnnData``; None where they are no pairs of numbers.
 
-    By ``uns["spatial"]`` of a library, of the only one where none is named, and ``obs["array_row"]``, ``"array_col"``.
+    By ``uns["spatial"]`` of a library, of the only one where none is named, and the array's rows and columns.
     """
     if xy.shape[1] != 2 or not np.isfinite(xy).all():
         return None
