@@ -34,6 +34,10 @@ CODES: Mapping[str, Code] = {
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
     # of a section's counts
+    "features-no-genes": Code("note", "columns of counts that are no genes were left out"),
+    "genome-picked": Code("note", "genes of other genomes than the one that was picked were left out"),
+    "genome-prefix": Code("note", "gene names began with the name of their genome, which was taken off"),
+    "symbols-missing": Code("note", "genes without a symbol carry their id"),
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),
     "spots-few-counts": Code("note", "spots of fewer counts than min_counts were left out"),

@@ -176,7 +176,7 @@ class Section:
     """Whom the tissue is from."""
     sha256: str
     """Hex digest of counts, genes, barcodes and coordinates as its files state them, spots of too few counts among
-    them: how many of these are left out (``min_counts``), and by which copy of its picture its spots are seen, does
+    them: how many of these are left out (``min_counts``), and by which copy of its image its spots are seen, does
     not make it another section. With n it tells which spots there are."""
     counts: sparse.csr_matrix
     """CSR f32[n, g] raw counts; None where a section is only taken to a machine that reads its tiles."""

@@ -34,6 +34,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.cohort.readers.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
@@ -68,6 +69,7 @@ OF_EVERY = (
     Key("image_scale", fault=must_be_positive),
     Key("orientation", fault=must_be_an_orientation),
     Key("genes"),
+    Key("genome"),
     Key("min_counts", fault=must_be_a_count),
 )
 """Keys of every section, whatever its format."""
@@ -159,9 +161,8 @@ def _tables(entries: Any, where: str, for_all: Mapping[str, Any]) -> list[dict[s
 def _check_entry(entry: Mapping[str, Any], where: str) -> None:
     unknown = set(entry) - set(KEYS)
     if unknown:
-        raise ReferenceError(
-            f"{where}: unknown key {', '.join(sorted(unknown))}; known are {', '.join(sorted(KEYS))}"
-        )
+        hint = did_you_mean(min(unknown), KEYS) or f"; known are {', '.join(sorted(KEYS))}"
+        raise ReferenceError(f"{where}: unknown key {', '.join(sorted(unknown))}{hint}")
     sources = [source for source in SOURCES if source in entry]
     said = {key for source in sources for reader in readers_of(source) for key in reader.fills}
     missing = {key.name for key in OF_EVERY if key.needed} - said - set(entry)

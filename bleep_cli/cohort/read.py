@@ -13,11 +13,12 @@ import numpy as np
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
 from bleep_cli.cohort.place import on_picture
-from bleep_cli.cohort.readers.plane import spot_plane
+from bleep_cli.cohort.readers.plane import NO_FACTORS, spot_plane
 from bleep_cli.cohort.readers.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding
+from bleep_cli.genes.features import Genes, genes_of, is_missing
 from bleep_cli.genes.names import strip_version, sum_duplicates
 from bleep_cli.types import F64, Bool, Progress, Section, SpotPlane, Str, no_progress
 
@@ -59,6 +60,7 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     source = source_of(entry, base)
     try:
         raw = reader_for(source).read(source)
+        genes = genes_of(raw.features, entry.get("genome"))
     except (UsageError, ReferenceError) as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -67,28 +69,25 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     if not image.is_file():
         raise ReferenceError(f"{where}: no image {image.name}")
     if "genes" in entry:
-        raw = _named(raw, base / entry["genes"], where)
-    return _finish(raw, entry, str(image), where)
+        genes = genes._replace(symbols=_symbols(genes.ids, base / entry["genes"], where))
+    return _finish(raw, genes, entry, str(image), where)
 
 
-def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> Section:
-    findings = list(raw.findings)
-
-    counts = raw.counts.astype(np.float32)
+def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, where: str) -> Section:
+    findings = [*raw.findings, *genes.findings]
+    counts = raw.counts if len(genes.columns) == raw.counts.shape[1] else raw.counts[:, genes.columns]
+    counts = counts.astype(np.float32)
     if counts.nnz and not np.isfinite(counts.data).all():
         raise ReferenceError(f"{where}: counts hold NaN or infinity")
     if counts.nnz and ((counts.data < 0).any() or (counts.data % 1 != 0).any()):
-        raise ReferenceError(
-            f'{where}: these are no raw counts (negative or fractional); name the raw layer with layer = "counts"'
-        )
+        raise ReferenceError(f"{where}: these are no raw counts (negative or fractional){raw.raw_counts}")
     if raw.xy_l0.shape[1] != 2 or not np.isfinite(raw.xy_l0).all():
         raise ReferenceError(f"{where}: spot coordinates must be two numbers, x and y")
-    bare = np.array([strip_version(g) for g in raw.gene_ids], dtype=str)
+    bare = np.array([strip_version(g) for g in genes.ids.tolist()], dtype=str)
     counts, gene_ids, first, merged = sum_duplicates(counts, bare)
     if merged:
         findings.append(Finding("genes-merged", f"{merged} duplicate genes were added up"))
-    symbols = raw.symbols[first]
-    versioned = raw.gene_ids[first]
+    symbols, versioned = genes.symbols[first], genes.ids[first]
     symbols = np.where(symbols == versioned, gene_ids, symbols)
     full = _totals(counts) > 0
     if not full.all():
@@ -119,7 +118,7 @@ def _finish(raw: RawSection, entry: dict[str, Any], image: str, where: str) -> S
 
 def _plane(raw: RawSection, entry: dict[str, Any]) -> SpotPlane:
     """The plane of the positions, with what the cohort file says of it."""
-    plane = raw.plane or spot_plane(raw.xy_l0, {}, {})
+    plane = raw.plane or spot_plane(raw.xy_l0, NO_FACTORS)
     scale = entry.get("image_scale")
     return replace(
         plane, image_scale=None if scale is None else float(scale), orientation=entry.get("orientation", "")
@@ -160,16 +159,16 @@ def _digest(counts: sparse.csr_matrix, genes: Str, barcodes: Str, xy_l0: F64) ->
     return digest.hexdigest()
 
 
-def _named(raw: RawSection, path: Path, where: str) -> RawSection:
-    """Symbols for bare gene ids from a table ``gene_id``, ``gene_name``."""
+def _symbols(gene_ids: Str, path: Path, where: str) -> Str:
+    """str[g] symbols for gene ids from a table ``gene_id``, ``gene_name``; the id where it has none."""
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
         name_of = {strip_version(g): n for g, n in zip(table["gene_id"], table["gene_name"], strict=True)}
     except (OSError, ValueError, KeyError) as error:
         raise ReferenceError(
             f"{where}: {path.name} is no table of gene_id, gene_name ({reason(error)})"
         ) from error
-    symbols = np.array([name_of.get(strip_version(g)) or g for g in raw.gene_ids], dtype=str)
-    return replace(raw, symbols=symbols)
+    named = ((g, name_of.get(strip_version(g), "")) for g in gene_ids.tolist())
+    return np.array([gene if is_missing(name) else name for gene, name in named], dtype=str)

@@ -29,6 +29,6 @@ ORIENTATIONS = tuple(_TURNS)
 
 
 def oriented(xy_l0: F64, size_l0: tuple[int, int], orientation: str) -> F64:
-    """Where positions f64[n, 2] (x, y) lie in a picture that was turned or mirrored and is (w, h) ``size_l0`` now."""
+    """Where positions f64[n, 2] (x, y) lie in a picture that was turned or mirrored, (w, h) ``size_l0`` since."""
     x, y = xy_l0.T
     return np.stack(_TURNS[orientation](x, y, *map(float, size_l0)), axis=1)

@@ -1,49 +1,51 @@
-"""AnnData files (h5ad): raw counts, and ``obsm["spatial"]`` with (x, y) in level-0 pixels."""
+"""AnnData as one HDF5 file (h5ad), or as a Zarr folder: raw counts, and ``obsm["spatial"]`` in level-0 pixels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bleep_cli.cohort.readers.join import check_unique
-from bleep_cli.cohort.readers.plane import anndata_plane
-from bleep_cli.cohort.readers.reader import Entry, Key, RawSection, Reader, Source
-from bleep_cli.findings import Finding
-
-LAYER = Key("layer")
+from bleep_cli.cohort.readers.anndata_section import EVERY, KEYS, libraries, section_of
+from bleep_cli.cohort.readers.reader import RawSection, Reader, Source
 
 
 def read_h5ad(source: Source) -> RawSection:
-    """The whole file."""
+    """A section of the file."""
     import anndata
 
     source.path.stat()  # h5py's own error would tell the whole of the path
-    return of_anndata(anndata.read_h5ad(source.path), source.entry)
+    return section_of(anndata.read_h5ad(source.path), source.entry)
 
 
-def of_anndata(adata: Any, entry: Entry) -> RawSection:
-    """A section of an ``AnnData`` n × g; ``entry`` says what to take of it."""
-    from scipy import sparse
+def read_zarr(source: Source) -> RawSection:
+    """A section of the folder."""
+    import anndata
 
-    if "spatial" not in adata.obsm:
-        raise ValueError('no obsm["spatial"] with (x, y) in level-0 px')
-    layer = entry.get("layer") or ("counts" if "counts" in adata.layers else None)
-    counts = sparse.csr_matrix(adata.layers[layer] if layer else adata.X)
-    symbols = adata.var_names.to_numpy(dtype=str)
-    column = next((c for c in ("gene_ids", "gene_id", "ensembl_id") if c in adata.var), None)
-    ids = adata.var[column].to_numpy(dtype=str) if column else symbols
-    xy_l0 = np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2]
-    check_unique(adata.obs_names.to_numpy(dtype=str))
-    plane = anndata_plane(adata, xy_l0)
-    raw = RawSection(counts, ids, symbols, adata.obs_names.to_numpy(dtype=str), xy_l0, plane=plane)
-    if "in_tissue" not in adata.obs:
-        return raw
-    inside = adata.obs["in_tissue"].to_numpy().astype(int) == 1
-    outside = int((~inside).sum())
-    told = (Finding("spots-outside-tissue", f"{outside} spots outside tissue were left out"),) if outside else ()
-    return RawSection(counts[inside], ids, symbols, raw.barcodes[inside], xy_l0[inside], told, plane)
+    return section_of(anndata.read_zarr(source.path), source.entry)
+
+
+def h5ad_libraries(path: Path) -> list[str]:
+    """Names of the sections in a file."""
+    import h5py
+
+    with h5py.File(path) as file:
+        return group_libraries(file)
+
+
+def zarr_libraries(path: Path) -> list[str]:
+    """Names of the sections in a folder."""
+    import zarr
+
+    return group_libraries(zarr.open_group(path, mode="r"))
+
+
+def group_libraries(group: Any) -> list[str]:
+    """Names of the sections in an AnnData's group of HDF5 or Zarr, whose counts are not read."""
+    from anndata.io import read_elem
+
+    spatial = group.get("uns/spatial", {})
+    named = [name for name in spatial if hasattr(spatial[name], "keys")]
+    return libraries(read_elem(group["obs"]), named)[1]
 
 
 def is_h5ad(path: Path) -> bool:
@@ -57,4 +59,28 @@ def is_h5ad(path: Path) -> bool:
         return False
 
 
-H5AD = Reader(what="an AnnData file", sources=("h5ad",), claims=is_h5ad, read=read_h5ad, keys=(LAYER,))
+def is_anndata_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr group with the tables of an AnnData."""
+    return (path / "obs").is_dir() and (path / "var").is_dir()
+
+
+H5AD = Reader(
+    what="an AnnData file",
+    sources=("h5ad",),
+    claims=is_h5ad,
+    read=read_h5ad,
+    keys=KEYS,
+    pick="library",
+    sections=h5ad_libraries,
+    every=EVERY,
+)
+ANNDATA_ZARR = Reader(
+    what="an AnnData folder of Zarr",
+    sources=("h5ad", "zarr"),
+    claims=is_anndata_zarr,
+    read=read_zarr,
+    keys=KEYS,
+    pick="library",
+    sections=zarr_libraries,
+    every=EVERY,
+)

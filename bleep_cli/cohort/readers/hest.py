@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.cohort.readers.h5ad import LAYER, of_anndata
+from bleep_cli.cohort.readers.anndata_section import KEYS, section_of
 from bleep_cli.cohort.readers.reader import Entry, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError
 
@@ -62,7 +62,7 @@ def read_hest(source: Source) -> RawSection:
     """The counts and positions of one section of the folder."""
     import anndata
 
-    return of_anndata(anndata.read_h5ad(source.base / hest_counts(source.entry, source.base)), source.entry)
+    return section_of(anndata.read_h5ad(source.base / hest_counts(source.entry, source.base)), source.entry)
 
 
 def _first(base: Path, paths: list[Path], where: str) -> str:
@@ -110,7 +110,7 @@ HEST = Reader(
     sources=("hest",),
     claims=is_hest,
     read=read_hest,
-    keys=(LAYER,),
+    keys=KEYS,
     fills=("image", "mpp", "donor"),
     fill=hest_fill,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bleep_cli.findings import Finding
+from bleep_cli.genes.features import Features
 from bleep_cli.types import F64, SpotPlane, Str
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class Key:
     """What is wrong with a value, as the end of a sentence; empty where nothing is."""
 
 
+POSITIONS = Key("positions", needed=True)
+"""The table of positions of a file that holds counts alone."""
+LIBRARY = Key("library")
+"""Which of several sections of one file, by whatever tells them apart."""
+
+
 @dataclass(frozen=True)
 class Source:
     """The file or folder that a section is read from."""
@@ -56,23 +63,35 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """A matrix of counts with its rows and columns named: m spots or cells, g features, nothing checked yet."""
+
+    counts: sparse.csr_matrix
+    """CSR[m, g] as they stand in the file."""
+    features: Features
+    """Its columns, genes or not."""
+    barcodes: Str
+    """str[m] names of its rows."""
+
+
+@dataclass(frozen=True)
 class RawSection:
-    """What a reader returns of one section: n spots with counts and a position, g genes, no value checked yet."""
+    """What a reader returns of a section: n spots with counts and a position, g features, nothing checked yet."""
 
     counts: sparse.csr_matrix
     """CSR[n, g] as they stand in the file."""
-    gene_ids: Str
-    """str[g] ids, with their version where the file states one; the symbols where it states no ids."""
-    symbols: Str
-    """str[g] symbols, or whatever the file calls its genes; may repeat."""
+    features: Features
+    """Its columns, genes or not."""
     barcodes: Str
     """str[n] names of the spots."""
     xy_l0: F64
     """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
     findings: tuple[Finding, ...] = ()
     """What was dropped."""
+    raw_counts: str = ""
+    """Where the file has raw counts, if these are none: the end of a sentence."""
     plane: SpotPlane | None = None
-    """What the files say of the plane of the positions, beside them."""
+    """What the files say of the plane of the positions; None where they say nothing but these."""
 
 
 def nothing_itself(_entry: Entry, _base: Path) -> dict[str, Any]:
@@ -103,3 +122,5 @@ class Reader:
     """The key that picks one of several sections of one file; empty where there is never more than one."""
     sections: Callable[[Path], Sequence[str]] | None = None
     """What there is to pick from in a file or folder, by name; empty where nothing has to be picked."""
+    every: str = ""
+    """The value of that key which takes all of them as one section; empty where none does."""

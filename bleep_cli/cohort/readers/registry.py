@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bleep_cli.cohort.readers.h5ad import H5AD
+from bleep_cli.cohort.readers.h5ad import ANNDATA_ZARR, H5AD
 from bleep_cli.cohort.readers.hest import HEST
 from bleep_cli.cohort.readers.reader import Entry, Reader, Source
 from bleep_cli.cohort.readers.table import TABLE
+from bleep_cli.cohort.readers.tenx import TENX
 from bleep_cli.cohort.readers.visium import VISIUM
+from bleep_cli.cohort.readers.visium_hd import HD_CELLS, VISIUM_HD
 from bleep_cli.errors import ReferenceError
 
 READERS: tuple[Reader, ...] = (
+    VISIUM_HD,
+    HD_CELLS,
     VISIUM,
+    ANNDATA_ZARR,
     H5AD,
+    TENX,
     TABLE,
     HEST,
 )
@@ -64,12 +70,14 @@ def _check_keys(source: Source, reader: Reader, known: Sequence[str]) -> None:
 def _check_pick(source: Source, reader: Reader) -> None:
     there = reader.sections(source.path) if reader.sections else ()
     picked = source.entry.get(reader.pick)
-    if not there or picked in there:
+    if picked in there or (picked and picked == reader.every):
         return
     if picked is not None:
-        raise ReferenceError(f"{source.path.name} has no {reader.pick} {picked}; it has {', '.join(there)}")
+        has = f"it has {', '.join(there)}" if there else "it holds one section"
+        raise ReferenceError(f"{source.path.name} has no {reader.pick} {picked}; {has}")
     if len(there) > 1:
+        every = f'; {reader.pick} = "{reader.every}" takes all as one' if reader.every else ""
         raise ReferenceError(
             f"{source.path.name} holds {len(there)} sections, {', '.join(there)}; pick one with "
-            f'{reader.pick} = "{there[0]}"'
+            f'{reader.pick} = "{there[0]}"{every}'
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.plane import spot_plane
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.readers.plane import factors_beside
+from bleep_cli.cohort.readers.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
+from bleep_cli.errors import ReferenceError
+from bleep_cli.genes.features import Features
 from bleep_cli.tiles.positions import read_positions
 
 ST_UM = (100.0, 200.0)  # between spots: 200 µm on the first arrays, 141 on those of 2,000 spots, then 100
@@ -26,12 +27,13 @@ def read_table(source: Source) -> RawSection:
     genes = head.iloc[0].to_numpy(dtype=str)
     genes = genes[1:] if len(genes) == table.shape[1] + 1 else genes  # R leaves the corner out
     if len(genes) != table.shape[1]:
-        raise ValueError(f"{path.name}: {len(genes)} names for {table.shape[1]} columns of counts")
+        raise ReferenceError(f"{path.name}: {len(genes)} names for {table.shape[1]} columns of counts")
     counts = sparse.csr_matrix(table.to_numpy(np.float32))
     names = np.array([str(name) for name in table.index], dtype=str)
-    spots = read_positions(source.file("positions"))
-    plane = spot_plane(spots.xy_l0, {}, {}, (spots.array_row, spots.array_col), usual_um=ST_UM)
-    return replace(join(counts, names, spots, genes, genes), plane=plane)
+    counted = Counted(counts, Features(genes, genes), names)
+    positions = source.file("positions")
+    factors, library = factors_beside(positions), source.entry.get("library")
+    return join(counted, read_positions(positions), library, factors=factors, usual_um=ST_UM)
 
 
 def is_table(path: Path) -> bool:
@@ -44,5 +46,5 @@ TABLE = Reader(
     sources=("counts",),
     claims=is_table,
     read=read_table,
-    keys=(Key("positions", needed=True),),
+    keys=(POSITIONS, LIBRARY),
 )

@@ -105,7 +105,7 @@ REFUSED = {
     "fractions": (
         [*COUNTS[:2], "2x1\t0\t0.5\t0"],
         SPOTS,
-        "no raw counts .negative or fractional.; name the raw layer with layer",
+        "these are no raw counts .negative or fractional.$",
     ),
     "negative": ([*COUNTS[:2], "2x1\t0\t-3\t0"], SPOTS, "no raw counts"),
     "a gap": ([*COUNTS[:2], "2x1\t0\t\t0"], SPOTS, "counts hold NaN or infinity"),
