@@ -12,8 +12,10 @@ import numpy as np
 
 from bleep_cli.base.atomic import check_free
 from bleep_cli.cohort.cohort_file import each_entry
+from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.place import looked_at, on_slide, orientation_is_stated
 from bleep_cli.cohort.read import read_section
+from bleep_cli.cohort.spot_fit import SpotFit, spot_fit
 from bleep_cli.errors import BleepError, OutputError, ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.fitting.backbone import TILE_PX
@@ -22,8 +24,6 @@ from bleep_cli.genes.names import is_ensembl
 from bleep_cli.genes.species import MOUSE_OR_RAT, guessed_species
 from bleep_cli.outputs.picture import SECTION_SUFFIX, write_section_png
 from bleep_cli.plotting.section import SpotPicture
-from bleep_cli.tiles.pitch import neighbour_distance
-from bleep_cli.tiles.spot_fit import SpotFit, spot_fit
 from bleep_cli.types import F64, Progress, Section, Slide, no_progress
 
 COARSE = 2.0  # times the µm per pixel of tiles, as on a slide to predict

@@ -35,10 +35,10 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.reasons import did_you_mean
+from bleep_cli.cohort.orientation import ORIENTATIONS
 from bleep_cli.cohort.readers.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
-from bleep_cli.tiles.orientation import ORIENTATIONS
 
 
 def must_be_positive(value: Any) -> str:
@@ -60,6 +60,10 @@ def must_be_an_orientation(value: Any) -> str:
 
 TEXTS = ("species", "licence", "citation")
 FOR_ALL = ("min_counts",)  # above the sections, these stand for every section that names none of its own
+OWN_PICTURES = (
+    '; name the scan; a picture inside the h5ad (uns["spatial"][...]["images"]["hires"]) is a small copy of it, '
+    "which has to be saved as PNG to be named"
+)
 BENCH = "bench"  # a table of a task of HEST-Bench, which nothing reads here
 OF_EVERY = (
     Key("id", needed=True),
@@ -167,7 +171,8 @@ def _check_entry(entry: Mapping[str, Any], where: str) -> None:
     said = {key for source in sources for reader in readers_of(source) for key in reader.fills}
     missing = {key.name for key in OF_EVERY if key.needed} - said - set(entry)
     if missing:
-        raise ReferenceError(f"{where}: {', '.join(sorted(missing))} missing")
+        own = OWN_PICTURES if "image" in missing and sources == ["h5ad"] else ""
+        raise ReferenceError(f"{where}: {', '.join(sorted(missing))} missing{own}")
     if len(sources) != 1:
         raise ReferenceError(f"{where}: give exactly one of {', '.join(SOURCES)}")
     _check_together(entry, sources[0], where)

@@ -13,7 +13,7 @@ import numpy as np
 
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.spot_fit import beside, too_many_outside
+from bleep_cli.tiles.section import beside, too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
 
 SAME_SIZE = 0.01  # how far width and height may be off: of a picture of 200 px rounding alone takes 0.3 %
@@ -33,29 +33,29 @@ class Scale:
 def picture_scale(section: Section, plane: SpotPlane, slide: Slide) -> Scale:
     """By what the positions of a plane have to be multiplied to be pixels of a slide.
 
-    Raises ``ReferenceError`` where they lie outside it, and none of the known factors, or several, put them on it.
+    Raises ``ReferenceError`` for a copy of their picture of another size than those that are known.
     """
     if plane.image_scale is not None:
         return _by(section, slide, plane.image_scale, "as the cohort file says")
-    ratio, as_is = _of_whole(plane, slide), _on(section, 1.0, slide)
+    ratio = _of_whole(plane, slide)
     by_size = next((scale for scale in (1.0, *plane.scales.values()) if ratio and _close(ratio, scale)), None)
     if by_size is not None:
         return _told(section, plane, slide, by_size, "by its size")
     named = next((scale for name, scale in plane.scales.items() if f"{name}_image" in slide.name.lower()), None)
     if named is not None and ratio is None:  # a copy of another size keeps its name
         return _told(section, plane, slide, named, "by its name")
-    if as_is:
-        return _whole(section, plane, slide, ratio)
+    if ratio is not None:
+        raise ReferenceError(_copy(section, plane, slide, ratio), origin="cohort file")
+    if _on(section, 1.0, slide):
+        return Scale(1.0)
     fitting = [
         scale
         for scale in sorted(set(plane.scales.values()))
         if _on(section, scale, slide) and _fill(plane, scale, slide) >= LEAST_FILL
     ]
-    if len(fitting) == 1 and ratio is None:
+    if len(fitting) == 1:
         return _by(section, slide, fitting[0], "as only so the spots lie on it")
-    if ratio is None and not fitting:
-        return Scale(1.0)  # refused with what is known of them once they are compared with the picture
-    raise ReferenceError(_unclear(section, plane, slide, ratio, fitting), origin="cohort file")
+    return Scale(1.0)  # refused with what is known of them once they are compared with the picture
 
 
 def _told(section: Section, plane: SpotPlane, slide: Slide, scale: float, told: str) -> Scale:
@@ -80,37 +80,19 @@ def _by(section: Section, slide: Slide, factor: float, told: str) -> Scale:
     return Scale(factor, (Finding("picture-scaled", what, section.id),))
 
 
-def _whole(section: Section, plane: SpotPlane, slide: Slide, ratio: float | None) -> Scale:
-    """Positions that lie on the picture as they are; a warning where its size speaks against them."""
-    if ratio is None:
-        return Scale(1.0)
-    (width, height), (w, h) = slide.size_l0, whole_size(plane)
-    what = (
-        f"{slide.name} has {width} × {height} px, {ratio:.4g} of the picture that the positions are of "
-        f"({w:.0f} × {h:.0f} px)"
-    )
-    mend = f"say {option('image_scale')} {ratio:.4g} if it is a smaller copy, 1 if the positions are of this one"
-    return Scale(1.0, (Finding("picture-size", what, section.id, mend, "cohort file"),))
-
-
-def _unclear(section: Section, plane: SpotPlane, slide: Slide, ratio: float | None, fitting: list[float]) -> str:
-    width, height = slide.size_l0
+def _copy(section: Section, plane: SpotPlane, slide: Slide, ratio: float) -> str:
+    """The refusal of a picture that is a copy of the positions', but of no known factor."""
+    (width, height), (w, h) = slide.size_l0, _whole_size(plane)
     outside = beside(section.xy_l0, slide.size_l0)
-    text = (
-        f"section {section.id}: {int(outside.sum())} of its {len(outside)} spots ({outside.mean():.0%}) lie "
-        f"outside {slide.name} ({width} × {height} px): "
+    return (
+        f"section {section.id}: {slide.name} has {width} × {height} px, and its positions are of a picture "
+        f"{1 / ratio:.4g} times as large ({w:.0f} × {h:.0f} px; {int(outside.sum())} of {len(outside)} spots, "
+        f"{outside.mean():.0%}, lie outside); name that one, or say {option('image_scale')} {ratio:.4g} for this "
+        "one (1 if the positions are of it)"
     )
-    if ratio is not None:
-        w, h = whole_size(plane)
-        return (
-            f"{text}its positions are of a picture {1 / ratio:.4g} times as large ({w:.0f} × {h:.0f} px); name "
-            f"that one, or say {option('image_scale')} {ratio:.4g}"
-        )
-    either = " or ".join(f"{scale:.4g}" for scale in fitting)
-    return f"{text}its positions could be of a larger picture; say {option('image_scale')} {either}"
 
 
-def whole_size(plane: SpotPlane) -> tuple[float, float]:
+def _whole_size(plane: SpotPlane) -> tuple[float, float]:
     """(width, height) of the picture that the positions are of, by the largest picture of a known factor."""
     name = max(plane.sizes, key=lambda name: max(plane.sizes[name]))
     width, height = plane.sizes[name]
@@ -121,7 +103,7 @@ def _of_whole(plane: SpotPlane, slide: Slide) -> float | None:
     """The picture's size over the full-resolution picture's; None where that is not known or of another shape."""
     if not plane.sizes:
         return None
-    x, y = (a / b for a, b in zip(slide.size_l0, whole_size(plane), strict=True))
+    x, y = (a / b for a, b in zip(slide.size_l0, _whole_size(plane), strict=True))
     return float(np.sqrt(x * y)) if _close(x, y) else None
 
 

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from bleep_cli.cohort.orientation import AS_IT_IS, oriented
 from bleep_cli.cohort.picture_scale import picture_scale
+from bleep_cli.cohort.pitch import neighbour_distance
+from bleep_cli.cohort.spot_fit import SpotFit, judged, spot_fit
 from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.orientation import AS_IT_IS, oriented
-from bleep_cli.tiles.pitch import neighbour_distance
-from bleep_cli.tiles.spot_fit import SpotFit, judged, spot_fit, too_many_outside
+from bleep_cli.tiles.section import too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
 
 AGREE_MPP = 1.1
@@ -42,7 +43,7 @@ def looked_at(section: Section, slide: Slide, fit: SpotFit, *, stated: bool = Fa
     """What there is to say of a section's picture and of its spots there.
 
     Raises ``ReferenceError`` where more than one in a hundred spots lie outside, or as
-    :func:`bleep_cli.tiles.spot_fit.judged` says.
+    :func:`bleep_cli.cohort.spot_fit.judged` says.
     """
     if too_many_outside(fit.outside):
         raise ReferenceError(_outside(section, slide, fit), origin="cohort file")

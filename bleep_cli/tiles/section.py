@@ -9,8 +9,9 @@ import numpy as np
 
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
 from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.spot_fit import beside, too_many_outside
-from bleep_cli.types import Section, Slide, TileGrid, TileSpec
+from bleep_cli.types import F64, Bool, Section, Slide, TileGrid, TileSpec
+
+MOST_OUTSIDE = 0.01  # of the spots, rounded up
 
 
 @contextmanager
@@ -19,7 +20,11 @@ def section_slide(section: Section) -> Iterator[Slide]:
 
     Raises ``ReferenceError`` for an image that cannot be used, or with over one in a hundred of the spots outside.
     """
-    with open_picture(section) as slide:
+    try:
+        slide = open_slide(section.image, section.mpp)
+    except (SlideError, UsageError) as error:
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
+    try:
         outside = beside(section.xy_l0, slide.size_l0)
         if too_many_outside(outside):
             width, height = slide.size_l0
@@ -28,19 +33,18 @@ def section_slide(section: Section) -> Iterator[Slide]:
                 f"({width} × {height} px); its positions belong to another image, or to another size of it"
             )
         yield slide
-
-
-@contextmanager
-def open_picture(section: Section) -> Iterator[Slide]:
-    """A section's image, open, wherever its spots lie. Raises ``ReferenceError`` for one that cannot be used."""
-    try:
-        slide = open_slide(section.image, section.mpp)
-    except (SlideError, UsageError) as error:
-        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
-    try:
-        yield slide
     finally:
         slide.close()
+
+
+def beside(xy_l0: F64, size_l0: tuple[int, int]) -> Bool:
+    """bool[n]: which positions lie outside a picture of (w, h) pixels."""
+    return np.asarray(((xy_l0 < 0) | (xy_l0 > np.array(size_l0))).any(axis=1))
+
+
+def too_many_outside(outside: Bool) -> bool:
+    """More than one in a hundred."""
+    return bool(outside.sum() > np.ceil(MOST_OUTSIDE * len(outside)))
 
 
 def section_grid(section: Section, mpp: float, spec: TileSpec) -> TileGrid:

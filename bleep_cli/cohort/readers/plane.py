@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bleep_cli.base.reasons import reason
+from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.errors import ReferenceError
-from bleep_cli.tiles.pitch import neighbour_distance
 from bleep_cli.types import F64, I64, Bool, SpotPlane
 
 VISIUM_UM = 100.0

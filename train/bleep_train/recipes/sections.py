@@ -10,10 +10,10 @@ from typing import Any
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.cohort.cohort_file import TEXTS
+from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.place import on_picture
 from bleep_cli.cohort.read import read_section
 from bleep_cli.errors import ReferenceError
-from bleep_cli.tiles.pitch import neighbour_distance
 from bleep_cli.types import F64, Progress, Section, no_progress
 from bleep_train.recipes.folder import Checked, in_place, require_all
 from bleep_train.recipes.manifest import Manifest

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bleep_cli.cohort.orientation import AS_IT_IS, ORIENTATIONS, oriented
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.orientation import AS_IT_IS, ORIENTATIONS, oriented
+from bleep_cli.tiles.section import beside
 from bleep_cli.tiles.tissue import Mask, find_tissue
 from bleep_cli.types import F64, I64, Bool, Slide
 
 SPOT_UM = 55.0  # diameter of a spot of Visium; those of older arrays are larger, so this much of them is meant
 LEAST_TISSUE = 0.1  # of the disc
-MOST_OUTSIDE = 0.01  # of the spots, rounded up
 FEWEST = 10  # spots on glass, to say more than how many there are
 MUCH_GLASS = 0.25  # from here on a warning; pale tissue has come up to 0.22
 MOST_GLASS = 0.5
@@ -62,16 +62,6 @@ def spot_fit(slide: Slide, xy_l0: F64) -> SpotFit:
         if orientation == AS_IT_IS:
             first = outside, glass
     return SpotFit(*first, np.array(astray, np.int64), mask)
-
-
-def beside(xy_l0: F64, size_l0: tuple[int, int]) -> Bool:
-    """bool[n]: which positions lie outside a picture of (w, h) pixels."""
-    return np.asarray(((xy_l0 < 0) | (xy_l0 > np.array(size_l0))).any(axis=1))
-
-
-def too_many_outside(outside: Bool) -> bool:
-    """More than one in a hundred."""
-    return bool(outside.sum() > np.ceil(MOST_OUTSIDE * len(outside)))
 
 
 def judged(fit: SpotFit, section: str, picture: str, *, stated: bool = False) -> tuple[Finding, ...]:
