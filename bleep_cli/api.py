@@ -107,7 +107,8 @@ def predict(
     genes
         Symbols or ids; all by default.
     at
-        A file of positions (level-0 px) in place of the grid over the tissue.
+        A table of positions in place of the grid over the tissue: of Space Ranger, ST, Seurat or QuPath, or
+        with id, x and y in level-0 px.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
     mpp

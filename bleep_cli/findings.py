@@ -33,6 +33,16 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    # of tables of positions and of counts
+    "text-encoding-guessed": Code(
+        "note", "a table of text is in no Unicode encoding and was read as Windows-1252"
+    ),
+    "positions-in-um": Code("note", "positions in µm were turned into pixels"),
+    "positions-moved": Code("note", "QuPath's positions were moved to the corner of the slide"),
+    "positions-ids-guessed": Code("note", "no column of a table of positions is called barcode or id"),
+    "counts-transposed": Code("note", "a table of counts has genes in rows and spots in columns"),
+    "spots-named-otherwise": Code("note", "spots have other names in the counts than in the positions"),
+    "matrix-raw": Code("note", "the raw matrix was read, as there is no filtered one"),
     # of a section's counts
     "features-no-genes": Code("note", "columns of counts that are no genes were left out"),
     "genome-picked": Code("note", "genes of other genomes than the one that was picked were left out"),

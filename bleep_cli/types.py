@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -239,6 +239,9 @@ class Prediction:
     """JSON-able: hashes, versions, options, units."""
     findings: tuple[Finding, ...] = ()
     """What was noticed of the slide and of its tiles; the provenance has them, too."""
+    obsm: Mapping[str, F32] = field(default_factory=dict)
+    """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
+    row times the bundle's slope)."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

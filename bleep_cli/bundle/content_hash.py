@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ def content_sha256(root: zarr.Group, attrs: Mapping[str, Any]) -> str:
 
 
 def _arrays(group: zarr.Group, prefix: str = "") -> Iterator[tuple[str, AnyArray]]:
-    for name, member in group.members():
+    with warnings.catch_warnings(action="ignore"):  # of a file that a file manager left in a folder
+        members = group.members()
+    for name, member in members:
         if is_array(member):
             yield prefix + name, member
         else:

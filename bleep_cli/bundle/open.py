@@ -18,6 +18,7 @@ from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array, reading
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import ReferenceError, UsageError, option
@@ -163,21 +164,17 @@ class Bundle:
 def open_bundle(path: Path | str) -> Bundle:
     """Opens a bundle, directory or ``.zarr.zip``, and checks its attributes and the shapes of its arrays.
 
-    Raises ``ReferenceError`` for anything that is not a bundle of a version this program reads.
+    A folder, or a zip with a folder, around one bundle stands for it. Raises ``ReferenceError`` for anything that
+    is not a bundle of a version this program reads.
     """
-    import zarr
-
     path = Path(path)
     if not path.exists():
         raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
     try:
-        store = (
-            zarr.storage.ZipStore(path, mode="r")
-            if path.is_file()
-            else zarr.storage.LocalStore(path, read_only=True)
-        )
-        root = zarr.open_group(store, mode="r", zarr_format=3)
+        root = open_group(path)
         attrs: dict[str, Any] = root.attrs.asdict()
+    except ReferenceError:
+        raise
     except Exception as error:  # zarr, zipfile and json each raise their own, some telling the whole path
         raise ReferenceError(f"{path.name}: not a reference bundle ({type(error).__name__})") from error
     if attrs.get("encoding-type") != ENCODING_TYPE:

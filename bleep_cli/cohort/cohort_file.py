@@ -11,7 +11,7 @@ A cohort file is TOML; paths in it are relative to it::
     mpp = 0.69                                  # optional if the image, or an array of Visium, states it
     # image_scale = 0.15                        # where the image is a smaller copy of the positions'
     # orientation = "turned by 90 degrees"      # what was done to the image since; "as it is" says: nothing
-    counts = "counts/C5.tsv.gz"                 # ST tables: rows <x>x<y>, columns genes ...
+    counts = "counts/C5.tsv.gz"                 # a table of spots and genes, or 10x's .h5 or .mtx ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
     # or: h5ad = "C5.h5ad"                      # raw counts, obsm["spatial"] (x, y) in level-0 px

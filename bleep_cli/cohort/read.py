@@ -13,7 +13,7 @@ import numpy as np
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
 from bleep_cli.cohort.place import on_picture
-from bleep_cli.cohort.readers.plane import NO_FACTORS, spot_plane
+from bleep_cli.cohort.plane import NO_FACTORS, spot_plane
 from bleep_cli.cohort.readers.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
@@ -65,11 +65,11 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReferenceError(f"{where}: cannot be read ({reason(error)})") from error
-    image = base / entry["image"]
+    image = source.file("image")
     if not image.is_file():
         raise ReferenceError(f"{where}: no image {image.name}")
     if "genes" in entry:
-        genes = genes._replace(symbols=_symbols(genes.ids, base / entry["genes"], where))
+        genes = genes._replace(symbols=_symbols(genes.ids, source.file("genes"), where))
     return _finish(raw, genes, entry, str(image), where)
 
 

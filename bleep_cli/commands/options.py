@@ -73,7 +73,9 @@ Mask = Annotated[
 ]
 At = Annotated[
     Path | None,
-    typer.Option("--at", help="Predict at these places: tissue_positions, an ST table, or CSV with id, x, y."),
+    typer.Option(
+        "--at", help="Predict at these places: a table of Space Ranger, ST, Seurat or QuPath, or id, x, y."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")]
 Resume = Annotated[

@@ -8,7 +8,7 @@ import numpy as np
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.types import F32, Prediction
+from bleep_cli.types import F32, I64, Prediction
 
 
 def checked_blocks(prediction: Prediction) -> Iterator[tuple[int, F32]]:
@@ -23,7 +23,13 @@ def checked_blocks(prediction: Prediction) -> Iterator[tuple[int, F32]]:
 
 
 def default_gene(prediction: Prediction) -> str:
-    """The gene whose prediction varies most over the tiles (variance in f64); the first among equals.
+    """The gene whose prediction varies most over the tiles; the first among equals."""
+    return str(prediction.symbols[most_varying(prediction, 1)[0]])
+
+
+def most_varying(prediction: Prediction, count: int) -> I64:
+    """Columns i64[count] of the genes whose prediction varies most over the tiles (variance in f64), the most
+    varying first, in their order among equals.
 
     One pass over ``prediction.blocks()``, in memory of one block.
     """
@@ -37,7 +43,7 @@ def default_gene(prediction: Prediction) -> str:
         squares += block.var(axis=0, dtype=np.float64) * rows + shift**2 * (seen * rows / (seen + rows))
         mean += shift * (rows / (seen + rows))
         seen += rows
-    return str(prediction.symbols[int(np.argmax(squares))])
+    return np.argsort(-squares, kind="stable")[:count]
 
 
 def gene_values(prediction: Prediction, gene: str) -> F32:

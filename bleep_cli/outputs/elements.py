@@ -19,7 +19,12 @@ X_ATTRS: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"
 
 
 def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
-    """Writes every element but the expression, all small, to an HDF5 file or a Zarr group.
+    """Writes every element but the expression, all small, to an HDF5 file or a Zarr group."""
+    write_elements(root, elements(prediction))
+
+
+def write_elements(root: h5py.File | zarr.Group, content: Mapping[str, Any]) -> None:
+    """Writes the elements of an AnnData by name.
 
     One by one, since ``write_elem`` of a whole AnnData also writes a ``raw`` that backed mode trips over.
     """
@@ -27,7 +32,7 @@ def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> Non
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "zarr v3 autosharding")  # anndata 0.12 announces its successor
-        for name, element in elements(prediction).items():
+        for name, element in content.items():
             write_elem(root, name, element)
     root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
 
@@ -43,6 +48,7 @@ def elements(prediction: Prediction) -> dict[str, Any]:
             "spatial": prediction.grid.centre_l0.astype(np.float64),
             "neighbours": prediction.neighbours.index.astype(np.int32),
             "neighbour_similarity": prediction.neighbours.similarity.astype(np.float32),
+            **prediction.obsm,
         },
         "uns": {
             "spatial": {slide: _spatial(prediction)},
@@ -61,8 +67,8 @@ def _obs(prediction: Prediction) -> pd.DataFrame:
         "array_row": grid.array_row,
         "array_col": grid.array_col,
         "tile_id": grid.tile_id,
-        "region": _categorical(np.full(len(grid), prediction.slide_id)),
-        "tissue_piece": _categorical(grid.region),
+        "region": categorical(np.full(len(grid), prediction.slide_id)),
+        "tissue_piece": categorical(grid.region),
     }
     assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
     return _table(grid.tile_id, {**columns, **prediction.obs})
@@ -85,7 +91,7 @@ def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({name: column(values) for name, values in columns.items()}, index)
 
 
-def _categorical(values: Str) -> pd.Categorical:
+def categorical(values: Str) -> pd.Categorical:
     """str[n] as a categorical whose categories, sorted, are Python objects, for the same reason."""
     import pandas as pd
 

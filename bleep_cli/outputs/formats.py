@@ -9,6 +9,8 @@ Both hold the same elements (n tiles, g genes, k neighbours):
   annotate); ``obs["tissue_piece"]``, the piece of tissue a tile lies on; then ``Prediction.obs``;
 - ``obsm["spatial"]`` f64[n, 2], (x, y) tile centres in level-0 px, origin top left;
   ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
+  ``obsm["offset"]`` f32[n, d] where predictions are corrected: times the bundle's slope it is what the mean of the
+  neighbours is corrected by;
 - ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, ``uns["log1p"]``, and
   ``uns["bleep"]``, the provenance.
 

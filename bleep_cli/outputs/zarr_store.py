@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.rows import regrouped
 from bleep_cli.outputs.blocks import checked_blocks
 from bleep_cli.outputs.elements import X_ATTRS, write_all_but_x
 from bleep_cli.types import Prediction, Progress, no_progress
+
+if TYPE_CHECKING:
+    import zarr
 
 CHUNK_ROWS = 1024
 """Rows of ``X`` in a chunk of the Zarr store; a chunk holds every gene."""
@@ -22,23 +26,29 @@ def write_zarr(
     ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
     """
     import zarr
-    from zarr.codecs import ZstdCodec
     from zarr.storage import LocalStore
 
-    rows, genes = len(prediction.grid), len(prediction.symbols)
     with atomic_path(path, force) as temp:
         group = zarr.open_group(LocalStore(temp), mode="w-", zarr_format=3)
         write_all_but_x(group, prediction)
-        array = group.create_array(
-            "X",
-            shape=(rows, genes),
-            dtype="float32",
-            chunks=(min(CHUNK_ROWS, rows), genes),
-            compressors=[ZstdCodec(level=1, checksum=True)],
-            attributes=X_ATTRS,
-        )
-        done = 0  # whole chunks, so that none is written twice
-        for (block,) in regrouped(((block,) for _, block in checked_blocks(prediction)), CHUNK_ROWS):
-            array[done : done + len(block)] = block
-            done += len(block)
-            progress("write", done, rows)
+        write_x(group, prediction, progress)
+
+
+def write_x(group: zarr.Group, prediction: Prediction, progress: Progress) -> None:
+    """Writes the expression as ``X`` of an AnnData's Zarr group, block by block."""
+    from zarr.codecs import ZstdCodec
+
+    rows, genes = len(prediction.grid), len(prediction.symbols)
+    array = group.create_array(
+        "X",
+        shape=(rows, genes),
+        dtype="float32",
+        chunks=(min(CHUNK_ROWS, rows), genes),
+        compressors=[ZstdCodec(level=1, checksum=True)],
+        attributes=X_ATTRS,
+    )
+    done = 0  # whole chunks, so that none is written twice
+    for (block,) in regrouped(((block,) for _, block in checked_blocks(prediction)), CHUNK_ROWS):
+        array[done : done + len(block)] = block
+        done += len(block)
+        progress("write", done, rows)

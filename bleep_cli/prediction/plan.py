@@ -49,8 +49,10 @@ def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
 
 def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
     stride_um = options.stride_um or info.tile.um[0]
+    findings = list(slide.findings)
     if options.at is not None:
-        positions = read_positions(options.at)
+        positions = read_positions(options.at, lambda: slide)
+        findings += positions.findings
         grid = grid_at(slide, positions, info.tile, stride_um)
         in_tissue = positions.in_tissue
     else:
@@ -58,7 +60,6 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
         require_tissue(mask, slide.name)
         grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
         in_tissue = np.ones(len(grid), bool)
-    findings = list(slide.findings)
     if slide.mpp > COARSE * info.tile.mpp():
         told = (
             f"{slide.mpp:.3g} µm/px, the reference's tiles have {info.tile.mpp():.3g}: "

@@ -102,6 +102,7 @@ class Predictor:
             hires_scalef=scalef,
             provenance=self._provenance(ready).plain(),
             findings=ready.findings,
+            obsm={} if self._slope is None else {"offset": offset},
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:

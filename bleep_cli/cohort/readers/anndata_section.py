@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bleep_cli.cohort.plane import anndata_plane
 from bleep_cli.cohort.readers.join import check_unique
-from bleep_cli.cohort.readers.plane import anndata_plane
 from bleep_cli.cohort.readers.reader import LIBRARY, Entry, Key, RawSection
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,8 @@ class Source:
         return self.file(self.key)
 
     def file(self, key: str) -> Path:
-        """The path that a key names."""
-        return self.base / str(self.entry[key])
+        """The path that a key names; its letters are UTF-8 on disk, whatever the locale makes of them."""
+        return self.base / os.fsdecode(str(self.entry[key]).encode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Counted:
     """Its columns, genes or not."""
     barcodes: Str
     """str[m] names of its rows."""
+    findings: tuple[Finding, ...] = ()
+    """What was guessed or left out in reading."""
 
 
 @dataclass(frozen=True)

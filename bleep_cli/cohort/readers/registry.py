@@ -8,10 +8,12 @@ from pathlib import Path
 from bleep_cli.cohort.readers.h5ad import ANNDATA_ZARR, H5AD
 from bleep_cli.cohort.readers.hest import HEST
 from bleep_cli.cohort.readers.reader import Entry, Reader, Source
+from bleep_cli.cohort.readers.spatialdata import SPATIALDATA
 from bleep_cli.cohort.readers.table import TABLE
 from bleep_cli.cohort.readers.tenx import TENX
 from bleep_cli.cohort.readers.visium import VISIUM
 from bleep_cli.cohort.readers.visium_hd import HD_CELLS, VISIUM_HD
+from bleep_cli.cohort.readers.xenium import XENIUM
 from bleep_cli.errors import ReferenceError
 
 READERS: tuple[Reader, ...] = (
@@ -23,6 +25,8 @@ READERS: tuple[Reader, ...] = (
     TENX,
     TABLE,
     HEST,
+    XENIUM,
+    SPATIALDATA,
 )
 """Special ones before general ones: of those that share a key, the last one says what is wrong with a file that
 none of them knows."""

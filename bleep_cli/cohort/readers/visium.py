@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from bleep_cli.cohort.plane import factors_beside
 from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.plane import factors_beside
-from bleep_cli.cohort.readers.reader import LIBRARY, RawSection, Reader, Source
-from bleep_cli.cohort.readers.tenx import MATRIX as MTX
+from bleep_cli.cohort.readers.reader import LIBRARY, Counted, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
+from bleep_cli.cohort.readers.tenx_mtx import is_mtx
 from bleep_cli.errors import ReferenceError
-from bleep_cli.tiles.positions import read_positions
+from bleep_cli.findings import Finding
+from bleep_cli.tiles.positions import positions_in, read_positions
 
-MATRICES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"filtered_feature_bc_matrix$",
-        r"filtered_feature_bc_matrix\.h5$",
-        r"filtered_gene_bc_matrices(_h5\.h5)?$",
-        MTX.pattern,
-        r"raw_feature_bc_matrix(\.h5)?$",
-    )
+MATRIX = "filtered_feature_bc_matrix.h5 and no folder filtered_feature_bc_matrix"
+
+KINDS = ("filtered", "raw")
+NAMES = (
+    r"_(feature_bc_matrix|gene_bc_matrices)$",
+    r"_(feature_bc_matrix|gene_bc_matrices_h5|gene_bc_matrices)\.h5$",
 )
-"""By preference; names may begin with anything, as GEO's do with the sample's number."""
-POSITIONS = tuple(
-    re.compile(pattern)
-    for pattern in (r"tissue_positions\.csv(\.gz)?$", r"tissue_positions_list\.(csv|txt)(\.gz)?$",
-                    r"tissue_positions\.parquet$")
-)  # fmt: skip
+"""How names of matrices end, the folder before the file; they may begin with anything, as GEO's do with the
+sample's number."""
 
 
 def read_visium(source: Source) -> RawSection:
@@ -38,10 +34,36 @@ def read_visium(source: Source) -> RawSection:
 
 def visium_section(outs: Path, library: str | None = None) -> RawSection:
     """The same of a folder, of one capture area where its matrix holds several."""
-    spatial = outs / "spatial"
-    positions = one_of(spatial if spatial.is_dir() else outs, POSITIONS, "spatial/tissue_positions.csv")
-    matrix = one_of(outs, MATRICES, "filtered_feature_bc_matrix.h5 and no folder filtered_feature_bc_matrix")
-    return join(tenx(matrix), read_positions(positions), library, factors=factors_beside(positions))
+    positions = _positions(outs)
+    return join(_matrix(outs), read_positions(positions), library, factors=factors_beside(positions))
+
+
+def _matrix(outs: Path) -> Counted:
+    """The filtered matrix, or three files of a matrix in the folder itself; the raw one where that is all."""
+    for kind in KINDS:
+        patterns = tuple(re.compile(kind + end) for end in NAMES)
+        if any(pattern.search(path.name) for path in outs.iterdir() for pattern in patterns):
+            counted = tenx(one_of(outs, patterns, MATRIX))
+            return counted if kind == KINDS[0] else _told_of_raw(counted)
+        if kind == KINDS[0] and any(is_mtx(path) for path in outs.iterdir() if path.is_file()):
+            return tenx(outs)
+    there = ", ".join(sorted(path.name for path in outs.iterdir()))
+    raise ReferenceError(f"{outs.name} has no {MATRIX}; in it are {there}")
+
+
+def _told_of_raw(counted: Counted) -> Counted:
+    told = "there is no filtered matrix; the raw one was read at the positions in tissue"
+    return replace(counted, findings=(*counted.findings, Finding("matrix-raw", told)))
+
+
+def _positions(outs: Path) -> Path:
+    folders = [outs / "spatial", outs, *sorted(path for path in outs.glob("?*spatial") if path.is_dir())]
+    found = [path for folder in folders for path in positions_in(folder)]
+    if not found:
+        raise ReferenceError(f"{outs.name} has no spatial/tissue_positions.csv")
+    if len(found) > 1:
+        raise ReferenceError(_several(outs, found))
+    return found[0]
 
 
 def one_of(folder: Path, patterns: tuple[re.Pattern[str], ...], wanted: str) -> Path:
@@ -50,20 +72,22 @@ def one_of(folder: Path, patterns: tuple[re.Pattern[str], ...], wanted: str) -> 
     for pattern in patterns:
         found = [path for path in names if pattern.search(path.name)]
         if len(found) > 1:
-            raise ReferenceError(
-                f"{folder.name} has {', '.join(path.name for path in found)}, of several sections; "
-                "name one by counts and its table by positions"
-            )
+            raise ReferenceError(_several(folder, found))
         if found:
             return found[0]
     raise ReferenceError(f"{folder.name} has no {wanted}")
 
 
+def _several(folder: Path, found: Sequence[Path]) -> str:
+    return (
+        f"{folder.name} has {', '.join(path.name for path in found)}, of several sections; "
+        "name one by counts and its table by positions"
+    )
+
+
 def is_visium(path: Path) -> bool:
     """Whether a folder holds ``spatial/``, or a table of positions as Space Ranger calls it."""
-    if not path.is_dir():
-        return False
-    return (path / "spatial").is_dir() or any(p.search(f.name) for f in path.iterdir() for p in POSITIONS)
+    return any(folder.is_dir() for folder in path.glob("*spatial")) or bool(positions_in(path))
 
 
 VISIUM = Reader(

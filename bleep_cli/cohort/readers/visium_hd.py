@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.cohort.plane import factors_in
 from bleep_cli.cohort.readers.join import join
 from bleep_cli.cohort.readers.outlines import ring_centroid
-from bleep_cli.cohort.readers.plane import factors_in
 from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
 from bleep_cli.cohort.readers.visium import one_of, visium_section

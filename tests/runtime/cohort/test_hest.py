@@ -116,7 +116,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_keys_that_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceError, match="give exactly one of spaceranger, h5ad, .*hest"):
+    with pytest.raises(ReferenceError, match=r"give exactly one of spaceranger, h5ad, .*hest"):
         cohort_entries(cohort(tmp_path, 'h5ad = "a.h5ad"\n'))
     with pytest.raises(ReferenceError, match="positions goes with counts, not with hest"):
         cohort_entries(cohort(tmp_path, 'positions = "a.tsv"\n'))

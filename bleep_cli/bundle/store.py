@@ -1,0 +1,58 @@
+"""Where a bundle's Zarr group lies: a folder, a zip, or what people make of them on the way.
+
+Explorer and Finder zip a folder together with its name, and unzipping makes a folder around a folder: the one
+bundle that lies a level down is meant then.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bleep_cli.errors import ReferenceError
+
+if TYPE_CHECKING:
+    import zarr
+
+META = "zarr.json"
+NOT_OURS = "__MACOSX"  # the folder that Finder adds to a zip
+
+
+def open_group(path: Path) -> zarr.Group:
+    """The group of the bundle at ``path``, for reading, or of the only one a level below it.
+
+    Raises ``ReferenceError`` for several bundles below; whatever Zarr and zipfile raise for what is none.
+    """
+    import zarr
+
+    if path.is_file():
+        return zarr.open_group(zarr.storage.ZipStore(path, mode="r"), mode="r", zarr_format=3, path=_in_zip(path))
+    if not (path / META).is_file():
+        inside = [
+            child
+            for child in sorted(path.iterdir())
+            if (child / META).is_file() or child.name.endswith(".zarr.zip")
+        ]
+        child = _only(path.name, [child.name for child in inside])
+        if child:
+            return open_group(path / child)
+    return zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r", zarr_format=3)
+
+
+def _in_zip(path: Path) -> str:
+    """The folder of a zip that holds the bundle; empty for the zip itself."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if META in names:
+        return ""
+    return _only(
+        path.name, [n.split("/")[0] for n in sorted(names) if n.count("/") == 1 and n.endswith(f"/{META}")]
+    )
+
+
+def _only(name: str, inside: list[str]) -> str:
+    found = [child for child in inside if child != NOT_OURS]
+    if len(found) > 1:
+        raise ReferenceError(f"{name}: holds several bundles ({', '.join(found)}); name one of them")
+    return found[0] if found else ""

@@ -1,0 +1,87 @@
+"""A prediction as GeoJSON that QuPath imports as tiles with measurements.
+
+QuPath's plane is that of the scanned part: where a slide has bounds (MRXS, SCN, ...), it opens the slide at their
+corner, so that corner is subtracted here. On every other slide these are level-0 pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.outputs.blocks import checked_blocks, most_varying
+from bleep_cli.types import I64, Prediction, Progress, no_progress
+
+MOST_GENES = 200
+"""Measurements of a tile; of more genes those that vary most are written. QuPath holds them all in memory."""
+DIGITS = 5  # of a measurement: predictions are means of values stored to three or four
+
+
+def write_geojson(
+    prediction: Prediction, path: Path, *, force: bool = False, progress: Progress = no_progress
+) -> None:
+    """Writes a FeatureCollection, a square per tile: ``objectType`` "tile", a ``measurements`` map of genes and
+    ``Prediction.obs``, and the same UUID whenever the same slide is predicted.
+
+    The member ``bleep`` of the collection says which slide and reference, and how many of how many genes.
+    ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
+    """
+    genes = chosen_genes(prediction)
+    names = [str(symbol) for symbol in prediction.symbols[genes]]
+    with atomic_path(path, force) as temp, temp.open("w", encoding="utf-8") as file:
+        head = json.dumps({"bleep": _head(prediction, len(genes))}, ensure_ascii=False)
+        file.write(f'{{"type": "FeatureCollection", {head[1:-1]}, "features": [')
+        for first, block in checked_blocks(prediction):
+            for row, values in enumerate(block[:, genes], first):
+                measured = dict(zip(names, map(_number, values.tolist()), strict=True))
+                feature = json.dumps(_feature(prediction, row, measured), ensure_ascii=False)
+                file.write(f"{',' if row else ''}\n{feature}")
+            progress("write", first + len(block), len(prediction.grid))
+        file.write("\n]}\n")
+
+
+def chosen_genes(prediction: Prediction) -> I64:
+    """Columns of the genes that are written, in the prediction's order: all, or those that vary most."""
+    if len(prediction.symbols) <= MOST_GENES:
+        return np.arange(len(prediction.symbols))
+    return np.sort(most_varying(prediction, MOST_GENES))
+
+
+def _head(prediction: Prediction, genes: int) -> dict[str, Any]:
+    provenance = prediction.provenance
+    return {
+        "slide": prediction.slide_id,
+        "reference": provenance.get("reference", {}),
+        "expression_units": provenance.get("expression_units", ""),
+        "intended_use": provenance.get("intended_use", ""),
+        "genes": f"{genes} of {len(prediction.symbols)}, those that vary most"
+        if genes < len(prediction.symbols)
+        else str(genes),
+    }
+
+
+def _feature(prediction: Prediction, row: int, measured: Mapping[str, float]) -> dict[str, Any]:
+    grid = prediction.grid
+    slide = prediction.provenance.get("slide", {})
+    left, top = slide.get("bounds_l0", (0, 0))[:2]
+    (x, y), half = grid.centre_l0[row] - (left, top), grid.pitch_um / grid.mpp / 2
+    corners = [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
+    ring = [[round(float(a), 2), round(float(b), 2)] for a, b in (*corners, corners[0])]
+    name = str(grid.tile_id[row])
+    known = {column: _number(values[row].item()) for column, values in prediction.obs.items()}
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{slide.get('sha256', '')} {name}")),
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"objectType": "tile", "name": name, "measurements": known | dict(measured)},
+    }
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
