@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -51,12 +51,20 @@ def gene_values(prediction: Prediction, gene: str) -> F32:
 
     ``UsageError`` for a gene that is not predicted, with the symbols most like it.
     """
-    found = np.flatnonzero(prediction.symbols == gene)
-    if not len(found):
-        hint = did_you_mean(gene, map(str, prediction.symbols))
-        known = f"{len(prediction.symbols):,} predicted genes"
-        raise UsageError(f"{option('gene')} {gene}: not among the {known}{hint}")
+    (column,) = gene_columns(prediction, [gene])
     values = np.empty(len(prediction.grid), np.float32)
     for first, block in prediction.blocks():
-        values[first : first + len(block)] = block[:, found[0]]
+        values[first : first + len(block)] = block[:, column]
     return values
+
+
+def gene_columns(prediction: Prediction, genes: Sequence[str]) -> I64:
+    """Columns i64[g] of genes, by symbol or else by id. ``UsageError`` for one that is not predicted, with the
+    symbols most like it."""
+    slot = {str(name): i for names in (prediction.gene_ids, prediction.symbols) for i, name in enumerate(names)}
+    for gene in genes:
+        if gene not in slot:
+            hint = did_you_mean(gene, map(str, prediction.symbols))
+            known = f"{len(prediction.symbols):,} predicted genes"
+            raise UsageError(f"{option('gene')} {gene}: not among the {known}{hint}")
+    return np.array([slot[gene] for gene in genes], dtype=np.int64)
