@@ -50,7 +50,8 @@ def factors_beside(positions: Path) -> Factors:
 
     Raises ``ReferenceError`` for factors that are no JSON table.
     """
-    return factors_in(positions.parent, positions.name.partition("tissue_positions")[0])
+    prefix, named, _ = positions.name.partition("tissue_positions")
+    return factors_in(positions.parent, prefix if named else "")
 
 
 def factors_in(folder: Path, prefix: str = "") -> Factors:
