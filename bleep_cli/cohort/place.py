@@ -13,10 +13,9 @@ from bleep_cli.cohort.orientation import AS_IT_IS, oriented
 from bleep_cli.cohort.picture_scale import picture_scale
 from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.spot_fit import SpotFit, judged, spot_fit
-from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
+from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
-from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.section import too_many_outside
+from bleep_cli.tiles.section import section_image, too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
 
 AGREE_MPP = 1.1
@@ -65,7 +64,7 @@ def on_slide(section: Section) -> Iterator[tuple[Section, Slide]]:
             section = _placed(section, plane, slide, slide.mpp if states_mpp else None)
         if section.mpp is not None and section.mpp != slide.mpp:
             slide.close()
-            slide, _ = _open(section)
+            slide = section_image(section)
         yield section, slide
     finally:
         slide.close()
@@ -74,16 +73,12 @@ def on_slide(section: Section) -> Iterator[tuple[Section, Slide]]:
 def _open(section: Section) -> tuple[Slide, bool]:
     """The picture, and whether its scale is known: where only the array tells it, it opens at 1 µm per pixel."""
     try:
-        return open_slide(section.image, section.mpp), True
-    except (SlideError, UsageError) as error:
-        if (
-            section.mpp is None
-            and section.plane is not None
-            and section.plane.um is not None
-            and "mpp" in error.options
-        ):
-            return open_slide(section.image, 1.0), False
-        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
+        return section_image(section), True
+    except ReferenceError as error:
+        um = section.plane.um if section.plane is not None else None
+        if section.mpp is None and um is not None and "mpp" in error.options:
+            return section_image(replace(section, mpp=1.0)), False
+        raise
 
 
 def _placed(section: Section, plane: SpotPlane, slide: Slide, stated: float | None) -> Section:

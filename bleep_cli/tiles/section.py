@@ -20,10 +20,7 @@ def section_slide(section: Section) -> Iterator[Slide]:
 
     Raises ``ReferenceError`` for an image that cannot be used, or with over one in a hundred of the spots outside.
     """
-    try:
-        slide = open_slide(section.image, section.mpp)
-    except (SlideError, UsageError) as error:
-        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
+    slide = section_image(section)
     try:
         outside = beside(section.xy_l0, slide.size_l0)
         if too_many_outside(outside):
@@ -35,6 +32,14 @@ def section_slide(section: Section) -> Iterator[Slide]:
         yield slide
     finally:
         slide.close()
+
+
+def section_image(section: Section) -> Slide:
+    """A section's image, open, wherever its spots lie. Raises ``ReferenceError`` for one that cannot be used."""
+    try:
+        return open_slide(section.image, section.mpp)
+    except (SlideError, UsageError) as error:
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
 
 
 def beside(xy_l0: F64, size_l0: tuple[int, int]) -> Bool:
