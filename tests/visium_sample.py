@@ -67,7 +67,7 @@ def write_visium(folder: Path, sample: Sample, *, factors: dict[str, Any] | None
     usual = {"tissue_hires_scalef": HIRES, "tissue_lowres_scalef": LOWRES, "spot_diameter_fullres": 65.0}
     (spatial / "scalefactors_json.json").write_text(json.dumps(usual if factors is None else factors))
     for name, scale in (("hires", HIRES), ("lowres", LOWRES)):
-        resized(sample, scale).save(spatial / f"tissue_{name}_image.png")
+        resized(sample, scale).save(spatial / f"tissue_{name}_image.png", compress_level=1)
     counts = np.random.default_rng(3).poisson(60, (int(sample.inside.sum()), GENES))
     with gzip.open(matrix / "matrix.mtx.gz", "wb") as file:
         io.mmwrite(file, sparse.coo_matrix(counts.T), field="integer")

@@ -13,7 +13,7 @@ import numpy as np
 from bleep_cli.base.atomic import check_free
 from bleep_cli.cohort.cohort_file import each_entry
 from bleep_cli.cohort.pitch import neighbour_distance
-from bleep_cli.cohort.place import looked_at, on_slide, orientation_is_stated
+from bleep_cli.cohort.place import looked_at, on_slide
 from bleep_cli.cohort.read import read_section
 from bleep_cli.cohort.spot_fit import SpotFit, spot_fit
 from bleep_cli.errors import BleepError, OutputError, ReferenceError
@@ -128,7 +128,7 @@ def _compare(report: SectionReport, section: Section, picture: Path | None, forc
             fit = _look(report, placed, slide, picture, force)
             report.facts["mpp_from"] = _mpp_from(section, placed)
             report.findings += _coarse(placed, slide)
-            report.findings += looked_at(placed, slide, fit, stated=orientation_is_stated(section))
+            report.findings += looked_at(placed, slide, fit, section.plane)
     except ReferenceError:
         if report.picture is None and section.plane is not None:
             _draw_as_they_are(report, section, picture, force)

@@ -1,12 +1,14 @@
 """Which of an array's pictures a section names: what positions are multiplied with to lie on it.
 
-The user's word comes first. Then the picture's size against that of the full-resolution picture, where a smaller
-picture of a known factor lies beside the positions; then its name; then the one factor by which the positions come
-to lie on it.
+The user's word comes first. Then the picture's size against that of the full-resolution picture, where a
+smaller picture of a known factor lies beside the positions; then its name; then the length of its longer side,
+which Space Ranger makes of a few lengths only. Where the positions come to lie says nothing: a picture that was
+turned holds them all, once they are shrunk enough.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,8 @@ from bleep_cli.tiles.section import beside, too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
 
 SAME_SIZE = 0.01  # how far width and height may be off: of a picture of 200 px rounding alone takes 0.3 %
+SIDES: Mapping[str, tuple[int, ...]] = {"hires": (2000, 4000, 6000), "lowres": (600,)}
+"""Longer sides in px of Space Ranger's pictures: hires of a capture area of 6.5 mm, of 11 mm, and of Visium HD."""
 LEAST_FILL = 0.3  # of a picture that positions span, on its longer side, to be thought positions of it
 
 
@@ -46,16 +50,10 @@ def picture_scale(section: Section, plane: SpotPlane, slide: Slide) -> Scale:
         return _told(section, plane, slide, named, "by its name")
     if ratio is not None:
         raise ReferenceError(_copy(section, plane, slide, ratio), origin="cohort file")
-    if _on(section, 1.0, slide):
-        return Scale(1.0)
-    fitting = [
-        scale
-        for scale in sorted(set(plane.scales.values()))
-        if _on(section, scale, slide) and _fill(plane, scale, slide) >= LEAST_FILL
-    ]
-    if len(fitting) == 1:
-        return _by(section, slide, fitting[0], "as only so the spots lie on it")
-    return Scale(1.0)  # refused with what is known of them once they are compared with the picture
+    side = next((plane.scales[name] for name in plane.scales if max(slide.size_l0) in SIDES.get(name, ())), None)
+    if side is not None:
+        return _told(section, plane, slide, side, f"by its longer side of {max(slide.size_l0)} px")
+    return Scale(1.0)  # positions that do not lie on it are refused once they are compared with it
 
 
 def _told(section: Section, plane: SpotPlane, slide: Slide, scale: float, told: str) -> Scale:

@@ -27,26 +27,21 @@ def on_picture(section: Section) -> Section:
 
     Raises ``ReferenceError`` for a picture that cannot be used or is not that of the spots.
     """
-    stated = orientation_is_stated(section)
     with on_slide(section) as (placed, slide):
-        fit = spot_fit(slide, placed.xy_l0)
-        return replace(placed, findings=(*placed.findings, *looked_at(placed, slide, fit, stated=stated)))
+        told = looked_at(placed, slide, spot_fit(slide, placed.xy_l0), section.plane)
+        return replace(placed, findings=(*placed.findings, *told))
 
 
-def orientation_is_stated(section: Section) -> bool:
-    """Whether the cohort file says how the picture lies against the positions."""
-    return section.plane is not None and bool(section.plane.orientation)
-
-
-def looked_at(section: Section, slide: Slide, fit: SpotFit, *, stated: bool = False) -> tuple[Finding, ...]:
-    """What there is to say of a section's picture and of its spots there.
+def looked_at(section: Section, slide: Slide, fit: SpotFit, plane: SpotPlane | None = None) -> tuple[Finding, ...]:
+    """What there is to say of a placed section's picture and of its spots there, by the plane that they had.
 
     Raises ``ReferenceError`` where more than one in a hundred spots lie outside, or as
     :func:`bleep_cli.cohort.spot_fit.judged` says.
     """
     if too_many_outside(fit.outside):
-        raise ReferenceError(_outside(section, slide, fit), origin="cohort file")
+        raise ReferenceError(_outside(section, slide, fit, plane), origin="cohort file")
     findings = [replace(finding, where=section.id) for finding in slide.findings]
+    stated = plane is not None and bool(plane.orientation)
     return (*findings, *judged(fit, section.id, slide.name, stated=stated))
 
 
@@ -135,7 +130,7 @@ def _unusual(section: Section, usual_um: tuple[float, float], pitch_um: float, m
     return [Finding("pitch-unusual", what, section.id)]
 
 
-def _outside(section: Section, slide: Slide, fit: SpotFit) -> str:
+def _outside(section: Section, slide: Slide, fit: SpotFit, plane: SpotPlane | None) -> str:
     """The refusal of spots beside the picture, with what could fit."""
     n, outside, (width, height) = len(fit.outside), int(fit.outside.sum()), slide.size_l0
     reach = section.xy_l0.max(axis=0)
@@ -149,9 +144,10 @@ def _outside(section: Section, slide: Slide, fit: SpotFit) -> str:
     if fit.better is not None and 3 * fit.astray.min() <= fit.astray[0]:
         return f'{text}say {option("orientation")} "{fit.better}" if the picture was, or name the one that was not'
     if larger > 1 and (least >= 0).all():
+        known = ", ".join(f"{scale:.4g} for {name}" for name, scale in plane.scales.items()) if plane else ""
         return (
             f"{text}they are positions of a picture at least {larger:.3g} times as large; name that one, or say "
-            f"{option('image_scale')} 0.5 (or what this one is of it)"
+            f"by {option('image_scale')} what this one is of it ({known or 'such as 0.5'})"
         )
     return f"{text}they are positions of another picture, or of a larger part of it; name that one"
 

@@ -51,12 +51,16 @@ class SpotFit:
 
 def spot_fit(slide: Slide, xy_l0: F64) -> SpotFit:
     """Compares spots f64[n, 2] (x, y) with the tissue that is found on a slide. Raises ``SlideError``."""
-    mask = find_tissue(slide)
-    covered = _covered(mask, SPOT_UM / 2 / slide.mpp * mask.scale[0])
+    return fit_to(find_tissue(slide), slide.size_l0, slide.mpp, xy_l0)
+
+
+def fit_to(mask: Mask, size_l0: tuple[int, int], mpp: float, xy_l0: F64) -> SpotFit:
+    """The same with the mask of a slide of (w, h) ``size_l0`` and ``mpp`` µm per pixel."""
+    covered = _covered(mask, SPOT_UM / 2 / mpp * mask.scale[0])
     astray = []
     for orientation in ORIENTATIONS:
-        places = oriented(xy_l0, slide.size_l0, orientation)
-        outside = beside(places, slide.size_l0)
+        places = oriented(xy_l0, size_l0, orientation)
+        outside = beside(places, size_l0)
         glass = ~outside & ~_at(covered, mask, places)
         astray.append(int((outside | glass).sum()))
         if orientation == AS_IT_IS:

@@ -136,7 +136,7 @@ def test_an_array_on_its_side_is_an_array(tmp_path: Path, sample: Sample) -> Non
     """Space Ranger turns and mirrors the picture in any way since its second version."""
     turned = replace(sample, xy=sample.xy[:, ::-1].copy())
     write_visium(tmp_path, turned)
-    sample.picture.transpose(method=5).save(tmp_path / "he.png")  # transposed
+    sample.picture.transpose(method=5).save(tmp_path / "he.png", compress_level=1)  # transposed
     for picture in (tmp_path / "outs" / "spatial").glob("*.png"):
         picture.unlink()
     assert section(tmp_path, "he.png").mpp == pytest.approx(1.0)
@@ -171,5 +171,5 @@ def test_st_tables_get_a_note(tmp_path: Path, data_dir: Path, mpp: float, told: 
 
 
 def test_resized_copies_have_coarser_pixels(folder: Path, sample: Sample) -> None:
-    resized(sample, 0.25).save(folder / "quarter.png")
+    resized(sample, 0.25).save(folder / "quarter.png", compress_level=1)
     assert section(folder, "quarter.png", "image_scale = 0.25").mpp == pytest.approx(4.0)

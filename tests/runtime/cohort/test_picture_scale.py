@@ -43,7 +43,7 @@ def refusal(folder: Path, image: str, *lines: str, **source: str) -> str:
 
 
 def test_the_full_picture_takes_positions_as_they_are(folder: Path, sample: Sample) -> None:
-    sample.picture.save(folder / "he.png")
+    sample.picture.save(folder / "he.png", compress_level=1)
     found = section(folder, "he.png")
     assert np.allclose(found.xy_l0, sample.xy[sample.inside])
     assert codes(found) == ["mpp-by-array"]
@@ -61,7 +61,7 @@ def test_the_small_pictures_of_space_ranger(folder: Path, sample: Sample, name: 
 
 
 def test_tiles_of_the_small_picture_show_what_those_of_the_full_one_do(folder: Path, sample: Sample) -> None:
-    sample.picture.save(folder / "he.png")
+    sample.picture.save(folder / "he.png", compress_level=1)
     tiles = []
     for image in ("he.png", "outs/spatial/tissue_hires_image.png"):
         found = section(folder, image)
@@ -72,17 +72,17 @@ def test_tiles_of_the_small_picture_show_what_those_of_the_full_one_do(folder: P
 
 
 def test_the_same_spots_seen_by_a_smaller_picture_are_the_same_section(folder: Path, sample: Sample) -> None:
-    sample.picture.save(folder / "he.png")
+    sample.picture.save(folder / "he.png", compress_level=1)
     assert section(folder, "he.png").sha256 == section(folder, "outs/spatial/tissue_hires_image.png").sha256
 
 
 def test_a_small_picture_is_told_by_its_size_under_any_name(folder: Path, sample: Sample) -> None:
-    resized(sample, HIRES).save(folder / "slide 7.png")
+    resized(sample, HIRES).save(folder / "slide 7.png", compress_level=1)
     assert np.allclose(section(folder, "slide 7.png").xy_l0, sample.xy[sample.inside] * HIRES)
 
 
 def test_and_by_its_name_where_no_other_lies_beside_the_positions(folder: Path, sample: Sample) -> None:
-    resized(sample, HIRES).save(folder / "P1_tissue_hires_image.png")
+    resized(sample, HIRES).save(folder / "P1_tissue_hires_image.png", compress_level=1)
     for picture in (folder / "outs" / "spatial").glob("*.png"):
         picture.unlink()
     found = section(folder, "P1_tissue_hires_image.png")
@@ -90,18 +90,24 @@ def test_and_by_its_name_where_no_other_lies_beside_the_positions(folder: Path, 
     assert found.findings[0].what.endswith("by its name")
 
 
-def test_and_by_where_the_spots_lie_where_nothing_else_tells(folder: Path, sample: Sample) -> None:
-    resized(sample, HIRES).save(folder / "he.png")
-    for picture in (folder / "outs" / "spatial").glob("*.png"):
+def test_and_by_the_length_that_space_ranger_gives_it(tmp_path: Path, sample: Sample) -> None:
+    """2,000 px on the longer side; by that factor all positions lie on it, as they do of a picture on its side."""
+    scale = 2000 / 2400
+    outs = write_visium(tmp_path, sample, factors={"tissue_hires_scalef": scale, "tissue_lowres_scalef": 0.25})
+    for picture in (outs / "spatial").glob("*.png"):
         picture.unlink()
-    found = section(folder, "he.png")  # by the factor of lowres they would fill a quarter of it
-    assert np.allclose(found.xy_l0, sample.xy[sample.inside] * HIRES)
-    assert found.findings[0].what.endswith("as only so the spots lie on it")
+    resized(sample, scale).save(tmp_path / "he.png", compress_level=1)
+    found = section(tmp_path, "he.png")
+    assert np.allclose(found.xy_l0, sample.xy[sample.inside] * scale)
+    assert found.findings[0].what.endswith("by its longer side of 2000 px")
+    resized(sample, 0.5).save(tmp_path / "half.png", compress_level=1)
+    told = refusal(tmp_path, "half.png")  # by the factor of lowres, too, all positions lie on it
+    assert told.endswith("say by image_scale = what this one is of it (0.8333 for hires, 0.25 for lowres)")
 
 
 @pytest.mark.parametrize("scale", [0.93, 0.83, 0.4])
 def test_a_copy_of_another_size_is_refused_with_what_fits(folder: Path, sample: Sample, scale: float) -> None:
-    resized(sample, scale).save(folder / "copy.png")
+    resized(sample, scale).save(folder / "copy.png", compress_level=1)
     told = refusal(folder, "copy.png")
     (width, height), n = resized(sample, scale).size, int(sample.inside.sum())
     outside = ((sample.xy > (width, height)).any(axis=1) & sample.inside).sum()  # none of those in tissue at 0.93
@@ -117,7 +123,7 @@ def test_a_copy_of_another_size_is_refused_with_what_fits(folder: Path, sample: 
 
 def test_positions_of_a_copy_that_say_so_are_taken(tmp_path: Path, sample: Sample) -> None:
     write_visium(tmp_path, replace(sample, xy=sample.xy * 0.9))
-    resized(sample, 0.9).save(tmp_path / "copy.png")
+    resized(sample, 0.9).save(tmp_path / "copy.png", compress_level=1)
     assert np.allclose(section(tmp_path, "copy.png", "image_scale = 1").xy_l0, sample.xy[sample.inside] * 0.9)
 
 
@@ -133,7 +139,7 @@ def test_without_scale_factors_it_is_said_how_much_larger_the_picture_has_to_be(
 ) -> None:
     for file in (folder / "outs" / "spatial").glob("*[!v]"):
         file.unlink()
-    resized(sample, 0.83).save(folder / "he.png")
+    resized(sample, 0.83).save(folder / "he.png", compress_level=1)
     told = refusal(folder, "he.png", "mpp = 1.2")
     inside = sample.xy[sample.inside]
     outside = int((inside > (1992, 1494)).any(axis=1).sum())
@@ -146,7 +152,7 @@ def test_without_scale_factors_it_is_said_how_much_larger_the_picture_has_to_be(
 
 
 def test_a_section_made_by_hand_is_not_read_beside_its_picture(folder: Path, sample: Sample) -> None:
-    resized(sample, 0.83).save(folder / "he.png")
+    resized(sample, 0.83).save(folder / "he.png", compress_level=1)
     found = replace(section(folder, "outs/spatial/tissue_hires_image.png"), mpp=1.0)
     shifted = replace(found, image=str(folder / "he.png"), xy_l0=sample.xy[sample.inside])
     with pytest.raises(ReferenceError, match=r"spots lie outside he\.png"), section_slide(shifted):
@@ -162,8 +168,8 @@ def test_h5ad_with_its_own_scale_factors(tmp_path: Path, sample: Sample) -> None
     images = {"hires": np.asarray(resized(sample, HIRES))}
     adata.uns["spatial"] = {"lib": {"scalefactors": factors, "images": images}}
     adata.write_h5ad(tmp_path / "v.h5ad")
-    resized(sample, HIRES).save(tmp_path / "small.png")
-    resized(sample, 0.7).save(tmp_path / "other.png")
+    resized(sample, HIRES).save(tmp_path / "small.png", compress_level=1)
+    resized(sample, 0.7).save(tmp_path / "other.png", compress_level=1)
     found = section(tmp_path, "small.png", source='h5ad = "v.h5ad"')
     assert np.allclose(found.xy_l0, xy * HIRES)
     assert found.mpp == pytest.approx(2.0)
