@@ -29,8 +29,10 @@ from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
+from bleep_cli.outputs.read import open_result
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.receipts.receipt import Receipt, receipts
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, with_findings
 from bleep_cli.slide.open import open_slide
@@ -59,12 +61,14 @@ __all__ = [
     "cohort_record",
     "describe",
     "examine",
+    "explain",
     "grow_reference",
     "inspect_bundle",
     "inspect_cohort",
     "inspect_slide",
     "load_encoders",
     "open_bundle",
+    "open_result",
     "open_slide",
     "predict",
     "predict_batch",
@@ -203,6 +207,24 @@ def describe(built: Built, *, species: str = "", licence: str = "", citation: st
     grown go on holding.
     """
     return described(built, {"species": species, "licence": licence, "citation": citation})
+
+
+def explain(
+    result: Prediction | Path | str,
+    ref: Bundle | Path | str,
+    tile: str,
+    genes: Sequence[str],
+    *,
+    without_donors: Sequence[str] = (),
+) -> list[Receipt]:
+    """Where values of one tile come from: the measured spots behind it, and each value computed again from them.
+
+    ``result`` is a prediction, or a file that was written; ``ref`` the bundle that it came from; ``genes`` symbols
+    or ids. ``without_donors`` takes the weight from spots of those donors. Raises ``UsageError`` for a tile, gene
+    or donor that is not there, ``ReferenceError`` for another bundle, ``OutputError`` for a damaged result.
+    """
+    found = result if isinstance(result, Prediction) else open_result(result)
+    return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)
 
 
 def write(

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli.commands import build_reference, check, predict
+from bleep_cli.commands import build_reference, check, explain, predict
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.program import new_app, print_version, run
 
@@ -31,6 +31,7 @@ app.command(name="build-reference")(build_reference.build_reference)
 app.command()(check.inspect)
 app.command()(check.doctor)
 app.command()(check.demo)
+app.command()(explain.explain)
 
 
 def main() -> NoReturn:

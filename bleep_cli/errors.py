@@ -7,7 +7,7 @@
     ├── SlideError         3   a slide that cannot be read or holds nothing to predict on
     ├── ReferenceError     4   a bundle, cohort or section that is broken or does not fit
     ├── DeviceError        5   the asked-for device or its libraries are missing
-    └── OutputError        6   a result that cannot be written, or would overwrite one
+    └── OutputError        6   a result that cannot be written or read back, or would overwrite one
 
 A message says what was wrong, where (file name, never the whole path), and which parameter mends it. Parameters
 are named by :func:`option`, so an error knows them: ``str(error)`` has them as Python calls them (``min_tissue``),
@@ -92,6 +92,6 @@ class DeviceError(BleepError):
 
 
 class OutputError(BleepError):
-    """An output that cannot be written or must not be overwritten."""
+    """An output that cannot be written, must not be overwritten, or is damaged."""
 
     exit_code = 6

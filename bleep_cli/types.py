@@ -227,8 +227,9 @@ class Prediction:
     """str[g] their ids, Ensembl or whatever the reference is joined by."""
     neighbours: Neighbours
     """The k reference rows behind each tile's expression."""
-    obs: Mapping[str, F32]
-    """Further f32[n] columns by name: ``similarity``, the mean cosine to the neighbours, and reliability."""
+    obs: Mapping[str, F32 | Bool]
+    """Further f32[n] or bool[n] columns by name: ``similarity``, the mean cosine to the neighbours, and
+    reliability."""
     blocks: Callable[[], Iterator[tuple[int, F32]]]
     """Yields ``(first_row, f32[b, g])`` in row order, log1p of counts per ``target_sum``; can be called again."""
     hires: U8

@@ -8,26 +8,19 @@ options, hash of the slide. The device does not count, nor does a precision that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from typing import Any
 
 from bleep_cli.base.hashing import fingerprint
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
-from bleep_cli.outputs.elements import storable
+from bleep_cli.outputs.elements import plain, storable
 from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.outputs.stored import provenance, shape
 from bleep_cli.prediction.options import PredictOptions, recorded_options
 from bleep_cli.prediction.provenance import Identity, identity_of, without_device
-
-if TYPE_CHECKING:
-    import h5py
-    import zarr
-    from zarr.types import AnyArray
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
@@ -38,7 +31,7 @@ PICTURE = "png"
 def identity(bundle: Bundle, options: PredictOptions) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
     recorded = without_device(recorded_options(bundle, options))
-    return Identity(__version__, bundle.content_sha256, _plain(storable(recorded)))
+    return Identity(__version__, bundle.content_sha256, plain(storable(recorded)))
 
 
 def check_resumable(formats: Sequence[str]) -> None:
@@ -100,38 +93,11 @@ def _check_belongs(path: Path, found: Identity, wanted: Identity) -> None:
 def read_identity(path: Path, kind: str) -> Identity:
     """What a table says of itself, the slide included. ``OutputError`` for a file that is no result."""
     try:
-        return identity_of(_plain(_read_provenance(path, kind)))
+        return identity_of(provenance(path, kind))
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         raise OutputError(
             f"{path.name} exists already and is no result of bleep; {option('force')} replaces it"
         ) from error
-
-
-def _read_provenance(path: Path, kind: str) -> Any:
-    from anndata.io import read_elem
-
-    with _opened(path, kind) as root:
-        return read_elem(root["uns/bleep"])
-
-
-def shape(path: Path, kind: str) -> tuple[int, int]:
-    """(tiles, genes) of a table."""
-    with _opened(path, kind) as root:
-        tiles, genes = cast("h5py.Dataset | AnyArray", root["X"]).shape  # for Zarr it could be a group
-    return int(tiles), int(genes)
-
-
-@contextmanager
-def _opened(path: Path, kind: str) -> Iterator[h5py.File | zarr.Group]:
-    if kind == "h5ad":
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            yield file
-    else:
-        import zarr
-
-        yield zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
 
 
 def check_written(paths: Paths, prints: Mapping[str, Any], size: tuple[int, int], wanted: Identity) -> None:
@@ -146,12 +112,3 @@ def check_written(paths: Paths, prints: Mapping[str, Any], size: tuple[int, int]
             raise OutputError(f"{path.name} is not what its worker wrote")
         if kind != PICTURE:
             _check_belongs(path, read_identity(path, kind), wanted)
-
-
-def _plain(value: Any) -> Any:
-    """Arrays and NumPy scalars as lists and plain values, so that what was read equals what was written."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
-    return value.item() if isinstance(value, np.generic) else value

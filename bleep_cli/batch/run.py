@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.atomic import check_free
-from bleep_cli.batch.resume import PICTURE, Paths, check_resumable, identity, is_complete, shape
+from bleep_cli.batch.resume import PICTURE, Paths, check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError, option
 from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.formats import FORMATS, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX, write_gene_png
+from bleep_cli.outputs.stored import shape
 from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan

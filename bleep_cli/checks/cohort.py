@@ -192,7 +192,7 @@ def _coarse(section: Section, slide: Slide) -> tuple[Finding, ...]:
     finest = FIELDS_UM[0] / TILE_PX
     if slide.mpp < COARSE * finest:
         return ()
-    what = f"{slide.name} has {slide.mpp:.3g} µm per pixel, tiles of {FIELDS_UM[0]:g} µm are read at {finest:g}"
+    what = f"{slide.name} has {slide.mpp:.3g} µm per pixel, tiles of {FIELDS_UM[0]:g} µm are read at {finest:.3g}"
     return (Finding("slide-coarse", what, section.id),)
 
 

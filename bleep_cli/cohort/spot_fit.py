@@ -88,7 +88,7 @@ def judged(fit: SpotFit, section: str, picture: str, *, stated: bool = False) ->
     better = fit.better
     now, best = int(fit.astray[0]), int(fit.astray.min())
     if better is not None:
-        what += f"; if it was {better}, only {best} do"
+        what += f"; if it was {better}, {f'only {best} do' if best else 'none does'}"
     wrong = glass > MOST_GLASS * n or (better is not None and now >= WRONG_GLASS * n and 3 * best <= now)
     if wrong and not stated:
         says = f'"{AS_IT_IS}" if that is right' + (f', or "{better}"' if better is not None else "")

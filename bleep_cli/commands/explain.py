@@ -19,7 +19,9 @@ def explain(
     gene: Annotated[str, typer.Option("--gene", help="Comma-separated symbols or ids.")],
     without_donor: Annotated[
         str | None,
-        typer.Option("--without-donor", help="Comma-separated donors: what the other listed spots would have said."),
+        typer.Option(
+            "--without-donor", help="Comma-separated donors: what the other listed spots would have said."
+        ),
     ] = None,
     json_: opt.Json = False,
 ) -> None:

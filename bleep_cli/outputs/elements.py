@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import zarr
 
 X_ATTRS: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
+FIXED_OBS = ("in_tissue", "array_row", "array_col", "tile_id", "region", "tissue_piece")
+"""The columns of ``obs`` that every result has; what follows them is ``Prediction.obs``."""
 
 
 def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
@@ -62,14 +64,15 @@ def elements(prediction: Prediction) -> dict[str, Any]:
 
 def _obs(prediction: Prediction) -> pd.DataFrame:
     grid = prediction.grid
-    columns: dict[str, Any] = {
-        "in_tissue": prediction.in_tissue.astype(np.int64),
-        "array_row": grid.array_row,
-        "array_col": grid.array_col,
-        "tile_id": grid.tile_id,
-        "region": categorical(np.full(len(grid), prediction.slide_id)),
-        "tissue_piece": categorical(grid.region),
-    }
+    fixed: tuple[Any, ...] = (
+        prediction.in_tissue.astype(np.int64),
+        grid.array_row,
+        grid.array_col,
+        grid.tile_id,
+        categorical(np.full(len(grid), prediction.slide_id)),
+        categorical(grid.region),
+    )
+    columns: dict[str, Any] = dict(zip(FIXED_OBS, fixed, strict=True))
     assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
     return _table(grid.tile_id, {**columns, **prediction.obs})
 
@@ -135,6 +138,21 @@ def storable(value: Any) -> Any:
     if isinstance(value, str | bool) or _is_number(value):
         return value
     raise TypeError(f"provenance cannot hold a {type(value).__name__}")
+
+
+def plain(value: Any) -> Any:
+    """What :func:`storable` made of a value, as it is read back, JSON-able again.
+
+    Arrays are lists; so are mappings with just the keys ``"0"``, ``"1"``, ...; a ``None`` that was left out stays
+    out.
+    """
+    if isinstance(value, Mapping):
+        items = {str(key): plain(item) for key, item in value.items()}
+        places = [str(place) for place in range(len(items))]
+        return [items[place] for place in places] if items and items.keys() == set(places) else items
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_number(value: object) -> bool:

@@ -46,6 +46,7 @@ def write_x(group: zarr.Group, prediction: Prediction, progress: Progress) -> No
         chunks=(min(CHUNK_ROWS, rows), genes),
         compressors=[ZstdCodec(level=1, checksum=True)],
         attributes=X_ATTRS,
+        config={"write_empty_chunks": True},  # so that one that is missing is known to be lost
     )
     done = 0  # whole chunks, so that none is written twice
     for (block,) in regrouped(((block,) for _, block in checked_blocks(prediction)), CHUNK_ROWS):

@@ -17,7 +17,7 @@ import pytest
 from cluster_processes import Cluster, Killer, running
 
 from bleep_cli.base.hashing import fingerprint
-from bleep_cli.batch.resume import check_written, identity, shape
+from bleep_cli.batch.resume import check_written, identity
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.cli import app
@@ -26,6 +26,7 @@ from bleep_cli.cluster import scheduler as cluster
 from bleep_cli.cluster import worker as cluster_worker
 from bleep_cli.cluster.scheduler import connected
 from bleep_cli.errors import DeviceError, OutputError, ReferenceError, SlideError, UsageError
+from bleep_cli.outputs.stored import shape
 from bleep_cli.prediction.options import PredictOptions
 
 Bleep = Callable[..., tuple[int, dict[str, Any]]]
