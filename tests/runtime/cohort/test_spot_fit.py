@@ -106,8 +106,8 @@ def test_what_the_user_says_to_be_right_is_a_warning(folder: Path, sample: Sampl
         judged(wrong, "s", "he.png")
     assert str(error.value) == (
         "section s: 60 of 100 spots (60%) lie on glass in he.png; if it was mirrored left to right, only 5 do; "
-        'name the section\'s own picture, neither turned nor mirrored, or say orientation "as it is" if that is right, '
-        'or "mirrored left to right"'
+        "name the section's own picture, neither turned nor mirrored, or say orientation "
+        '"as it is" if that is right, or "mirrored left to right"'
     )
     assert [finding.code for finding in judged(wrong, "s", "he.png", stated=True)] == ["picture-doubtful"]
     sample.picture.save(folder / "he.png", compress_level=1)
