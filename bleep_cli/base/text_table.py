@@ -110,7 +110,7 @@ class TextTable:
 
     @property
     def pandas_separator(self) -> str:
-        """As :func:`pandas.read_csv` takes it."""
+        """As ``pandas.read_csv`` takes it."""
         return r"\s+" if self.separator == " " else self.separator
 
 

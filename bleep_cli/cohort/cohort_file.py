@@ -14,9 +14,18 @@ A cohort file is TOML; paths in it are relative to it::
     counts = "counts/C5.tsv.gz"                 # a table of spots and genes, or 10x's .h5 or .mtx ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
-    # or: h5ad = "C5.h5ad"                      # raw counts, obsm["spatial"] (x, y) in level-0 px
-    # layer = "counts"                          # of the h5ad, where X is not raw
+    # bin = "008um"                             # of Visium HD: which squares, or "cells"
+    # or: h5ad = "C5.h5ad"                      # raw counts, obsm["spatial"] (x, y) in level-0 px; zarr: a folder
+    # layer = "raw"                             # of it, where neither "counts" nor X is raw
+    # library = "s1"                            # which section, where a file holds several; "*": all as one
+    # or: spatialdata = "C5.zarr"               # a table, circles or polygons of SpatialData
+    # table = "square_008um"                    # which, where there are several
+    # element = "he_image"                      # the image element that the section's image is, where it matters
+    # coordinates = "global"                    # the coordinate system, where the shapes are in several
+    # or: xenium = "outs"                       # cells at their centroids ...
+    # alignment = "he_imagealignment.csv"       # ... and the matrix that puts the image onto them
     # or: hest = "hest_data"                    # HEST-1k folder: counts, image, mpp and donor of this id
+    # genome = "GRCh38"                         # which, where the table has the genes of two
     # genes = "genes.tsv.gz"                    # optional: gene_id, gene_name
     # min_counts = 50                           # spots with fewer counts are left out; 0 keeps all
 
@@ -29,14 +38,14 @@ with a median of 226 counts 26 of 2,898, where 100 alone would take 574.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.reasons import did_you_mean
+from bleep_cli.base.toml_file import read_toml
 from bleep_cli.cohort.orientation import ORIENTATIONS
-from bleep_cli.cohort.readers.reader import Key
+from bleep_cli.cohort.parts.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
 
@@ -129,8 +138,8 @@ def _table(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path.name}: no such cohort file")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = read_toml(path)
+    except (OSError, ValueError) as error:
         raise ReferenceError(f"{path.name}: not valid TOML ({error})") from error
     known = ("section", *TEXTS, *FOR_ALL, BENCH)
     unknown = sorted(set(table) - set(known))

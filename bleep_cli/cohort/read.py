@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
+from bleep_cli.cohort.parts.plane import NO_FACTORS, spot_plane
+from bleep_cli.cohort.parts.reader import RawSection
 from bleep_cli.cohort.place import on_picture
-from bleep_cli.cohort.plane import NO_FACTORS, spot_plane
-from bleep_cli.cohort.readers.reader import RawSection
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding
@@ -63,8 +64,11 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
         genes = genes_of(raw.features, entry.get("genome"))
     except (UsageError, ReferenceError) as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReferenceError(f"{where}: cannot be read ({reason(error)})") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        told = reason(error).replace(
+            f"{source.path.parent}{os.sep}", ""
+        )  # libraries name files by their whole path
+        raise ReferenceError(f"{where}: cannot be read ({told})") from error
     image = source.file("image")
     if not image.is_file():
         raise ReferenceError(f"{where}: no image {image.name}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import typer
 
 from bleep_cli import choices
+from bleep_cli.base.reasons import reason
+from bleep_cli.base.text_table import read_text
 from bleep_cli.commands import options as opt
 from bleep_cli.errors import UsageError, option
 
@@ -86,8 +89,13 @@ def gene_list(genes: str | None) -> tuple[str, ...] | None:
     if genes is None:
         return None
     file = Path(genes)
-    text = file.read_text(encoding="utf-8") if "," not in genes and file.is_file() else genes
-    names = tuple(name for name in text.replace(",", "\n").split() if name)
+    text = genes
+    if "," not in genes and file.is_file():
+        try:
+            text, _ = read_text(file)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{option('genes')} {file.name} cannot be read ({reason(error)})") from error
+    names = tuple(name.strip("\"'") for name in re.split(r"[\s,;]+", text) if name.strip("\"'"))
     if not names:
         raise UsageError(f"{option('genes')} names no gene")
     return names

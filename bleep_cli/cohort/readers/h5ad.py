@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.cohort.readers.anndata_section import EVERY, KEYS, libraries, section_of
-from bleep_cli.cohort.readers.reader import RawSection, Reader, Source
+from bleep_cli.cohort.parts.anndata_section import KEYS, libraries, section_of
+from bleep_cli.cohort.parts.reader import EVERY, RawSection, Reader, Source
 
 
 def read_h5ad(source: Source) -> RawSection:

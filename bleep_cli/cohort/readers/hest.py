@@ -12,8 +12,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.cohort.readers.anndata_section import KEYS, section_of
-from bleep_cli.cohort.readers.reader import Entry, RawSection, Reader, Source
+from bleep_cli.base.reasons import did_you_mean
+from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
+from bleep_cli.cohort.parts.reader import Entry, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError
 
 COUNTS, IMAGES, METADATA = ("st", "adata"), "wsis", "metadata"
@@ -35,8 +36,13 @@ def hest_ids(folder: Path) -> list[str]:
 
 def hest_counts(entry: Entry, base: Path) -> str:
     """The h5ad of a section, relative to ``base``. Raises ``ReferenceError`` where there is none."""
-    root = Path(entry["hest"])
-    return _first(base, [root / name / f"{entry['id']}.h5ad" for name in COUNTS], f"section {entry['id']}")
+    root, where = Path(entry["hest"]), f"section {entry['id']}"
+    places = [root / name / f"{entry['id']}.h5ad" for name in COUNTS]
+    if not any((base / place).is_file() for place in places) and is_hest(base / root):
+        there = hest_ids(base / root)
+        has = did_you_mean(entry["id"], there) or f"; it has {', '.join(there[:5])}{', ...' * (len(there) > 5)}"
+        raise ReferenceError(f"{where}: {root.name} has no such id{has}")
+    return _first(base, places, where)
 
 
 def hest_fill(entry: Entry, base: Path) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def _first(base: Path, paths: list[Path], where: str) -> str:
 
 def _metadata(path: Path, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ReferenceError(f"{where}: no metadata/{path.name}; give mpp and donor in the cohort file") from error
     except (OSError, ValueError) as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bleep_cli.cohort.parts.reader import Entry, Reader, Source
 from bleep_cli.cohort.readers.h5ad import ANNDATA_ZARR, H5AD
 from bleep_cli.cohort.readers.hest import HEST
-from bleep_cli.cohort.readers.reader import Entry, Reader, Source
 from bleep_cli.cohort.readers.spatialdata import SPATIALDATA
 from bleep_cli.cohort.readers.table import TABLE
 from bleep_cli.cohort.readers.tenx import TENX
@@ -48,12 +48,12 @@ def source_of(entry: Entry, base: Path) -> Source:
 def reader_for(source: Source) -> Reader:
     """The reader of a file or folder, by what is in it.
 
-    Raises ``ReferenceError`` where it is of a format that goes by another key, or where the entry has keys that
-    this format does not take, or does not pick one of its sections.
+    Raises ``ReferenceError`` where it is not there or of a format that goes by another key, or where the entry has
+    keys that this format does not take, or does not pick one of its sections.
     """
     takers = readers_of(source.key)
     if not source.path.exists():
-        return takers[-1]
+        raise ReferenceError(f"{source.key} {source.path.name}: no such file or folder")
     reader = next((taker for taker in takers if taker.claims(source.path)), takers[-1])
     if not reader.claims(source.path):
         others = [r for r in READERS if source.key not in r.sources and r.claims(source.path)]

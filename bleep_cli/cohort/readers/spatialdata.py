@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.cohort.readers.anndata_section import KEYS, section_of
-from bleep_cli.cohort.readers.outlines import wkb_centroid
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
-from bleep_cli.errors import ReferenceError, option
+from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
+from bleep_cli.cohort.parts.outlines import wkb_centroid
+from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
+from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F64
 
 TABLES = ("tables", "table")  # as it is called now, and was once
@@ -105,7 +105,7 @@ def _onto_image(store: Any, shapes: dict[str, F64], element: str | None, system:
     if moved:
         raise ReferenceError(
             f"{', '.join(moved)} of its images do not lie in coordinate system {name} as they are: say which one "
-            f"the section's image is by {option('element')}"
+            f"the section's image is by element"
         )
     return shapes[name]
 

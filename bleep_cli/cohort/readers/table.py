@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.base.text_table import TextTable, is_number, ragged, read_text_table
-from bleep_cli.cohort.plane import factors_beside
-from bleep_cli.cohort.readers.join import join, section_positions, some
-from bleep_cli.cohort.readers.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
-from bleep_cli.cohort.readers.spot_names import looks_like_a_spot, matched
+from bleep_cli.cohort.parts.join import join, section_positions, some
+from bleep_cli.cohort.parts.plane import factors_beside
+from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
+from bleep_cli.cohort.parts.spot_names import looks_like_a_spot, matched
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
-from bleep_cli.genes.features import Features
+from bleep_cli.genes.features import Features, without_genome
 from bleep_cli.genes.names import is_ensembl
 from bleep_cli.tiles.position_columns import plain_name
 from bleep_cli.types import Str
@@ -138,7 +138,7 @@ def _features_of_rows(columns: dict[str, Str]) -> Features:
         names = names[1:]
     by_name = {plain_name(header): column for header, column in columns.items()}
     types = next((by_name[name] for name in TYPES if name in by_name), None)
-    ids = next((column for column in names if is_ensembl(column)), names[0])
+    ids = next((column for column in names if is_ensembl(without_genome(column))), names[0])
     symbols = next((by_name[name] for name in SYMBOLS if name in by_name), None)
     if symbols is None and len(names) == 2 and types is None:
         symbols = next(column for column in names if column is not ids)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.cohort.plane import factors_beside
+from bleep_cli.cohort.parts.join import join, section_positions
+from bleep_cli.cohort.parts.plane import factors_beside
+from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
+from bleep_cli.cohort.parts.tenx_mtx import is_mtx, tenx_mtx
 from bleep_cli.cohort.readers.h5ad import is_h5ad
-from bleep_cli.cohort.readers.join import join, section_positions
-from bleep_cli.cohort.readers.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
-from bleep_cli.cohort.readers.tenx_mtx import is_mtx, tenx_mtx
 from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.features import Features
 

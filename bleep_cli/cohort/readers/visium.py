@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bleep_cli.cohort.plane import factors_beside
-from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.reader import LIBRARY, Counted, RawSection, Reader, Source
+from bleep_cli.cohort.parts.join import join
+from bleep_cli.cohort.parts.plane import factors_beside
+from bleep_cli.cohort.parts.reader import LIBRARY, Counted, RawSection, Reader, Source
+from bleep_cli.cohort.parts.tenx_mtx import is_mtx
 from bleep_cli.cohort.readers.tenx import tenx
-from bleep_cli.cohort.readers.tenx_mtx import is_mtx
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.tiles.positions import positions_in, read_positions

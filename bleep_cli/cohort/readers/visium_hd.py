@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.cohort.plane import factors_in
-from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.outlines import ring_centroid
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.parts.join import join
+from bleep_cli.cohort.parts.outlines import ring_centroid
+from bleep_cli.cohort.parts.plane import factors_in
+from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
 from bleep_cli.cohort.readers.visium import one_of, visium_section
 from bleep_cli.errors import ReferenceError

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.cohort.readers.join import join
-from bleep_cli.cohort.readers.reader import Key, RawSection, Reader, Source
+from bleep_cli.cohort.parts.join import join
+from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
-from bleep_cli.errors import ReferenceError, option
+from bleep_cli.errors import ReferenceError
 from bleep_cli.tiles.positions import Positions
 from bleep_cli.types import F64, Str
 
@@ -29,7 +29,7 @@ def read_xenium(source: Source) -> RawSection:
     """The cells, placed at their centroids."""
     if "alignment" not in source.entry:
         raise ReferenceError(
-            f"cells of Xenium lie in µm of its morphology image: give {option('alignment')}, the matrix that puts "
+            "cells of Xenium lie in µm of its morphology image: give alignment, the matrix that puts "
             "the H&E image onto it (Xenium Explorer exports it as *_imagealignment.csv; for an image that has the "
             "pixels of the morphology image the three lines 1,0,0 and 0,1,0 and 0,0,1)"
         )

@@ -253,3 +253,14 @@ def test_keys_of_formats_that_share_a_key_are_checked_by_the_file(folder: Path) 
     (entry,) = cohort_entries(folder / "cohort.toml")  # a SpatialData store would take it
     with pytest.raises(ReferenceError, match=r"a\.zarr is an AnnData folder of Zarr, which does not take element"):
         read_section(entry, folder)
+
+
+def test_what_is_not_there_or_broken_is_named_without_its_folders(folder: Path) -> None:
+    for key in ("h5ad", "zarr", "spatialdata", "xenium", "spaceranger"):
+        with pytest.raises(ReferenceError, match=rf"^section s: {key} gone\.zarr: no such file or folder$"):
+            read_section(image(folder) | {key: "gone.zarr"}, folder)
+    for key, told in {"zarr": "cannot be read", "spatialdata": "cannot be read"}.items():
+        (folder / "none.zarr").mkdir(exist_ok=True)
+        with pytest.raises(ReferenceError, match=f"^section s: {told}") as none:
+            read_section(image(folder) | {key: "none.zarr"}, folder)
+        assert str(folder) not in str(none.value)

@@ -103,7 +103,10 @@ def test_metadata_that_say_nothing(tmp_path: Path, metadata: dict[str, Any], tol
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ReferenceError, match=r"TENX99: HEST folder without st/TENX99\.h5ad or adata/TENX99\.h5ad"):
         read_cohort(cohort(tmp_path))
-    folder = hest(tmp_path / "hest_data")
+    folder = hest(tmp_path / "hest_data", ("TENX98", "NCBI1"))
+    with pytest.raises(ReferenceError, match=r"section TENX99: hest_data has no such id; did you mean TENX98\?"):
+        read_cohort(cohort(tmp_path))
+    hest(tmp_path / "hest_data")
     (folder / "wsis" / "TENX99.tif").unlink()
     with pytest.raises(ReferenceError, match=r"without wsis/TENX99\.tif or wsis/TENX99\.tiff"):
         read_cohort(cohort(tmp_path))

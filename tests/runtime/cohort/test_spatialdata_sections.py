@@ -14,8 +14,8 @@ import pytest
 import zarr
 from tables_of_counts import image
 
+from bleep_cli.cohort.parts.outlines import wkb_centroid
 from bleep_cli.cohort.read import read_section
-from bleep_cli.cohort.readers.outlines import wkb_centroid
 from bleep_cli.errors import ReferenceError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")

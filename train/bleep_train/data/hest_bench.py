@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.reasons import reason
+from bleep_cli.base.toml_file import read_toml
 from bleep_cli.cohort.readers.hest import hest_counts, hest_fill, hest_ids
 from bleep_cli.errors import ReferenceError, UsageError, option
 
@@ -61,7 +61,7 @@ class Bench:
 def read_bench(cohort: Path) -> Bench:
     """The task that a cohort file names. Raises ``UsageError`` where it names none, or one that cannot be read."""
     try:
-        table = tomllib.loads(cohort.read_text(encoding="utf-8")).get("bench")
+        table = read_toml(cohort).get("bench")
     except (OSError, ValueError) as error:
         raise UsageError(f"{cohort.name}: {reason(error)}") from error
     if not isinstance(table, dict) or not {"splits", "genes"} <= set(table):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.cohort.plane import NO_FACTORS, Factors, spot_plane
-from bleep_cli.cohort.readers.reader import Counted, RawSection, Source
-from bleep_cli.cohort.readers.spot_names import matched
+from bleep_cli.cohort.parts.plane import NO_FACTORS, Factors, spot_plane
+from bleep_cli.cohort.parts.reader import EVERY, Counted, RawSection, Source
+from bleep_cli.cohort.parts.spot_names import matched
 from bleep_cli.errors import ReferenceError, SlideError
 from bleep_cli.findings import Finding
 from bleep_cli.slide.open import open_slide
@@ -31,9 +31,9 @@ def join(
 ) -> RawSection:
     """Inner join of count rows and in-tissue positions by barcode, in the order of the positions.
 
-    ``library`` picks one of several capture areas, by the number that their barcodes end in. ``factors`` are those
-    of the positions, ``usual_um`` the least and the most µm between spots of arrays of their kind. Raises
-    ``ReferenceError`` where there are several and none is picked, where a barcode repeats, and where none is on
+    ``library`` picks one of several capture areas, by the number that their barcodes end in, or takes all;
+    ``factors`` are those of the positions, ``usual_um`` the least and the most µm between spots of such arrays.
+    Raises ``ReferenceError`` where there are several and none is picked, where a barcode repeats, and where none is on
     both sides.
     """
     counted = _of_well(counted, positions, library)
@@ -64,13 +64,12 @@ def _of_well(counted: Counted, positions: Positions, library: str | None) -> Cou
     where the positions of an area alone have -1."""
     found = [WELL.match(barcode) for barcode in counted.barcodes.tolist()]
     wells = sorted({match.group(2) for match in found if match}, key=int) if all(found) else []
-    ends = {match.group(2) for name in positions.barcode.tolist() if (match := WELL.match(name))}
-    if library is None and (len(wells) < 2 or len(ends) > 1):
+    if library == EVERY or (library is None and len(wells) < 2):
         return counted
     if library is None:
         raise ReferenceError(
             f"its barcodes end in {', '.join(f'-{well}' for well in wells)}: {len(wells)} sections in one matrix; "
-            f'pick one with library = "{wells[0]}"'
+            f'pick one with library = "{wells[0]}"; library = "{EVERY}" takes all as one'
         )
     if library not in wells:
         has = f"it has {', '.join(wells)}" if wells else "it holds one section"

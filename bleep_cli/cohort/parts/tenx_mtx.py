@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bleep_cli.base.text_table import GZIP, read_text
-from bleep_cli.cohort.readers.reader import Counted
+from bleep_cli.cohort.parts.reader import Counted
 from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.features import Features
 from bleep_cli.types import Str

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.cohort.plane import anndata_plane
-from bleep_cli.cohort.readers.join import check_unique
-from bleep_cli.cohort.readers.reader import LIBRARY, Entry, Key, RawSection
+from bleep_cli.cohort.parts.join import check_unique
+from bleep_cli.cohort.parts.plane import anndata_plane
+from bleep_cli.cohort.parts.reader import EVERY, LIBRARY, Entry, Key, RawSection
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Features, without_genome
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 KEYS = (Key("layer"), LIBRARY)
-EVERY = "*"
-"""What ``library`` says to take all rows as one section, whatever their columns say."""
 LIBRARIES = (
     *("libraryid", "library", "sampleid", "samplename", "sample", "sectionid", "sectionname", "section"),
     *("slideid", "slide", "sliceid", "slice", "capturearea", "imageid", "image", "puck", "origident", "batch"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bleep_cli.base.toml_file import PATHS, has_control
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Features
 from bleep_cli.types import F64, SpotPlane, Str
@@ -21,7 +22,9 @@ Entry = Mapping[str, Any]
 
 def must_be_text(value: Any) -> str:
     """What is wrong with a value that has to be text; empty where nothing is."""
-    return "" if isinstance(value, str) else "must be in quotes"
+    if not isinstance(value, str):
+        return "must be in quotes"
+    return f"holds a special character, as a backslash makes it: {PATHS}" if has_control(value) else ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ POSITIONS = Key("positions", needed=True)
 """The table of positions of a file that holds counts alone."""
 LIBRARY = Key("library")
 """Which of several sections of one file, by whatever tells them apart."""
+EVERY = "*"
+"""What it says to take all of them as one section."""
 
 
 @dataclass(frozen=True)
