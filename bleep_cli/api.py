@@ -18,7 +18,8 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
-from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
+from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
@@ -96,6 +97,7 @@ def predict(
     at: Path | str | None = None,
     mask: Path | str | None = None,
     mpp: float | None = None,
+    scene: int | str | None = None,
     k: int | None = None,
     device: Device = "auto",
     progress: Asked = None,
@@ -117,6 +119,8 @@ def predict(
         A GeoJSON or picture file in place of the tissue that would be found.
     mpp
         µm per level-0 pixel, where the slide states none or a wrong one.
+    scene
+        Which picture of a file that holds several, by its index from 0 or its name; the largest by default.
     k
         Neighbours to average; the bundle's own number by default.
     device
@@ -136,7 +140,7 @@ def predict(
         Each as :mod:`bleep_cli.errors` says.
     """
     options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
-    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, progress=progress)
+    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 
 

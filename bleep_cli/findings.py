@@ -33,6 +33,19 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    "slide-black": Code("warning", "nothing in the picture is bright: it is refused for prediction"),
+    "slide-dark": Code("warning", "most of the picture is dark, which sections stained with H&E are not"),
+    "slide-grey": Code("warning", "the picture has no colours"),
+    "slide-turned": Code("note", "an orientation tag was followed: the picture is turned or mirrored"),
+    "scenes-ignored": Code("warning", "the file holds several scenes, of which the largest was taken"),
+    "scenes-unreadable": Code("note", "the file holds further pictures that cannot be read"),
+    "depth-stated": Code("note", "fewer than 16 bits of the samples are used, as the file's tags say"),
+    "depth-guessed": Code("warning", "fewer than 16 bits of the samples are used, as their values say"),
+    "planes-named": Code("note", "three grey planes were read as red, green and blue, by their names"),
+    "planes-guessed": Code("warning", "three grey planes without names were read as red, green and blue"),
+    "alpha-assumed": Code("note", "what a fourth sample means was taken from its values, as no tag says it"),
+    "mpp-overrides": Code("warning", "the pixel size that was given is over 10 % from what the slide states"),
+    "mpp-unknown": Code("warning", "the slide states no pixel size, or several: it has to be given"),
     # of tables of positions and of counts
     "text-encoding-guessed": Code(
         "note", "a table of text is in no Unicode encoding and was read as Windows-1252"

@@ -77,6 +77,14 @@ class Slide(Protocol):
         """Micrometres per level-0 pixel."""
 
     @property
+    def mpp_source(self) -> str:
+        """Where that was found: a place in the file, or "given" by the user."""
+
+    @property
+    def scene(self) -> int:
+        """Which of the pictures of its file it is, from 0."""
+
+    @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) of the scanned part; the whole slide where the format states none."""
 
@@ -192,6 +200,8 @@ class Section:
     """Path of the H&E image, as it can be opened."""
     mpp: float | None
     """µm per level-0 pixel by the user's word; None = ask the image."""
+    scene: int | str | None = None
+    """Which of the pictures of the image's file, by index from 0 or by name; None: the largest."""
     findings: tuple[Finding, ...] = ()
     """What reading had to drop or repair, or found odd."""
     plane: SpotPlane | None = None

@@ -189,7 +189,7 @@ def finished(slide: Path, paths: Paths, batch: Batch) -> Record | None:
     """What was written earlier, if it is all there and belongs (:func:`bleep_cli.batch.resume.is_complete`)."""
     if batch.wanted is None or not any(path.exists() for path in paths.values()):
         return None
-    opened = open_slide(slide, batch.options.mpp)
+    opened = open_slide(slide, batch.options.mpp, scene=batch.options.scene)
     try:
         if not is_complete(paths, replace(batch.wanted, slide=opened.sha256), force=batch.force):
             return None

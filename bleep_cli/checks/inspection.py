@@ -8,10 +8,7 @@ from typing import Any
 from bleep_cli.bundle.index import GRAPH
 from bleep_cli.bundle.open import open_bundle, stored_costs
 from bleep_cli.bundle.verify import verify as verify_bundle
-from bleep_cli.slide.open import open_slide
 from bleep_cli.types import Progress, no_progress
-
-Told = tuple[dict[str, Any], list[str]]
 
 
 def inspect_bundle(
@@ -73,22 +70,3 @@ def _graph(attrs: dict[str, Any] | None) -> str:
     if "recall" not in attrs:
         return "HNSW, of a recall it does not state (verifying measures it)"
     return f"HNSW, M {attrs['M']}, ef {attrs['ef']}, recall@{attrs['recall_k']} {attrs['recall']}"
-
-
-def inspect_slide(path: Path, mpp: float | None = None) -> Told:
-    """Size and scale of a slide; label and macro pictures are not looked at."""
-    slide = open_slide(path, mpp)
-    try:
-        width, height = slide.size_l0
-        record = {
-            "name": slide.name,
-            "width_px": width,
-            "height_px": height,
-            "mpp": slide.mpp,
-            "bounds_l0": list(slide.bounds_l0),
-            "sha256": slide.sha256,
-        }
-    finally:
-        slide.close()
-    size = f"{width * slide.mpp / 1000:.2f} × {height * slide.mpp / 1000:.2f} mm"
-    return record, [f"{slide.name}: {width} × {height} px at {slide.mpp:.4g} µm/px = {size}"]

@@ -11,6 +11,7 @@ A cohort file is TOML; paths in it are relative to it::
     mpp = 0.69                                  # optional if the image, or an array of Visium, states it
     # image_scale = 0.15                        # where the image is a smaller copy of the positions'
     # orientation = "turned by 90 degrees"      # what was done to the image since; "as it is" says: nothing
+    # scene = 1                                 # of an image file with several pictures: index from 0, or name
     counts = "counts/C5.tsv.gz"                 # a table of spots and genes, or 10x's .h5 or .mtx ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
     # or: spaceranger = "outs"                  # filtered_feature_bc_matrix(.h5) and spatial/
@@ -56,6 +57,12 @@ def must_be_positive(value: Any) -> str:
     return "" if number and value > 0 else "must be a positive number"
 
 
+def must_be_a_scene(value: Any) -> str:
+    """What is wrong with a value that has to choose one of several pictures; empty where nothing is."""
+    index = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return "" if index or isinstance(value, str) else "must be an index from 0, or a name in quotes"
+
+
 def must_be_a_count(value: Any) -> str:
     """What is wrong with a value that has to be a whole number; empty where nothing is."""
     number = isinstance(value, int) and not isinstance(value, bool)
@@ -81,6 +88,7 @@ OF_EVERY = (
     Key("mpp", fault=must_be_positive),
     Key("image_scale", fault=must_be_positive),
     Key("orientation", fault=must_be_an_orientation),
+    Key("scene", fault=must_be_a_scene),
     Key("genes"),
     Key("genome"),
     Key("min_counts", fault=must_be_a_count),

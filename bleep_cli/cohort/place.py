@@ -15,7 +15,7 @@ from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.spot_fit import SpotFit, judged, spot_fit
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.section import section_image, too_many_outside
+from bleep_cli.tiles.section import check_black, section_image, too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
 
 AGREE_MPP = 1.1
@@ -35,9 +35,10 @@ def on_picture(section: Section) -> Section:
 def looked_at(section: Section, slide: Slide, fit: SpotFit, plane: SpotPlane | None = None) -> tuple[Finding, ...]:
     """What there is to say of a placed section's picture and of its spots there, by the plane that they had.
 
-    Raises ``ReferenceError`` where more than one in a hundred spots lie outside, or as
+    Raises ``ReferenceError`` for a black picture, where more than one in a hundred spots lie outside, or as
     :func:`bleep_cli.cohort.spot_fit.judged` says.
     """
+    check_black(section, slide)
     if too_many_outside(fit.outside):
         raise ReferenceError(_outside(section, slide, fit, plane), origin="cohort file")
     findings = [replace(finding, where=section.id) for finding in slide.findings]

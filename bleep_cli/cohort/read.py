@@ -115,6 +115,7 @@ def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, wh
         xy_l0=xy_l0[kept],
         image=image,
         mpp=entry.get("mpp"),
+        scene=entry.get("scene"),
         findings=tuple(replace(f, where=entry["id"], origin="cohort file") for f in findings),
         plane=_plane(raw, entry),
     )

@@ -10,7 +10,8 @@ import typer
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.inspect_cohort import inspect_cohort
-from bleep_cli.errors import UsageError, option
+from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
+from bleep_cli.findings import refuse_warnings
 
 
 def inspect(
@@ -18,6 +19,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A bundle, a slide, or a cohort file (.toml).")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
+    scene: opt.Scene = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Draw the spots of a cohort's sections into this folder.")
     ] = None,
@@ -25,7 +27,7 @@ def inspect(
     strict: opt.Strict = False,
     json_: opt.Json = False,
 ) -> None:
-    """Tell what a bundle, a slide or the sections of a cohort file hold."""
+    """Tell what a bundle or a cohort's sections hold, or what a slide is and what would be read of it."""
     from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
@@ -35,16 +37,26 @@ def inspect(
         return
     if out is not None:
         raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
-    if path.is_file() and not path.name.endswith(".zip"):
-        console.data(*inspect_slide(path, mpp))
+    if _is_slide(path):
+        told = inspect_slide(path, mpp, scene)
+        for finding in told.findings:
+            console.finding(finding)
+        console.data(told.record, told.lines)
+        if strict:
+            refuse_warnings(told.findings, SlideError)
         return
     with console.progress(path.name) as progress:
         record, lines, ok = inspect_bundle(path, verify=verify, progress=progress)
     console.data(record, lines)
     if not ok:
-        from bleep_cli.errors import ReferenceError
-
         raise ReferenceError(f"{path.name} failed its verification")
+
+
+def _is_slide(path: Path) -> bool:
+    """A file that is no zipped bundle, or a folder that is none: that of a DICOM series."""
+    if path.is_dir():
+        return not any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+    return path.is_file() and not path.name.endswith(".zip")
 
 
 def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:

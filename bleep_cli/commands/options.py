@@ -64,6 +64,10 @@ Mpp = Annotated[
     float | None,
     typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
 ]
+Scene = Annotated[
+    str | None,
+    typer.Option("--scene", help="Which picture of a file that holds several: its index from 0, or its name."),
+]
 StrideUm = Annotated[
     float | None, typer.Option("--stride-um", help="Distance between tiles; default the reference's tile edge.")
 ]

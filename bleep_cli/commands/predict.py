@@ -28,6 +28,7 @@ def predict(
     key: opt.Key = None,
     views: opt.Views = None,
     mpp: opt.Mpp = None,
+    scene: opt.Scene = None,
     stride_um: opt.StrideUm = None,
     min_tissue: opt.MinTissue = choices.MIN_TISSUE,
     mask: opt.Mask = None,
@@ -45,6 +46,7 @@ def predict(
 
     options = api.PredictOptions(
         mpp=mpp,
+        scene=scene,
         stride_um=stride_um,
         min_tissue=min_tissue,
         at=at,

@@ -37,6 +37,7 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     colour_bar(tiles, panels.bar, COLOUR_BAR, label, extend=ends, upright=True)
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
+    count += f"; {shortened(_pixel_size(prediction), 60)}"
     add_words(panels.figure, prediction.slide_id, count, FOOTER)
     return panels.figure
 
@@ -78,3 +79,9 @@ def _tiles(axes: Axes, centre_hires: F64, edge_hires: float, values: F32) -> Pol
     )
     axes.add_collection(tiles, autolim=False)
     return tiles
+
+
+def _pixel_size(prediction: Prediction) -> str:
+    """The pixel size that was taken, and where it was found."""
+    source = prediction.provenance.get("slide", {}).get("mpp_source")
+    return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")

@@ -21,6 +21,8 @@ class PredictOptions:
 
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""
+    scene: int | str | None = None
+    """Which of the pictures of a slide's file, by index from 0 or by name; None: the largest."""
     stride_um: float | None = None
     """µm between tiles; None: the smallest field's edge."""
     min_tissue: float = MIN_TISSUE

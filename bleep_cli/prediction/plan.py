@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
+from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.positions import read_positions
 from bleep_cli.tiles.tissue import find_tissue, require_tissue
-from bleep_cli.types import Bool, Slide, TileGrid
+from bleep_cli.types import Bool, Slide, TileGrid, TileSpec
 
+FEWEST_PX = 8  # slide pixels across a tile, below which nothing of the tissue is to be seen
 COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
 
 
@@ -39,7 +41,7 @@ def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
 
     Raises ``SlideError`` or ``UsageError``; the slide is closed then.
     """
-    slide = open_slide(path, options.mpp)
+    slide = open_slide(path, options.mpp, scene=options.scene)
     try:
         return _plan(slide, info, options)
     except BaseException:
@@ -48,10 +50,12 @@ def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
 
 
 def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+    refuse_black(slide)
+    _refuse_coarse(slide, info.tile)
     stride_um = options.stride_um or info.tile.um[0]
     findings = list(slide.findings)
     if options.at is not None:
-        positions = read_positions(options.at, lambda: slide)
+        positions = read_positions(options.at, lambda: slide.mpp).on(slide)
         findings += positions.findings
         grid = grid_at(slide, positions, info.tile, stride_um)
         in_tissue = positions.in_tissue
@@ -67,3 +71,14 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
         )
         findings.append(Finding("slide-coarse", told, slide.name))
     return Plan(slide, grid, in_tissue, tuple(findings), options)
+
+
+def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:
+    """Raises ``SlideError`` for a slide that shows a tile in a handful of pixels."""
+    across = tile.um[0] / slide.mpp
+    if across < FEWEST_PX:
+        raise SlideError(
+            f"{slide.name}: {slide.mpp:.4g} µm per pixel ({slide.mpp_source}) is too coarse for this reference: "
+            f"its tiles of {tile.um[0]:g} µm would be {across:.1f} pixels across, {FEWEST_PX} are needed; use the "
+            f"slide's full resolution, or give {option('mpp')} if that is not its pixel size"
+        )

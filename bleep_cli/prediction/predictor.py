@@ -64,11 +64,13 @@ class Predictor:
         at: Path | str | None = None,
         mask: Path | str | None = None,
         mpp: float | None = None,
+        scene: int | str | None = None,
         progress: Progress | bool | None = None,
     ) -> Prediction:
         """Predicts one slide: opened, tiled, embedded, compared; expression itself is computed as it is read.
 
-        ``at``, ``mask`` and ``mpp`` (µm per level-0 pixel) are of this slide, and go before the predictor's own.
+        ``at``, ``mask``, ``mpp`` (µm per level-0 pixel) and ``scene`` (which picture of the file) are
+        of this slide, and go before the predictor's own.
         ``progress`` is a callback, or whether to draw bars; by default they are drawn at a prompt and in a
         notebook. Raises ``SlideError`` and ``UsageError``.
         """
@@ -77,6 +79,7 @@ class Predictor:
             at=self.options.at if at is None else Path(at),
             mask=self.options.mask if mask is None else Path(mask),
             mpp=self.options.mpp if mpp is None else mpp,
+            scene=self.options.scene if scene is None else scene,
         )
         with reporting(progress, Path(slide).name) as report:
             ready = plan(Path(slide), self.bundle.info, options)
@@ -150,7 +153,16 @@ class Predictor:
             bleep_version=__version__,
             expression_units=f"log1p of counts per {info.target_sum:,.0f}",
             intended_use=info.intended_use,
-            slide=SlideRecord(slide.name, slide.sha256, slide.mpp, *slide.size_l0, list(slide.bounds_l0)),
+            slide=SlideRecord(
+                name=slide.name,
+                sha256=slide.sha256,
+                mpp=slide.mpp,
+                mpp_source=slide.mpp_source,
+                width_px=slide.size_l0[0],
+                height_px=slide.size_l0[1],
+                bounds_l0=list(slide.bounds_l0),
+                scene=slide.scene,
+            ),
             tile=TileRecord(info.tile.px, list(info.tile.um), ready.grid.pitch_um),
             reference=ReferenceRecord(
                 name=self.bundle.name,

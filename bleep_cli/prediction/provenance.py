@@ -17,11 +17,15 @@ class SlideRecord:
     """Of its main file."""
     mpp: float
     """µm per level-0 pixel, as used."""
+    mpp_source: str
+    """Where that was found: a place in the file, or "given" by the user."""
     width_px: int
     """Of level 0."""
     height_px: int
     bounds_l0: Sequence[int]
     """(x, y, width, height) of the scanned part."""
+    scene: int
+    """Which of the pictures of its file, from 0."""
 
 
 @dataclass(frozen=True)

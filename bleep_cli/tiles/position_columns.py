@@ -167,8 +167,8 @@ def require_own(ids: Str, file_name: str) -> None:
     """Raises ``UsageError`` where a row has no id, or that of another row."""
     if (ids == "").any():
         raise UsageError(f"{file_name}: row {int(np.argmax(ids == '')) + 1} has no id")
-    names, times = np.unique(ids, return_counts=True)
-    if (times > 1).any():
+    if not _all_different(ids):
+        names, times = np.unique(ids, return_counts=True)
         raise UsageError(
             f"{file_name}: some spot ids occur twice: {names[times > 1][0]} {times[times > 1][0]} times"
         )
@@ -196,8 +196,8 @@ def find_inside(columns: Columns, places: Places) -> Bool:
     plain = next((name for name in places.inside if name in columns), None)
     if plain is None:
         return np.ones(len(columns.table), bool)
-    codes, found = pd.factorize(texts(columns.values(plain)))
-    said = [value.casefold() for value in found]
+    codes, found = pd.factorize(columns.values(plain), use_na_sentinel=False)
+    said = [str(value).strip().casefold() for value in found]
     unclear = [value for value, word in zip(found, said, strict=True) if word not in YES | NO]
     if unclear:
         raise UsageError(
@@ -247,4 +247,6 @@ def _all_numbers(values: Iterable[str]) -> bool:
 
 
 def _all_different(values: Str) -> bool:
-    return bool((values != "").all()) and len(np.unique(values)) == len(values)
+    import pandas as pd
+
+    return bool((values != "").all()) and pd.Index(values).is_unique  # by hashing: there may be millions

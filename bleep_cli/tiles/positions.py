@@ -53,6 +53,8 @@ class Positions:
     """i64[n] column in the array of spots; where the table has none, 0."""
     in_tissue: Bool
     """bool[n] whether the table counts each as tissue."""
+    of_qupath: bool = False
+    """Whether they are counted as QuPath does, from the corner of the slide's scanned part."""
     findings: tuple[Finding, ...] = ()
     """What had to be guessed or converted."""
 
@@ -64,17 +66,26 @@ class Positions:
             self.array_row[keep],
             self.array_col[keep],
             self.in_tissue[keep],
+            self.of_qupath,
             self.findings,
         )
 
+    def on(self, slide: Slide) -> Positions:
+        """The same, counted from the corner of the slide."""
+        x, y = slide.bounds_l0[:2]
+        if not self.of_qupath or (x, y) == (0, 0):
+            return self
+        told = f"QuPath counts from the corner of the scanned part: its positions were moved by ({x:g}, {y:g}) px"
+        findings = (*self.findings, Finding("positions-moved", told, slide.name))
+        return replace(self, xy_l0=self.xy_l0 + np.array([x, y]), of_qupath=False, findings=findings)
 
-def read_positions(path: Path, slide: Callable[[], Slide] | None = None) -> Positions:
+
+def read_positions(path: Path, mpp: Callable[[], float] | None = None) -> Positions:
     """Reads a table, or the one table of a folder such as ``spatial``; all spots, in tissue or not.
 
-    ``slide`` gives the slide that the places lie on. It is asked for tables of QuPath, whose (0, 0) is the corner
-    of the scanned part and which may be in µm. Raises ``UsageError`` for a missing file, a table that is none of
-    positions (with the columns that it has), ids that are missing or repeat, coordinates that are no numbers, and
-    a table of QuPath without a slide.
+    ``mpp`` tells the µm per level-0 pixel of their slide, and is asked for tables in µm. Raises ``UsageError`` for
+    a missing file, a table that is none of positions (with the columns that it has), ids that are missing or
+    repeat, coordinates that are no numbers, and µm without ``mpp``.
     """
     if path.is_dir():
         path = _the_one_in(path)
@@ -87,7 +98,7 @@ def read_positions(path: Path, slide: Callable[[], Slide] | None = None) -> Posi
         raise UsageError(f"{path.name}: cannot be read as a table of positions ({told})") from error
     if not len(table):
         raise UsageError(f"{path.name}: a table of positions without a row")
-    positions = _recognise(Columns(table, path.name), slide)
+    positions = _recognise(Columns(table, path.name), mpp)
     return replace(positions, findings=(*findings, *positions.findings))
 
 
@@ -142,14 +153,15 @@ def _with_header(text: TextTable) -> TextTable:
     return text
 
 
-def _recognise(columns: Columns, slide: Callable[[], Slide] | None) -> Positions:
+def _recognise(columns: Columns, mpp: Callable[[], float] | None) -> Positions:
     name = columns.file_name
     places = find_places(columns)
     xy = two_numbers(columns, places.x, places.y)
     findings: list[Finding] = []
     if places.of_qupath:
         _refuse_several_images(columns)
-        xy, findings = _of_qupath(xy, places, name, slide)
+    if places.in_um:
+        xy, findings = _in_px(xy, places, name, mpp)
     row, col, has_array = _array(columns, places)
     ids, taken_for_ids = find_ids(columns, places)
     if taken_for_ids:
@@ -170,7 +182,7 @@ def _recognise(columns: Columns, slide: Callable[[], Slide] | None) -> Positions
     if places.x == "x":
         refuse_seurat_5(columns, ids, name)
     inside = find_inside(columns, places)
-    return Positions(ids, xy, row, col, inside, tuple(findings))
+    return Positions(ids, xy, row, col, inside, places.of_qupath, tuple(findings))
 
 
 def _array(columns: Columns, places: Places) -> tuple[I64, I64, bool]:
@@ -182,21 +194,12 @@ def _array(columns: Columns, places: Places) -> tuple[I64, I64, bool]:
     return rows, np.zeros_like(rows), False
 
 
-def _of_qupath(xy: F64, places: Places, name: str, slide: Callable[[], Slide] | None) -> tuple[F64, list[Finding]]:
-    """QuPath's places f64[n, 2] in level-0 pixels, and what was done to them."""
-    if slide is None:
-        raise UsageError(f"{name}: places of QuPath can only be told on their slide")
-    on, findings = slide(), []
-    if places.in_um:
-        xy = xy / on.mpp
-        findings.append(
-            Finding("positions-in-um", f"positions in µm were divided by {on.mpp:.4g} µm per px", name)
-        )
-    x, y = on.bounds_l0[:2]
-    if (x, y) != (0, 0):
-        told = f"QuPath counts from the corner of the scanned part, so its places were moved by ({x:g}, {y:g}) px"
-        findings.append(Finding("positions-moved", told, name))
-    return xy + np.array([x, y]), findings
+def _in_px(xy: F64, places: Places, name: str, mpp: Callable[[], float] | None) -> tuple[F64, list[Finding]]:
+    """Places f64[n, 2] in µm as pixels, and what was done to them."""
+    if mpp is None:
+        raise UsageError(f"{name}: {places.written} are in µm, which only their slide turns into pixels")
+    um = mpp()
+    return xy / um, [Finding("positions-in-um", f"positions in µm were divided by {um:.4g} µm per px", name)]
 
 
 def _refuse_several_images(columns: Columns) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
-from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.types import F64, Bool, Section, Slide, TileGrid, TileSpec
 
 MOST_OUTSIDE = 0.01  # of the spots, rounded up
@@ -22,6 +22,7 @@ def section_slide(section: Section) -> Iterator[Slide]:
     """
     slide = section_image(section)
     try:
+        check_black(section, slide)
         outside = beside(section.xy_l0, slide.size_l0)
         if too_many_outside(outside):
             width, height = slide.size_l0
@@ -37,8 +38,16 @@ def section_slide(section: Section) -> Iterator[Slide]:
 def section_image(section: Section) -> Slide:
     """A section's image, open, wherever its spots lie. Raises ``ReferenceError`` for one that cannot be used."""
     try:
-        return open_slide(section.image, section.mpp)
+        return open_slide(section.image, section.mpp, scene=section.scene)
     except (SlideError, UsageError) as error:
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
+
+
+def check_black(section: Section, slide: Slide) -> None:
+    """Raises ``ReferenceError`` for an image that is black all over."""
+    try:
+        refuse_black(slide)
+    except SlideError as error:
         raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
 
 

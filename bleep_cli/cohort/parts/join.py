@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ def join(
 
     ``library`` picks one of several capture areas, by the number that their barcodes end in, or takes all;
     ``factors`` are those of the positions, ``usual_um`` the least and the most µm between spots of such arrays.
-    Raises ``ReferenceError`` where there are several and none is picked, where a barcode repeats, and where none is on
-    both sides.
+    Raises ``ReferenceError`` where there are several and none is picked, where a barcode repeats, where none is
+    on both sides.
     """
     counted = _of_well(counted, positions, library)
     inside = positions.subset(positions.in_tissue)
@@ -110,10 +111,14 @@ def section_positions(source: Source, path: Path) -> Positions:
     """
     with ExitStack() as stack:
 
+        @cache
         def image() -> Slide:
-            return stack.enter_context(closing(open_slide(source.file("image"), source.entry.get("mpp"))))
+            return stack.enter_context(
+                closing(open_slide(source.file("image"), source.entry.get("mpp"), scene=source.entry.get("scene")))
+            )
 
         try:
-            return read_positions(path, image)
+            positions = read_positions(path, lambda: image().mpp)
+            return positions.on(image()) if positions.of_qupath else positions
         except SlideError as error:
             raise ReferenceError(error.text) from error

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 MATRIX = re.compile(r"(?P<prefix>.*?)(?:matrix)?\.mtx(?:\.gz)?", re.IGNORECASE)
-SIDES = {
-    name: re.compile(rf"(?P<prefix>.*?)(?:{words})\.(?:tsv|csv|txt)(?:\.gz)?", re.IGNORECASE)
-    for name, words in {"features": "features?|genes?", "barcodes": "barcodes?|cells|spots"}.items()
-}
+SIDES = {"features": ("features", "genes"), "barcodes": ("barcodes",)}
+"""The tables beside a matrix, and what they are called."""
+TABLE = r"(?P<prefix>.*?)(?:{})\.(?:tsv|csv|txt)(?:\.gz)?"
 
 
 @dataclass(frozen=True)
@@ -96,16 +95,16 @@ def _matrices(folder: Path) -> list[Path]:
 def _beside(matrix: Path, prefix: str, side: str) -> Path:
     """The features or barcodes of a matrix: of its prefix, else the only ones in its folder; features may serve
     several matrices."""
+    table = re.compile(TABLE.format("|".join(SIDES[side])), re.IGNORECASE)
     there = {
-        path: match["prefix"]
-        for path in sorted(matrix.parent.iterdir())
-        if (match := SIDES[side].fullmatch(path.name))
+        path: match["prefix"] for path in sorted(matrix.parent.iterdir()) if (match := table.fullmatch(path.name))
     }
     same = [path for path, found in there.items() if found == prefix]
     if not same and (side == "features" or len(_matrices(matrix.parent)) == 1):
         same = list(there)
     if len({path.name.removesuffix(".gz") for path in same}) != 1:
-        what = ", ".join(path.name for path in same) or f"no {prefix}{side}.tsv"
+        lacking = "no " + " or ".join(f"{prefix}{name}.tsv" for name in SIDES[side])
+        what = ", ".join(path.name for path in same) or lacking
         raise ReferenceError(f"{matrix.name}: beside it there is {what}; one table of its {side} is needed")
     return same[0]
 

@@ -162,12 +162,15 @@ def test_words_on_the_picture() -> None:
     left, right, bar = figure.axes
     assert [text.get_text() for text in figure.texts] == [
         "slide 1",
-        "2 tiles, 100 µm apart",
+        "2 tiles, 100 µm apart; 0.5 µm/px",
         "BLEEP prediction, not a measurement; research use only",
     ]
     assert (left.get_title("left"), right.get_title("left")) == ("H&E", "ESR1, predicted")
     assert bar.get_ylabel() == "ESR1, log1p(CP10k), predicted"
     assert [text.get_text() for text in left.texts] == ["200 µm"]
+    told = replace(prediction, provenance={"slide": {"mpp_source": "OME-XML"}})
+    figure = report.gene_figure(told, "ESR1", gene_values(told, "ESR1"))
+    assert figure.texts[1].get_text() == "2 tiles, 100 µm apart; 0.5 µm/px (OME-XML)"
     units = replace(prediction, provenance={"expression_units": "log1p(counts per 5,000)"})
     assert report.gene_figure(units, "ESR1", np.zeros(2, np.float32)).axes[2].get_ylabel() == (
         "ESR1, log1p(counts per 5,000), predicted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -38,10 +38,6 @@ def renamed(names: dict[str, str], **columns: list[str]) -> dict[str, list[str]]
 def read(path: Path, lines: list[str], encoding: str = "utf-8", end: str = "\n") -> Positions:
     path.write_bytes((end.join(lines) + end).encode(encoding))
     return read_positions(path)
-
-
-def on_slide(mpp: float = 0.5, bounds: tuple[int, int, int, int] = (0, 0, 9000, 9000)) -> Any:
-    return lambda: cast(Slide, SimpleNamespace(mpp=mpp, bounds_l0=bounds))
 
 
 def assert_the_two(found: Positions, *, array: bool = True, findings: tuple[str, ...] = ()) -> None:
@@ -192,7 +188,7 @@ CELLS = ["s.svs\tu-1\t\tTumor\t10.5\t20", "s.svs\tu-2\t\tTumor\t30\t40"]
 
 @pytest.mark.parametrize("separator", ["\t", ",", ";"])
 def test_qupath_in_pixels(tmp_path: Path, separator: str) -> None:
-    found = read_positions(qupath(tmp_path, "px", CELLS, separator=separator), on_slide())
+    found = read_positions(qupath(tmp_path, "px", CELLS, separator=separator))
     assert found.barcode.tolist() == ["u-1", "u-2"]
     assert (found.xy_l0.tolist(), found.findings) == ([[10.5, 20], [30, 40]], ())
 
@@ -201,27 +197,33 @@ def test_qupath_in_pixels(tmp_path: Path, separator: str) -> None:
     ("unit", "encoding"), [("µm", "utf-8"), ("μm", "utf-8"), ("µm", "cp1252"), ("Âµm", "utf-8"), ("um", "utf-8")]
 )
 def test_qupath_in_micrometres(tmp_path: Path, unit: str, encoding: str) -> None:
-    found = read_positions(qupath(tmp_path, unit, CELLS, encoding), on_slide(0.25))
+    found = read_positions(qupath(tmp_path, unit, CELLS, encoding), lambda: 0.25)
     assert found.xy_l0.tolist() == [[42, 80], [120, 160]]
     assert "positions in µm were divided by 0.25 µm per px" in [finding.what for finding in found.findings]
 
 
 def test_qupath_counts_from_the_scanned_part(tmp_path: Path) -> None:
-    bounds = (3000, 2000, 2048, 1536)
-    found = read_positions(qupath(tmp_path, "µm", CELLS), on_slide(0.5, bounds))
+    positions = read_positions(qupath(tmp_path, "µm", CELLS), lambda: 0.5)
+    assert (positions.of_qupath, positions.xy_l0.tolist()) == (True, [[21, 40], [60, 80]])
+    whole, part = (
+        cast(Slide, SimpleNamespace(name="s.scn", bounds_l0=b)) for b in ((0, 0, 9, 9), (3000, 2000, 9, 9))
+    )
+    assert positions.on(whole) is positions
+    found = positions.on(part)
     assert found.xy_l0.tolist() == [[3021, 2040], [3060, 2080]]
     assert [finding.code for finding in found.findings] == ["positions-in-um", "positions-moved"]
-    with pytest.raises(UsageError, match=r"places of QuPath can only be told on their slide"):
+    assert found.on(part) is found  # once
+    with pytest.raises(UsageError, match=r"are in µm, which only their slide turns into pixels"):
         read_positions(qupath(tmp_path, "µm", CELLS))
 
 
 def test_qupath_without_ids_and_of_several_images(tmp_path: Path) -> None:
     rows = [row.replace("u-1", "").replace("u-2", "") for row in CELLS]
-    found = read_positions(qupath(tmp_path, "px", rows), on_slide())
+    found = read_positions(qupath(tmp_path, "px", rows))
     assert found.barcode.tolist() == ["1", "2"]
     assert [finding.code for finding in found.findings] == ["positions-ids-guessed"]
     with pytest.raises(UsageError, match=r"^measurements\.txt: rows of several images; export those of one$"):
-        read_positions(qupath(tmp_path, "px", [CELLS[0], CELLS[1].replace("s.svs", "t.svs")]), on_slide())
+        read_positions(qupath(tmp_path, "px", [CELLS[0], CELLS[1].replace("s.svs", "t.svs")]))
 
 
 # --- refused, with the cause
