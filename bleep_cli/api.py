@@ -20,7 +20,7 @@ from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
-from bleep_cli.choices import Device
+from bleep_cli.choices import Device, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
@@ -96,6 +96,8 @@ def predict(
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
+    mask_class: Sequence[str] = (),
+    origin: Plane = "auto",
     mpp: float | None = None,
     scene: int | str | None = None,
     k: int | None = None,
@@ -117,6 +119,11 @@ def predict(
         with id, x and y in level-0 px.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
+    mask_class
+        Classes of the mask that are tissue (of a label image its values); all but QuPath's ``Ignore*`` by default.
+    origin
+        What ``at`` or ``mask`` count from, on a slide with bounds: its corner (``level0``), or that of its scanned
+        part (``bounds``), as in QuPath; by default where the tissue is.
     mpp
         µm per level-0 pixel, where the slide states none or a wrong one.
     scene
@@ -139,7 +146,8 @@ def predict(
     SlideError, ReferenceError, UsageError, DeviceError
         Each as :mod:`bleep_cli.errors` says.
     """
-    options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
+    chosen = None if genes is None else tuple(genes)
+    options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 

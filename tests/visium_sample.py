@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import io, sparse
 
 from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.tissue import find_tissue
+from bleep_cli.tiles.mask import find_tissue
 
 ROOT = Path(__file__).parents[1]
 SIZE = (2400, 1800)
@@ -49,7 +49,7 @@ def made_sample() -> Sample:
     on_array = (row + column) % 2 == 0
     row, column = row[on_array], column[on_array]
     xy = np.stack([30.0 + 50.0 * column, 40.0 + 50.0 * np.sqrt(3) * row], axis=1)
-    x, y = (xy * 2 * mask.scale).astype(int).T  # the mask's scale is of the slide's own pixels, 0.5 µm
+    x, y = (xy * 2 * mask.ground.scale).astype(int).T  # the mask's scale is of the slide's own pixels, 0.5 µm
     return Sample(Image.fromarray(whole), row, column, xy, mask.tissue[y, x])
 
 

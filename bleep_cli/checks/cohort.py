@@ -161,14 +161,14 @@ def _look(report: SectionReport, section: Section, slide: Slide, picture: Path |
         "tile_um": FIELDS_UM[0],
     }
     if picture is not None:
-        scale = fit.mask.scale[0]
+        scale = fit.mask.ground.scale
         width, height = slide.size_l0
         below = (
             f"{len(section.xy_l0):,} spots, {pitch * slide.mpp:.3g} µm apart; {outside} beside the picture, "
             f"{on_glass} on glass; {slide.name}, {width} × {height} px at {slide.mpp:.3g} µm/px"
         )
         drawn = SpotPicture(
-            overview=fit.mask.overview,
+            overview=fit.mask.ground.overview,
             um_per_hires=slide.mpp / scale,
             xy_hires=section.xy_l0 * scale,
             pitch_hires=pitch * scale or 10.0,

@@ -16,8 +16,8 @@ import numpy as np
 from bleep_cli.cohort.orientation import AS_IT_IS, ORIENTATIONS, oriented
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
+from bleep_cli.tiles.mask import Mask, find_tissue
 from bleep_cli.tiles.section import beside
-from bleep_cli.tiles.tissue import Mask, find_tissue
 from bleep_cli.types import F64, I64, Bool, Slide
 
 SPOT_UM = 55.0  # diameter of a spot of Visium; those of older arrays are larger, so this much of them is meant
@@ -56,7 +56,7 @@ def spot_fit(slide: Slide, xy_l0: F64) -> SpotFit:
 
 def fit_to(mask: Mask, size_l0: tuple[int, int], mpp: float, xy_l0: F64) -> SpotFit:
     """The same with the mask of a slide of (w, h) ``size_l0`` and ``mpp`` µm per pixel."""
-    covered = _covered(mask, SPOT_UM / 2 / mpp * mask.scale[0])
+    covered = _covered(mask, SPOT_UM / 2 / mpp * mask.ground.scale)
     astray = []
     for orientation in ORIENTATIONS:
         places = oriented(xy_l0, size_l0, orientation)
@@ -118,5 +118,5 @@ def _covered(mask: Mask, radius: float) -> Bool:
 def _at(raster: Bool, mask: Mask, xy_l0: F64) -> Bool:
     """bool[n]: the raster at positions; what lies beyond it counts as its edge."""
     height, width = raster.shape
-    x, y = (xy_l0 * mask.scale).astype(np.int64).clip(0, (width - 1, height - 1)).T
+    x, y = (xy_l0 * mask.ground.scale).astype(np.int64).clip(0, (width - 1, height - 1)).T
     return np.asarray(raster[y, x])

@@ -73,7 +73,18 @@ StrideUm = Annotated[
 ]
 MinTissue = Annotated[float, typer.Option("--min-tissue", help="Least fraction of tissue in a tile.")]
 Mask = Annotated[
-    Path | None, typer.Option("--mask", help="Tissue as GeoJSON (level-0 px) or a black-and-white picture.")
+    Path | None, typer.Option("--mask", help="Tissue as GeoJSON (QuPath's, level-0 px) or as a picture.")
+]
+MaskClass = Annotated[
+    str | None,
+    typer.Option("--mask-class", help="Comma-separated classes of the mask to take; default all but Ignore*."),
+]
+Origin = Annotated[
+    choices.Plane,
+    typer.Option(
+        "--origin",
+        help="What --mask and --at count from: the slide's corner, or its scanned part's (QuPath).",
+    ),
 ]
 At = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Precision
+from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
 from bleep_cli.errors import UsageError, option
 
 
@@ -31,6 +31,10 @@ class PredictOptions:
     """A file of positions, in place of the grid."""
     mask: Path | None = None
     """A GeoJSON or picture file, in place of the tissue that would be found."""
+    origin: Plane = "auto"
+    """Where (0, 0) of ``at`` or ``mask`` lies, on a slide that states which part of it was scanned."""
+    mask_class: tuple[str, ...] = ()
+    """Classes of the mask that are tissue; none: all but those to ignore."""
     genes: tuple[str, ...] | None = None
     """Symbols or ids; None: all."""
     k: int | None = None
@@ -73,6 +77,7 @@ def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     k, key, views, aggregation = resolved(bundle, options)
     files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
     chosen = {"k": k, "key": key, "views": views, "aggregation": aggregation, "genes": list(options.genes or [])}
+    chosen |= {"mask_class": list(options.mask_class)}
     return asdict(options) | chosen | files
 
 

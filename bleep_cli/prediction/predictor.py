@@ -99,7 +99,7 @@ class Predictor:
             symbols=self.bundle.symbols[self._columns],
             gene_ids=self.bundle.gene_ids[self._columns],
             neighbours=found,
-            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32)},
+            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32), **ready.obs},
             blocks=lambda: self._blocks(found, weights, offset),
             hires=hires,
             hires_scalef=scalef,
