@@ -29,3 +29,6 @@ WEIGHTED_TEMPERATURE = 0.05
 
 MIN_TISSUE = 0.5
 """Least fraction of tissue in a tile."""
+
+Scale = Literal["free", "shared"]
+"""What the colours of several genes span in a figure: each its own values, or all the same."""

@@ -48,6 +48,7 @@ CODES: Mapping[str, Code] = {
     "mask-beyond": Code("warning", "a mask reaches beyond the slide"),
     "mask-everything": Code("warning", "a mask covers the slide, of which much is glass"),
     "mask-off-tissue": Code("warning", "a mask lies beside the tissue"),
+    "mpp-not-taken": Code("warning", "a slide states another pixel size than the one given for several slides"),
     "slide-black": Code("warning", "nothing in the picture is bright: it is refused for prediction"),
     "slide-dark": Code("warning", "most of the picture is dark, which sections stained with H&E are not"),
     "slide-grey": Code("warning", "the picture has no colours"),

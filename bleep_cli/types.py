@@ -57,6 +57,9 @@ class Tells(Protocol):
     def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
         """The result, as a record for programs and as lines for a person."""
 
+    def each(self, record: Mapping[str, Any], line: str | None) -> None:
+        """One of several results, told as it comes; a person need not be told of every record."""
+
     def progress(self, what: str) -> AbstractContextManager[Progress]:
         """A progress callback for the time of the context."""
 
@@ -150,6 +153,10 @@ class TileGrid:
     def edge_l0(self, field: int = 0) -> float:
         """Edge of a field in level-0 pixels."""
         return self.spec.um[field] / self.mpp
+
+    def drawn_edge_l0(self) -> float:
+        """Edge of a tile in a picture, in level-0 pixels: its own, cut to the pitch where tiles overlap."""
+        return min(self.edge_l0(), self.pitch_um / self.mpp)
 
 
 @dataclass(frozen=True)
@@ -253,6 +260,10 @@ class Prediction:
     obsm: Mapping[str, F32] = field(default_factory=dict)
     """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
     row times the bundle's slope)."""
+
+    var: Mapping[str, F32] = field(default_factory=dict)
+    """Further f32[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the reference's spots
+    were measured."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

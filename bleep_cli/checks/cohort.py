@@ -13,9 +13,9 @@ import numpy as np
 from bleep_cli.base.atomic import check_free
 from bleep_cli.cohort.cohort_file import each_entry
 from bleep_cli.cohort.pitch import neighbour_distance
-from bleep_cli.cohort.place import looked_at, on_slide
+from bleep_cli.cohort.place import fitted, looked_at, on_slide
 from bleep_cli.cohort.read import read_section
-from bleep_cli.cohort.spot_fit import SpotFit, spot_fit
+from bleep_cli.cohort.spot_fit import SpotFit
 from bleep_cli.errors import BleepError, OutputError, ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.fitting.backbone import TILE_PX
@@ -148,7 +148,7 @@ def _draw_as_they_are(report: SectionReport, section: Section, picture: Path | N
 
 
 def _look(report: SectionReport, section: Section, slide: Slide, picture: Path | None, force: bool) -> SpotFit:
-    fit = spot_fit(slide, section.xy_l0)
+    fit = fitted(section, slide)
     pitch = neighbour_distance(section.xy_l0) if len(section.xy_l0) > 1 else 0.0
     outside, on_glass = int(fit.outside.sum()), int(fit.on_glass.sum())
     report.facts |= {
@@ -161,14 +161,14 @@ def _look(report: SectionReport, section: Section, slide: Slide, picture: Path |
         "tile_um": FIELDS_UM[0],
     }
     if picture is not None:
-        scale = fit.mask.ground.scale
+        scale = fit.ground.scale
         width, height = slide.size_l0
         below = (
             f"{len(section.xy_l0):,} spots, {pitch * slide.mpp:.3g} µm apart; {outside} beside the picture, "
             f"{on_glass} on glass; {slide.name}, {width} × {height} px at {slide.mpp:.3g} µm/px"
         )
         drawn = SpotPicture(
-            overview=fit.mask.ground.overview,
+            overview=fit.ground.overview,
             um_per_hires=slide.mpp / scale,
             xy_hires=section.xy_l0 * scale,
             pitch_hires=pitch * scale or 10.0,

@@ -13,7 +13,7 @@ from bleep_cli.cohort.orientation import AS_IT_IS, oriented
 from bleep_cli.cohort.picture_scale import picture_scale
 from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.spot_fit import SpotFit, judged, spot_fit
-from bleep_cli.errors import ReferenceError, option
+from bleep_cli.errors import ReferenceError, SlideError, option
 from bleep_cli.findings import Finding
 from bleep_cli.tiles.section import check_black, section_image, too_many_outside
 from bleep_cli.types import Section, Slide, SpotPlane
@@ -28,8 +28,16 @@ def on_picture(section: Section) -> Section:
     Raises ``ReferenceError`` for a picture that cannot be used or is not that of the spots.
     """
     with on_slide(section) as (placed, slide):
-        told = looked_at(placed, slide, spot_fit(slide, placed.xy_l0), section.plane)
+        told = looked_at(placed, slide, fitted(placed, slide), section.plane)
         return replace(placed, findings=(*placed.findings, *told))
+
+
+def fitted(section: Section, slide: Slide) -> SpotFit:
+    """The spots of a placed section compared with its picture. Raises ``ReferenceError`` where it cannot be read."""
+    try:
+        return spot_fit(slide, section.xy_l0)
+    except SlideError as error:
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
 
 
 def looked_at(section: Section, slide: Slide, fit: SpotFit, plane: SpotPlane | None = None) -> tuple[Finding, ...]:

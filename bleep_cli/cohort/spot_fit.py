@@ -16,8 +16,9 @@ import numpy as np
 from bleep_cli.cohort.orientation import AS_IT_IS, ORIENTATIONS, oriented
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.mask import Mask, find_tissue
+from bleep_cli.tiles.ground import Ground, survey
 from bleep_cli.tiles.section import beside
+from bleep_cli.tiles.tissue import clean
 from bleep_cli.types import F64, I64, Bool, Slide
 
 SPOT_UM = 55.0  # diameter of a spot of Visium; those of older arrays are larger, so this much of them is meant
@@ -39,8 +40,8 @@ class SpotFit:
     """bool[n] on it, but not on tissue."""
     astray: I64
     """i64[8] how many would lie outside or on glass, by ``ORIENTATIONS``."""
-    mask: Mask
-    """The picture's tissue."""
+    ground: Ground
+    """What the picture shows."""
 
     @property
     def better(self) -> str | None:
@@ -51,21 +52,22 @@ class SpotFit:
 
 def spot_fit(slide: Slide, xy_l0: F64) -> SpotFit:
     """Compares spots f64[n, 2] (x, y) with the tissue that is found on a slide. Raises ``SlideError``."""
-    return fit_to(find_tissue(slide), slide.size_l0, slide.mpp, xy_l0)
+    return fit_to(survey(slide), slide.size_l0, slide.mpp, xy_l0)
 
 
-def fit_to(mask: Mask, size_l0: tuple[int, int], mpp: float, xy_l0: F64) -> SpotFit:
-    """The same with the mask of a slide of (w, h) ``size_l0`` and ``mpp`` µm per pixel."""
-    covered = _covered(mask, SPOT_UM / 2 / mpp * mask.ground.scale)
+def fit_to(ground: Ground, size_l0: tuple[int, int], mpp: float, xy_l0: F64) -> SpotFit:
+    """The same with what a slide of (w, h) ``size_l0`` and ``mpp`` µm per pixel shows."""
+    tissue = clean(ground.stained, ground.um_per_px)
+    covered = _covered(tissue, SPOT_UM / 2 / mpp * ground.scale)
     astray = []
     for orientation in ORIENTATIONS:
         places = oriented(xy_l0, size_l0, orientation)
         outside = beside(places, size_l0)
-        glass = ~outside & ~_at(covered, mask, places)
+        glass = ~outside & ~_at(covered, places * ground.scale)
         astray.append(int((outside | glass).sum()))
         if orientation == AS_IT_IS:
             first = outside, glass
-    return SpotFit(*first, np.array(astray, np.int64), mask)
+    return SpotFit(*first, np.array(astray, np.int64), ground)
 
 
 def judged(fit: SpotFit, section: str, picture: str, *, stated: bool = False) -> tuple[Finding, ...]:
@@ -104,19 +106,19 @@ def judged(fit: SpotFit, section: str, picture: str, *, stated: bool = False) ->
     return (*findings, Finding("spots-on-glass", what, section))
 
 
-def _covered(mask: Mask, radius: float) -> Bool:
-    """bool[h, w]: where a disc of ``radius`` mask pixels holds enough tissue."""
+def _covered(tissue: Bool, radius: float) -> Bool:
+    """bool[h, w]: where a disc of ``radius`` pixels holds enough tissue."""
     from scipy import ndimage
 
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = (x**2 + y**2 <= max(radius, 0.5) ** 2).astype(np.float32)
-    share = ndimage.convolve(mask.tissue.astype(np.float32), disc / disc.sum(), mode="constant")
+    share = ndimage.convolve(tissue.astype(np.float32), disc / disc.sum(), mode="constant")
     return np.asarray(share >= LEAST_TISSUE)
 
 
-def _at(raster: Bool, mask: Mask, xy_l0: F64) -> Bool:
-    """bool[n]: the raster at positions; what lies beyond it counts as its edge."""
+def _at(raster: Bool, xy: F64) -> Bool:
+    """bool[n]: a raster [h, w] at positions f64[n, 2] in its pixels; what lies beyond it counts as its edge."""
     height, width = raster.shape
-    x, y = (xy_l0 * mask.ground.scale).astype(np.int64).clip(0, (width - 1, height - 1)).T
+    x, y = xy.astype(np.int64).clip(0, (width - 1, height - 1)).T
     return np.asarray(raster[y, x])

@@ -7,10 +7,10 @@ from pathlib import Path
 from bleep_cli.commands.console import Console
 
 
-def inspect_cohort(console: Console, path: Path, out: Path | None, *, force: bool, strict: bool) -> None:
+def inspect_cohort(console: Console, path: Path, out: Path | None, *, force: bool) -> None:
     """Tells of every section of a cohort file, and draws their spots into ``out``.
 
-    Raises an error of the class of the first section's that is refused; with ``strict`` for warnings, too.
+    Raises an error of the class of the first section's that is refused; for warnings, too, where the console is strict.
     """
     from bleep_cli import api
     from bleep_cli.errors import ReferenceError
@@ -28,5 +28,5 @@ def inspect_cohort(console: Console, path: Path, out: Path | None, *, force: boo
         raise type(report.errors[0])(
             f"{path.name}: {len(refused)} of {len(report.sections)} sections cannot be used: {', '.join(refused)}"
         )
-    if strict:
+    if console.strict:
         refuse_warnings(report.findings, ReferenceError)

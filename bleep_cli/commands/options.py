@@ -23,7 +23,6 @@ Precision = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what there is a warning about.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Scheduler = Annotated[
     str | None,
     typer.Option(
@@ -34,7 +33,21 @@ Scheduler = Annotated[
 ]
 
 # predict
-Slides = Annotated[list[Path], typer.Argument(metavar="SLIDE...", help="Slides: SVS, NDPI, TIFF, DICOM, PNG, ...")]
+Slides = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="SLIDE...",
+        help="Slides (SVS, NDPI, TIFF, DICOM, PNG, ...), folders of slides, patterns such as '*.svs' in quotes.",
+    ),
+]
+SlideTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--slides",
+        metavar="TABLE",
+        help="CSV of slides: slide, and what is of one slide only: name of its results, mpp, mask, at, ...",
+    ),
+]
 Ref = Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 Formats = Annotated[
@@ -62,7 +75,11 @@ Views = Annotated[
 ]
 Mpp = Annotated[
     float | None,
-    typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
+    typer.Option(
+        "--mpp",
+        help="Microns per level-0 pixel, where the slide states none or a wrong one; of several slides: "
+        "where they state none.",
+    ),
 ]
 Scene = Annotated[
     str | None,

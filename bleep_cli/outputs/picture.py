@@ -17,6 +17,7 @@ from bleep_cli.types import Prediction
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_SAYS = f", predicted. {FOOTER}"  # the picture file's description, behind the gene
 PICTURE_SUFFIX = ".bleep.png"
 """Of its own, so that a slide that is a PNG is never taken for a result."""
 SECTION_SUFFIX = ".spots.png"
@@ -30,7 +31,7 @@ def write_gene_png(prediction: Prediction, gene: str, path: Path, *, force: bool
     be written.
     """
     values = gene_values(prediction, gene)
-    _write(lambda: gene_figure(prediction, gene, values), path, FOOTER, force)
+    _write(lambda: gene_figure(prediction, gene, values), path, gene + _SAYS, force)
 
 
 def write_section_png(drawn: SpotPicture, path: Path, *, force: bool = False) -> None:
@@ -41,11 +42,23 @@ def write_section_png(drawn: SpotPicture, path: Path, *, force: bool = False) ->
     _write(lambda: section_figure(drawn), path, SECTION_FOOTER, force)
 
 
-def _write(draw: Callable[[], Figure], path: Path, footer: str, force: bool) -> None:
+def _write(draw: Callable[[], Figure], path: Path, says: str, force: bool) -> None:
     import matplotlib.style
 
     with matplotlib.style.context("default"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be in any script
         figure = draw()
         with atomic_path(path, force) as temp:
-            figure.savefig(temp, format="png", metadata={"Software": None, "Description": footer})
+            figure.savefig(temp, format="png", metadata={"Software": None, "Description": says})
+
+
+def picture_gene(path: Path) -> str | None:
+    """The gene that a picture of ours says it shows; None for one that does not say, or is no picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            said = str(image.info.get("Description", ""))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return said.removesuffix(_SAYS) if said.endswith(_SAYS) else None

@@ -19,36 +19,35 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
+SIGNS_AN_INCH = 14  # of the line about the tiles
 FOOTER = "BLEEP prediction, not a measurement; research use only"
-_UNITS = "log1p(CP10k)"
+UNITS = "log1p(CP10k)"
 _NO_DATA = "#f2b8b5"
 
 
 def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     centre_hires = prediction.grid.centre_l0 * prediction.hires_scalef
-    edge_hires = _edge_hires(prediction)
-    window = _window(centre_hires, edge_hires, prediction.hires)
+    edge_hires = prediction.grid.drawn_edge_l0() * prediction.hires_scalef
+    window = window_of(centre_hires, edge_hires, prediction.hires)
     um_per_hires = prediction.grid.mpp / prediction.hires_scalef
     panels = two_panels(window, prediction.hires, um_per_hires, ("H&E", f"{gene}, predicted"))
-    tiles = _tiles(panels.right, centre_hires, edge_hires, values)
-    units = prediction.provenance.get("expression_units", _UNITS)
-    ends = extend_of(values, colour_limits(values, least=0.0))
+    limits = colour_limits(values, least=0.0)
+    tiles = draw_tiles(panels.right, centre_hires, edge_hires, values, limits)
+    units = prediction.provenance.get("expression_units", UNITS)
+    ends = extend_of(values, limits)
     label = shortened(f"{gene}, {units}, predicted", 48)
     colour_bar(tiles, panels.bar, COLOUR_BAR, label, extend=ends, upright=True)
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
     count += f"; {shortened(_pixel_size(prediction), 60)}"
-    add_words(panels.figure, prediction.slide_id, count, FOOTER)
+    about = shortened(
+        "; ".join([count, *_settings(prediction)]), int(panels.figure.get_figwidth() * SIGNS_AN_INCH)
+    )
+    add_words(panels.figure, prediction.slide_id, about, FOOTER)
     return panels.figure
 
 
-def _edge_hires(prediction: Prediction) -> float:
-    """Edge of a drawn tile: its true edge, cut to the pitch where tiles overlap."""
-    grid = prediction.grid
-    return min(grid.edge_l0(), grid.pitch_um / grid.mpp) * prediction.hires_scalef
-
-
-def _window(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
+def window_of(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
     """The tiles with a margin: at least twelve tiles wide, at most 2.5 times as long as broad.
 
     Only that last rule reaches beyond the picture.
@@ -62,20 +61,25 @@ def _window(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
     return Window(float(corner[0]), float(corner[1]), float(size[0]), float(size[1]))
 
 
-def _tiles(axes: Axes, centre_hires: F64, edge_hires: float, values: F32) -> PolyCollection:
-    """One square a tile; matplotlib snaps upright squares to pixels, so those that touch leave no seam."""
+def draw_tiles(
+    axes: Axes, centre_hires: F64, edge_hires: float, values: F32, limits: tuple[float, float], **look: Any
+) -> PolyCollection:
+    """One square a tile; matplotlib snaps upright squares to pixels, so those that touch leave no seam.
+
+    Colours span ``limits``; ``look`` is handed on.
+    """
     import matplotlib
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
 
-    low, high = colour_limits(values, least=0.0)
     corners: Any = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * edge_hires / 2
     tiles = PolyCollection(
         centre_hires[:, None, :] + corners,  # f64[n, 4, 2]
         array=np.ma.masked_invalid(values),
         cmap=matplotlib.colormaps[EXPRESSION].with_extremes(bad=_NO_DATA),
-        norm=Normalize(low, high),
+        norm=Normalize(*limits),
         edgecolors="none",
+        **look,
     )
     axes.add_collection(tiles, autolim=False)
     return tiles
@@ -85,3 +89,11 @@ def _pixel_size(prediction: Prediction) -> str:
     """The pixel size that was taken, and where it was found."""
     source = prediction.provenance.get("slide", {}).get("mpp_source")
     return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")
+
+
+def _settings(prediction: Prediction) -> list[str]:
+    """What else a wrong picture would be seen by: neighbours, reference and what that is of."""
+    reference = prediction.provenance.get("reference", {})
+    named = ": ".join(filter(None, (reference.get("name"), reference.get("species"))))
+    k = prediction.neighbours.index.shape[1]
+    return [f"K {k}", *([f"reference {named}"] if named else [])]

@@ -1,4 +1,4 @@
-"""Two panels that show the same part of an overview, side by side or one above the other.
+"""Panels that show the same part of an overview; two of them side by side or one above the other.
 
 Planes: ``hires`` is pixels of the overview, origin top left, **(x, y)**, pixel (0, 0) covering [0, 1) × [0, 1);
 ``in`` is inches of the figure, origin bottom left.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
-_BOTTOM_IN, _EDGE_IN = 0.42, 0.3
+BOTTOM_IN, EDGE_IN = 0.42, 0.3
 _BAR_IN = 0.16
 COLOUR_BAR = BarLook(
     label_pt=9,
@@ -67,20 +67,20 @@ def two_panels(window: Window, picture: U8, um_per_hires: float, titles: tuple[s
     panel_in, size_in, origins_in = _layout(window)
     figure = Figure(figsize=size_in, dpi=DPI, facecolor="white")
     left, right = (
-        _panel(figure, window, (*origin, *panel_in), title)
+        panel(figure, window, (*origin, *panel_in), title)
         for origin, title in zip(origins_in, titles, strict=True)
     )
-    _show(left, picture, window)
-    _scale_bar(left, window, um_per_hires)
-    _show(right, _washed(picture), window)
+    show(left, picture, window)
+    scale_bar(left, window, um_per_hires)
+    show(right, _washed(picture), window)
     bar_in = (origins_in[1][0] + panel_in[0] + 0.12, origins_in[1][1], _BAR_IN, panel_in[1])
-    return Panels(figure, left, right, _axes(figure, bar_in))
+    return Panels(figure, left, right, axes_in(figure, bar_in))
 
 
 def add_words(figure: Figure, title: str, below: str, footer: str) -> None:
     """A title with a line below it, and a footer."""
     wide, high = figure.get_size_inches()
-    left, title = _EDGE_IN / wide, shortened(title, 56)
+    left, title = EDGE_IN / wide, shortened(title, 56)
     figure.text(left, 1 - 0.32 / high, title, fontsize=13, weight="bold", va="center", parse_math=False)
     figure.text(left, 1 - 0.54 / high, below, fontsize=8.5, color=GREY, va="center", parse_math=False)
     figure.text(left, 0.2 / high, footer, fontsize=8, color=GREY, va="center")
@@ -98,28 +98,34 @@ def _layout(
     scale = min(most_wide / window.width, most_high / window.height)
     wide, high = window.width * scale, window.height * scale
     step = (0.0, high + _GAP_IN + 0.2) if stacked else (wide + _GAP_IN, 0.0)
-    size = (_EDGE_IN + wide + step[0] + _BAR_SPACE_IN, _BOTTOM_IN + high + step[1] + _TOP_IN)
-    return (wide, high), size, ((_EDGE_IN, _BOTTOM_IN + step[1]), (_EDGE_IN + step[0], _BOTTOM_IN))
+    size = (EDGE_IN + wide + step[0] + _BAR_SPACE_IN, BOTTOM_IN + high + step[1] + _TOP_IN)
+    return (wide, high), size, ((EDGE_IN, BOTTOM_IN + step[1]), (EDGE_IN + step[0], BOTTOM_IN))
 
 
-def _axes(figure: Figure, box_in: tuple[float, float, float, float]) -> Axes:
+def axes_in(figure: Figure, box_in: tuple[float, float, float, float]) -> Axes:
+    """Axes in a box: left, bottom, width and height in inches."""
     return add_axes(figure, box_in[0], box_in[2], box_in[3], bottom=box_in[1])
 
 
-def _panel(figure: Figure, window: Window, box_in: tuple[float, float, float, float], title: str) -> Axes:
-    axes = _axes(figure, box_in)
+def panel(
+    figure: Figure, window: Window, box_in: tuple[float, float, float, float], title: str, style: str = "normal"
+) -> Axes:
+    """Axes in a box (left, bottom, width, height in inches) whose units are hires px of the window."""
+    axes = axes_in(figure, box_in)
     axes.set(
         xlim=(window.left, window.left + window.width),
         ylim=(window.top + window.height, window.top),
         xticks=[],
         yticks=[],
     )
-    axes.set_title(shortened(title, int(11 * box_in[2])), loc="left", fontsize=10, pad=5, parse_math=False)
+    axes.set_title(
+        shortened(title, int(11 * box_in[2])), loc="left", fontsize=10, pad=5, fontstyle=style, parse_math=False
+    )
     axes.spines[:].set(color="#c8ccd0", linewidth=0.6)
     return axes
 
 
-def _show(axes: Axes, picture: U8, window: Window) -> None:
+def show(axes: Axes, picture: U8, window: Window) -> None:
     """Draws the window's pixels where they lie; the limits of the axes stay as they are."""
     high, wide = picture.shape[:2]
     left, right = (int(np.clip(x, 0, wide)) for x in (window.left, np.ceil(window.left + window.width)))
@@ -138,7 +144,7 @@ def _washed(hires: U8) -> U8:
     return (255 - 0.4 * (255 - luma)).astype(np.uint8)
 
 
-def _scale_bar(axes: Axes, window: Window, um_per_hires: float) -> None:
+def scale_bar(axes: Axes, window: Window, um_per_hires: float) -> None:
     """A bar of at most a quarter of the window, in its lower left corner."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.text import counted, file_text
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
 from bleep_cli.errors import UsageError, option
@@ -21,6 +22,8 @@ class PredictOptions:
 
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""
+    mpp_if_unstated: float | None = None
+    """The same for a slide that states none, or none that can be; what a slide states goes before it."""
     scene: int | str | None = None
     """Which of the pictures of a slide's file, by index from 0 or by name; None: the largest."""
     stride_um: float | None = None
@@ -64,7 +67,12 @@ class PredictOptions:
 
 
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:
-    """K, key, views and aggregation: what was asked for, else the bundle's own."""
+    """K, key, views and aggregation: what was asked for, else the bundle's own.
+
+    ``UsageError`` for more neighbours than the reference has spots: every tile would get the same.
+    """
+    if options.k is not None and options.k > bundle.n_spots:
+        raise UsageError(f"{option('k')} {options.k}: {bundle.name} holds {counted(bundle.n_spots, 'spot')}")
     aggregation = options.aggregation or bundle.info.aggregation
     k = 1 if aggregation == "simple" else min(options.k or bundle.info.k, bundle.n_spots)
     key, views = options.key or bundle.info.key, options.views or bundle.info.recommended_views
@@ -85,6 +93,6 @@ def _named(parameter: str, path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        return {"name": path.name, "sha256": file_sha256(path)}
+        return {"name": file_text(path.name), "sha256": file_sha256(path)}
     except OSError as error:
         raise UsageError(f"{option(parameter)} {path.name}: {error.strerror}") from error

@@ -12,6 +12,7 @@ from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.ground import survey
@@ -36,19 +37,22 @@ class Plan:
     """What was noticed of the slide and its tiles."""
     options: PredictOptions
     """What the tiles were laid by."""
+    name: str
+    """What results call the slide."""
     obs: Mapping[str, F32] = field(default_factory=dict)
     """f32[n] each, by name: what the tiles show (:class:`bleep_cli.tiles.grid.Laid`)."""
 
 
-def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
-    """Opens a slide and lays its tiles; all that ``--dry-run`` needs.
+def plan(path: Path, info: BundleInfo, options: PredictOptions, name: str = "") -> Plan:
+    """Opens a slide and lays its tiles; all that ``--dry-run`` needs. ``name`` is what results call the slide, by
+    default its file name without its endings.
 
     Raises ``SlideError`` or ``UsageError``; the slide is closed then.
     """
     _check_places(options)
-    slide = open_slide(path, options.mpp, scene=options.scene)
+    slide = open_slide(path, options.mpp, scene=options.scene, mpp_if_unstated=options.mpp_if_unstated)
     try:
-        return _plan(slide, info, options)
+        return _plan(slide, info, options, name or slide_id(slide.name))
     except BaseException:
         slide.close()
         raise
@@ -63,7 +67,7 @@ def _check_places(options: PredictOptions) -> None:
         raise UsageError(f"{option('origin')} is of a {option('mask')} or of {option('at')}; give one of them")
 
 
-def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str) -> Plan:
     refuse_black(slide)
     _refuse_coarse(slide, info.tile)
     stride_um = options.stride_um or info.tile.um[0]
@@ -75,7 +79,7 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
         in_tissue = positions.in_tissue
     else:
         mask = find_tissue(slide, options.mask, origin=options.origin, classes=options.mask_class)
-        laid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
+        laid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue, name)
         in_tissue = np.ones(len(laid.grid), bool)
     if slide.mpp > COARSE * info.tile.mpp():
         told = (
@@ -83,7 +87,7 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    return Plan(slide, laid.grid, in_tissue, (*findings, *laid.findings), options, laid.obs)
+    return Plan(slide, laid.grid, in_tissue, (*findings, *laid.findings), options, name, laid.obs)
 
 
 def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:

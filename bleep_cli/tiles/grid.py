@@ -10,7 +10,7 @@ import numpy as np
 from bleep_cli.choices import Plane
 from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
-from bleep_cli.slide.open import slide_id
+from bleep_cli.slide.endings import slide_id
 from bleep_cli.tiles.ground import Boxes, Ground, Seen
 from bleep_cli.tiles.mask import Mask
 from bleep_cli.tiles.plane import Fit, Taken, corner_l0, settle, share_inside
@@ -33,9 +33,12 @@ class Laid:
     """What was left out, and what is doubtful."""
 
 
-def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float) -> Laid:
+def grid_over_tissue(
+    slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float, name: str = ""
+) -> Laid:
     """Tiles side by side every ``stride_um``, kept where tissue fills at least ``min_tissue`` of the cell.
 
+    ``name`` is what their ids begin with, by default the slide's file name without its endings.
     Centres are exact multiples of the stride, never a running sum, so nothing drifts over a large slide. Tiles of
     nothing but glass or unscanned pixels are left out, and those under ink, where the tissue was found by colour.
     Raises ``SlideError`` when no tile is left.
@@ -62,7 +65,7 @@ def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float,
             + (f"; is {option('origin')} right, and {option('mask')} this slide's?" if mask.given else "")
         )
     centre, row, col, seen = centre[keep], row[keep], col[keep], seen.subset(keep)
-    name = slide_id(slide.name)  # so that tiles of several slides can lie in one table
+    name = name or slide_id(slide.name)  # so that tiles of several slides can lie in one table
     ids = np.array([f"{name}_{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
     grid = TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
     doubtful = _doubtful(slide, seen, np.ones(len(grid), bool))

@@ -16,7 +16,7 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.cohort.spot_fit import SpotFit, fit_to, judged, spot_fit
 from bleep_cli.errors import ReferenceError
 from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.mask import find_tissue
+from bleep_cli.tiles.ground import survey
 from bleep_cli.tiles.section import too_many_outside
 from bleep_cli.types import F64, Section
 
@@ -81,7 +81,7 @@ def test_a_picture_that_was_turned_or_mirrored_is_told(folder: Path, sample: Sam
     else:
         found = section(folder, "he.png")
         (warning,) = [finding for finding in found.findings if finding.code == "picture-doubtful"]
-        assert f"lie on glass in he.png; if it was {orientation}, only " in warning.what
+        assert f"lie on glass in he.png; if it was {orientation}, none does" in warning.what
         assert f'orientation "{orientation}"' in str(warning)
     found = section(folder, "he.png", f'orientation = "{orientation}"')  # as it says
     size = (SIZE[1], SIZE[0]) if "lie outside" in locals().get("told", "") else SIZE
@@ -203,15 +203,14 @@ def test_no_real_section_is_refused_or_warned_of_and_every_turned_one_is(data_di
     missed = []
     for name, picture, mpp, xy in real_sections(data_dir):
         with closing(open_slide(picture, mpp)) as slide:
-            mask = find_tissue(slide)
-        right = fit_to(mask, slide.size_l0, slide.mpp, xy)
+            ground = survey(slide)
+        right = fit_to(ground, slide.size_l0, slide.mpp, xy)
         assert [finding.code for finding in judged(right, name, "he.jpg")] in ([], ["spots-on-glass"]), name
         assert right.on_glass.mean() < 0.23, name
         for orientation, done in DONE_TO_THE_PICTURE.items():
-            tissue = np.asarray(Image.fromarray(mask.tissue).transpose(done))
-            turned = replace(mask, tissue=tissue)
-            size = slide.size_l0 if tissue.shape == mask.tissue.shape else slide.size_l0[::-1]
-            fit = fit_to(turned, size, slide.mpp, xy)
+            stained = np.asarray(Image.fromarray(ground.stained).transpose(done))
+            size = slide.size_l0 if stained.shape == ground.stained.shape else slide.size_l0[::-1]
+            fit = fit_to(replace(ground, stained=stained), size, slide.mpp, xy)
             try:
                 told = [finding.code for finding in judged(fit, name, "he.jpg")]
             except ReferenceError:
