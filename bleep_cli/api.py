@@ -22,6 +22,7 @@ from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
@@ -66,12 +67,15 @@ __all__ = [
     "TileGrid",
     "TileSpec",
     "build_reference",
+    "cohort_lines",
+    "cohort_record",
     "convert",
     "describe",
     "examine",
     "explain",
     "grow_reference",
     "inspect_bundle",
+    "inspect_cohort",
     "inspect_slide",
     "list_slides",
     "load_encoders",
