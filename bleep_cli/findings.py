@@ -33,6 +33,7 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    "mpp-doubtful": Code("warning", "the tissue looks like the reference's at half or at twice the stated scale"),
     # of a section's counts
     "genes-merged": Code("note", "several columns of one gene were added up"),
     "spots-empty": Code("note", "spots without a single molecule were left out"),
@@ -45,6 +46,9 @@ CODES: Mapping[str, Code] = {
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
+    "signature-missing": Code(
+        "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
+    ),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
     "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),
     "backbone-terms": Code("note", "the bundle holds an image encoder of somebody's, under their terms"),

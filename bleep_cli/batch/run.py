@@ -167,7 +167,7 @@ def predict_slide(
     if done is not None:
         return done
     some = batch.wanted is not None and any(path.exists() for path in paths.values())  # ours, but not all of them
-    ready = plan(slide, batch.bundle.info, batch.options)
+    ready = plan(slide, batch.bundle.info, batch.options, batch.bundle.signature())
     try:
         if batch.strict:
             refuse_warnings(ready.findings, SlideError)
@@ -220,11 +220,14 @@ def _line(record: Record) -> str:
 def tell_estimates(slides: Sequence[Path], ref: Path, options: PredictOptions, tells: Tells) -> None:
     """Tells what predicting the slides would take; writes nothing."""
     predictor = Predictor(ref, options)
-    records = []
+    estimates, records = [], []
     for slide in slides:
-        ready = plan(slide, predictor.bundle.info, options)
+        ready = plan(slide, predictor.bundle.info, options, predictor.bundle.signature())
         try:
-            records.append(estimate(predictor, ready))
+            for finding in ready.findings:
+                tells.finding(finding)
+            estimates.append(estimate(predictor, ready))
+            records.append(vars(estimates[-1]) | {"scale_check": ready.scale.plain()})
         finally:
             ready.slide.close()
-    tells.data({"slides": [vars(r) for r in records]}, [r.line() for r in records])
+    tells.data({"slides": records}, [found.line() for found in estimates])

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
+from bleep_cli.bundle.signature import Signature
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, told_of, weigh
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
 from bleep_cli.tiles.positions import read_positions
@@ -32,22 +34,25 @@ class Plan:
     """What was noticed of the slide and its tiles."""
     options: PredictOptions
     """What the tiles were laid by."""
+    scale: ScaleCheck = NO_CHECK
+    """What its tissue says of the slide's scale."""
 
 
-def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
-    """Opens a slide and lays its tiles; all that ``--dry-run`` needs.
+def plan(path: Path, info: BundleInfo, options: PredictOptions, signature: Signature | None = None) -> Plan:
+    """Opens a slide, lays its tiles and weighs its scale; all that ``--dry-run`` needs.
 
-    Raises ``SlideError`` or ``UsageError``; the slide is closed then.
+    ``signature`` is the bundle's, None leaves the scale unchecked. Raises ``SlideError`` or ``UsageError``; the
+    slide is closed then.
     """
     slide = open_slide(path, options.mpp)
     try:
-        return _plan(slide, info, options)
+        return _plan(slide, info, options, signature)
     except BaseException:
         slide.close()
         raise
 
 
-def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, signature: Signature | None) -> Plan:
     stride_um = options.stride_um or info.tile.um[0]
     if options.at is not None:
         positions = read_positions(options.at)
@@ -65,4 +70,6 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    return Plan(slide, grid, in_tissue, tuple(findings), options)
+    scale = weigh(slide, grid, in_tissue, signature, info.sections)
+    findings += told_of(scale, slide)
+    return Plan(slide, grid, in_tissue, tuple(findings), options, scale)
