@@ -11,7 +11,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
 LOCKS = tools/which_lock.py $(wildcard requirements/runtime-cpu-*.txt)
 
-.PHONY: demo test quick lint artifacts licences clean
+.PHONY: demo test quick lint artifacts licences formats clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
@@ -57,6 +57,10 @@ artifacts: $(TEST)/.installed
 licences: $(TEST)/.installed
 	@echo "== writing the tables of docs/third-party.md"
 	@$(TEST)/bin/python tools/licences.py
+
+formats: $(TEST)/.installed
+	@echo "== writing docs/slide-formats.md from the samples of the tests"
+	@$(TEST)/bin/python tools/slide_formats.py > docs/slide-formats.md
 
 clean:
 	rm -rf .venv bleep-demo

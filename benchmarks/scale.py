@@ -4,9 +4,9 @@
 
 DATA is the folder with her2st, her2st-other, mob-2k, mob-animals and slides. Every reference is of some sections,
 every slide is one that took no part in it. Slides are weighed whole (up to ``--tiles`` tiles) and in crops of
-``--crop`` tiles side by side, as they are and changed: other stains, gamma, JPEG of quality 50, blurred by a pixel of
-their own. Told apart are slides of the reference's own tissue (its donor's, or another's) and of other tissue, which
-should never be doubted.
+``--crop`` tiles side by side, as they are and changed: other stains, gamma, JPEG of quality 50, blurred by a pixel
+of their own. Told apart are slides of the reference's own tissue (its donor's, or another's), no coarser than its
+images, and all others, which should never be doubted where their scale is right.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bleep_cli.signatures.tiles import Features, TileShape, read_tiles, spread
 from bleep_cli.slide.open import open_slide
 from bleep_cli.slide.raster import Level, RasterSlide
 from bleep_cli.tiles.grid import grid_over_tissue
-from bleep_cli.tiles.tissue import find_tissue
+from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.types import F32, F64, U8, Section, TileSpec
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
@@ -168,7 +168,7 @@ class Slides:
         source = self.known[name]
         slide = open_slide(source.path, source.mpp)
         um = max(64.0, 75 * source.mpp)
-        grid = grid_over_tissue(slide, find_tissue(slide), TileSpec(64, (um,)), um, 0.9)
+        grid = grid_over_tissue(slide, find_tissue(slide), TileSpec(64, (um,)), um, 0.9).grid
         slide.close()
         return grid.centre_l0[spread(grid.centre_l0, self._tiles)]
 

@@ -10,20 +10,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bleep_cli.base.atomic import check_free
 from bleep_cli.base.progress import reporting
-from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estimates
+from bleep_cli.batch.entries import Entry
+from bleep_cli.batch.listed import list_slides
+from bleep_cli.batch.prepare import Batch, prepare_batch
+from bleep_cli.batch.run import predict_batch, tell_estimates
+from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
-from bleep_cli.checks.inspection import inspect_bundle, inspect_slide
-from bleep_cli.choices import Device
-from bleep_cli.cohort.read import cohort_texts, read_cohort
+from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.checks.slide_inspection import inspect_slide
+from bleep_cli.choices import Device, Plane, Scale
+from bleep_cli.cohort.cohort_file import cohort_texts
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
+from bleep_cli.outputs.figure import write_genes_figure
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -33,6 +41,7 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.receipt import Receipt, receipts
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, with_findings
+from bleep_cli.report.page import PAGE_SUFFIX, write_report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -45,6 +54,7 @@ __all__ = [
     "Built",
     "Bundle",
     "Encoders",
+    "Entry",
     "Neighbours",
     "PredictOptions",
     "Prediction",
@@ -61,14 +71,18 @@ __all__ = [
     "grow_reference",
     "inspect_bundle",
     "inspect_slide",
+    "list_slides",
     "load_encoders",
     "open_bundle",
     "open_result",
     "open_slide",
+    "plot",
     "predict",
     "predict_batch",
     "prepare_batch",
     "read_cohort",
+    "read_table",
+    "report",
     "run_demo",
     "tell_estimates",
     "to_anndata",
@@ -90,7 +104,10 @@ def predict(
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
+    mask_class: Sequence[str] = (),
+    origin: Plane = "auto",
     mpp: float | None = None,
+    scene: int | str | None = None,
     k: int | None = None,
     device: Device = "auto",
     progress: Asked = None,
@@ -106,11 +123,19 @@ def predict(
     genes
         Symbols or ids; all by default.
     at
-        A file of positions (level-0 px) in place of the grid over the tissue.
+        A table of positions in place of the grid over the tissue: of Space Ranger, ST, Seurat or QuPath, or
+        with id, x and y in level-0 px.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
+    mask_class
+        Classes of the mask that are tissue (of a label image its values); all but QuPath's ``Ignore*`` by default.
+    origin
+        What ``at`` or ``mask`` count from, on a slide with bounds: its corner (``level0``), or that of its scanned
+        part (``bounds``), as in QuPath; by default where the tissue is.
     mpp
         µm per level-0 pixel, where the slide states none or a wrong one.
+    scene
+        Which picture of a file that holds several, by its index from 0 or its name; the largest by default.
     k
         Neighbours to average; the bundle's own number by default.
     device
@@ -129,8 +154,9 @@ def predict(
     SlideError, ReferenceError, UsageError, DeviceError
         Each as :mod:`bleep_cli.errors` says.
     """
-    options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
-    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, progress=progress)
+    chosen = None if genes is None else tuple(genes)
+    options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
+    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 
 
@@ -221,6 +247,34 @@ def explain(
     return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)
 
 
+def report(
+    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
+) -> Path:
+    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
+
+    Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
+    result and a page that exists already, unless ``force``, or cannot be written.
+    """
+    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
+    check_free(target, force)
+    write_report(open_result(result), target, genes=genes, force=force)
+    return target
+
+
+def plot(
+    result: Path | str,
+    genes: Sequence[str],
+    path: Path | str,
+    *,
+    scale: Scale,
+    opacity: float,
+    force: bool = False,
+) -> None:
+    """Genes (symbols or ids) of a written result as a figure, PNG, SVG or PDF; raises as :func:`report` does."""
+    check_free(Path(path), force)
+    write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)
+
+
 def write(
     result: Prediction | Built,
     path: Path | str,
@@ -231,10 +285,10 @@ def write(
 ) -> Path:
     """Writes a prediction, or a reference as a bundle; whole or not at all.
 
-    ``format`` of a prediction is ``h5ad``, ``zarr`` or ``png`` (the picture of ``gene``, by default the one that
-    varies most); without it the ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file
-    ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists already, unless ``force``, or cannot be
-    written, ``UsageError`` for another format.
+    ``format`` of a prediction is ``h5ad``, ``zarr``, ``html`` (a page with maps) or ``png`` (the picture of
+    ``gene``, by default the one that varies most); without it the ending of ``path`` says which. A bundle is a
+    directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists, unless
+    ``force``, or cannot be written, ``UsageError`` for another format.
     """
     target = Path(path)
     if isinstance(result, Built):
@@ -243,10 +297,13 @@ def write(
     kind = format or target.suffix.lstrip(".")
     if kind == "png":
         write_gene_png(result, gene or default_gene(result), target, force=force)
+    elif kind == "html":
+        write_report(result, target, force=force)
     elif kind in FORMATS:
         FORMATS[kind].write(result, target, force=force)
     else:
-        raise UsageError(f"{option('format')} {kind or target.name}: choose among {', '.join((*FORMATS, 'png'))}")
+        known = ", ".join((*FORMATS, "html", "png"))
+        raise UsageError(f"{option('format')} {kind or target.name}: choose among {known}")
     return target
 
 

@@ -20,8 +20,15 @@ Aggregation = Literal["average", "corrected", "simple", "weighted", "published-w
 Key = Literal["expression", "image"]
 """Which embeddings of the reference a query is compared with."""
 
+Plane = Literal["auto", "level0", "bounds"]
+"""Where (0, 0) of a mask or of given positions lies: at the corner of the slide, or of its scanned part, as in
+QuPath; ``auto`` looks where the tissue is."""
+
 WEIGHTED_TEMPERATURE = 0.05
 """Of the softmax over cosine that the aggregation ``weighted`` takes."""
 
 MIN_TISSUE = 0.5
 """Least fraction of tissue in a tile."""
+
+Scale = Literal["free", "shared"]
+"""What the colours of several genes span in a figure: each its own values, or all the same."""

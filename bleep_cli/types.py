@@ -57,6 +57,9 @@ class Tells(Protocol):
     def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
         """The result, as a record for programs and as lines for a person."""
 
+    def each(self, record: Mapping[str, Any], line: str | None) -> None:
+        """One of several results, told as it comes; a person need not be told of every record."""
+
     def progress(self, what: str) -> AbstractContextManager[Progress]:
         """A progress callback for the time of the context."""
 
@@ -75,6 +78,14 @@ class Slide(Protocol):
     @property
     def mpp(self) -> float:
         """Micrometres per level-0 pixel."""
+
+    @property
+    def mpp_source(self) -> str:
+        """Where that was found: a place in the file, or "given" by the user."""
+
+    @property
+    def scene(self) -> int:
+        """Which of the pictures of its file it is, from 0."""
 
     @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
@@ -143,6 +154,10 @@ class TileGrid:
         """Edge of a field in level-0 pixels."""
         return self.spec.um[field] / self.mpp
 
+    def drawn_edge_l0(self) -> float:
+        """Edge of a tile in a picture, in level-0 pixels: its own, cut to the pitch where tiles overlap."""
+        return min(self.edge_l0(), self.pitch_um / self.mpp)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -169,6 +184,8 @@ class Section:
     """Path of the H&E image, as it can be opened."""
     mpp: float | None
     """µm per level-0 pixel by the user's word; None = ask the image."""
+    scene: int | str | None = None
+    """Which of the pictures of the image's file, by index from 0 or by name; None: the largest."""
     findings: tuple[Finding, ...] = ()
     """What reading had to drop or repair, or found odd."""
 
@@ -218,6 +235,10 @@ class Prediction:
     obsm: Mapping[str, F32] = field(default_factory=dict)
     """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
     row times the bundle's slope)."""
+
+    var: Mapping[str, F32] = field(default_factory=dict)
+    """Further f32[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the reference's spots
+    were measured."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

@@ -4,8 +4,11 @@ names that are like the one that is not there."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+MOST_HINTS = 10  # names that are looked up for one message
 
 
 def first_line(error: BaseException) -> str:
@@ -21,11 +24,23 @@ def reason(error: BaseException) -> str:
     return text if text == type(error).__name__ else f"{type(error).__name__}: {text}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What to add to the message about a name that is not there: up to three of the known names that are most like
-    it, letter case apart; empty where none is."""
+def did_you_mean(name: str | Sequence[str], known: Iterable[str]) -> str:
+    """What to add to the message about a name, or several, that are not there: the known names that they are apart
+    from letter case and punctuation, and of a single one, or where none is, up to three that are most like the
+    first; empty where none is."""
+    names = [name] if isinstance(name, str) else list(name)
     by_lower: dict[str, str] = {}
+    bare: dict[str, str] = {}
     for other in known:
         by_lower.setdefault(other.lower(), other)
-    close = [by_lower[lower] for lower in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
-    return f"; did you mean {', '.join(close)}?" if close else ""
+        bare.setdefault(_bare(other), other)
+    same = [by_lower.get(each.lower()) or bare.get(_bare(each)) for each in names[:MOST_HINTS]]
+    close = [found for found in same if found]
+    if len(names) == 1 or not close:
+        like = difflib.get_close_matches(names[0].lower(), by_lower, n=3, cutoff=0.6)
+        close = [*close, *(by_lower[lower] for lower in like)][:3]
+    return f"; did you mean {', '.join(dict.fromkeys(close))}?" if close else ""
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())

@@ -24,6 +24,7 @@ from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array,
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.findings import finding_of
+from bleep_cli.genes.names import strip_version
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
 
@@ -137,11 +138,12 @@ class Bundle:
         if genes is None:
             return np.arange(len(self.symbols), dtype=np.int64)
         slot = {str(g): i for i, g in enumerate(self.gene_ids)} | {str(s): i for i, s in enumerate(self.symbols)}
-        absent = [gene for gene in genes if gene not in slot]
+        asked_for = [gene if gene in slot else strip_version(gene) for gene in genes]
+        absent = [gene for gene in asked_for if gene not in slot]
         if absent:
-            hint = did_you_mean(absent[0], slot)
+            hint = did_you_mean(absent, slot)
             raise UsageError(f"{option(asked)}: {', '.join(absent[:10])} not in {self.name}{hint}")
-        return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
+        return np.array(list(dict.fromkeys(slot[gene] for gene in asked_for)), dtype=np.int64)
 
     def expression_rows(self, columns: I64 | None = None) -> StoredExpression:
         """log1p expression [n, g] of those columns, all for None, on disk until parts of it are asked for."""

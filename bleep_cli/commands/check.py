@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
+from bleep_cli.errors import ReferenceError, SlideError
+from bleep_cli.findings import refuse_warnings
 
 
 def inspect(
@@ -16,31 +19,42 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
-    json_: opt.Json = False,
+    scene: opt.Scene = None,
+    strict: opt.Strict = False,
 ) -> None:
-    """Tell what a bundle or a slide holds."""
+    """Tell what a bundle holds, or what a slide is and what would be read of it."""
     from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
-    if path.is_file() and not path.name.endswith(".zip"):
-        console.data(*inspect_slide(path, mpp))
+    console.heed(strict=strict)
+    console.begin(f"reading {file_text(path.name)} ...")
+    if _is_slide(path):
+        told = inspect_slide(path, mpp, scene)
+        for finding in told.findings:
+            console.finding(finding)
+        console.data(told.record, told.lines)
+        if console.strict:
+            refuse_warnings(told.findings, SlideError)
         return
     with console.progress(path.name) as progress:
         record, lines, ok = inspect_bundle(path, verify=verify, progress=progress)
     console.data(record, lines)
     if not ok:
-        from bleep_cli.errors import ReferenceError
-
         raise ReferenceError(f"{path.name} failed its verification")
 
 
-def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
+def _is_slide(path: Path) -> bool:
+    """A file that is no zipped bundle, or a folder that is none: that of a DICOM series."""
+    if path.is_dir():
+        return not any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+    return path.is_file() and not path.name.endswith(".zip")
+
+
+def doctor(ctx: typer.Context) -> None:
     """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
     from bleep_cli.api import examine
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
     record, lines, problem = examine()
     console.data(record, lines)
     if problem is not None:

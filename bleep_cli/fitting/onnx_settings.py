@@ -17,13 +17,13 @@ Every key may be absent; so may the file::
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bleep_cli.base.reasons import did_you_mean, reason
+from bleep_cli.base.toml_file import read_toml
 from bleep_cli.errors import UsageError
 
 Rgb = tuple[float, float, float]
@@ -70,11 +70,11 @@ class OnnxSettings:
 def read_settings(path: Path) -> OnnxSettings:
     """The settings in a TOML file. Raises ``UsageError`` for what is no TOML, unknown, or of the wrong kind."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except OSError as error:
         raise UsageError(f"{path.name} cannot be read ({reason(error)})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name}: not valid TOML ({reason(error)})") from error
+    except ValueError as error:
+        raise UsageError(f"{path.name}: not valid TOML ({error})") from error
     known = list(CHECKS)
     for key in table:
         if key not in known:

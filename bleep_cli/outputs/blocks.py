@@ -46,25 +46,29 @@ def most_varying(prediction: Prediction, count: int) -> I64:
     return np.argsort(-squares, kind="stable")[:count]
 
 
-def gene_values(prediction: Prediction, gene: str) -> F32:
-    """One gene's predicted log1p expression, f32[n], by one pass over the blocks.
+def gene_columns(prediction: Prediction, genes: Sequence[str], asked: str = "gene") -> I64:
+    """Columns i64[g] of genes, by symbol or else by id.
 
-    ``UsageError`` for a gene that is not predicted, with the symbols most like it.
+    ``UsageError`` of the parameter ``asked`` for genes that are not predicted, with symbols like the first.
     """
-    (column,) = gene_columns(prediction, [gene])
-    values = np.empty(len(prediction.grid), np.float32)
-    for first, block in prediction.blocks():
-        values[first : first + len(block)] = block[:, column]
+    slot = {str(name): i for names in (prediction.gene_ids, prediction.symbols) for i, name in enumerate(names)}
+    absent = [gene for gene in genes if gene not in slot]
+    if absent:
+        hint = did_you_mean(absent[0], map(str, prediction.symbols))
+        known = f"{len(prediction.symbols):,} predicted genes"
+        raise UsageError(f"{option(asked)} {', '.join(absent[:10])}: not among the {known}{hint}")
+    return np.array([slot[gene] for gene in genes], dtype=np.int64)
+
+
+def columns_of(prediction: Prediction, columns: I64) -> F32:
+    """f32[g, n]: predicted log1p expression of these genes in every tile, by one pass over the blocks."""
+    values = np.empty((len(columns), len(prediction.grid)), np.float32)
+    for first, block in checked_blocks(prediction):
+        values[:, first : first + len(block)] = block[:, columns].T
     return values
 
 
-def gene_columns(prediction: Prediction, genes: Sequence[str]) -> I64:
-    """Columns i64[g] of genes, by symbol or else by id. ``UsageError`` for one that is not predicted, with the
-    symbols most like it."""
-    slot = {str(name): i for names in (prediction.gene_ids, prediction.symbols) for i, name in enumerate(names)}
-    for gene in genes:
-        if gene not in slot:
-            hint = did_you_mean(gene, map(str, prediction.symbols))
-            known = f"{len(prediction.symbols):,} predicted genes"
-            raise UsageError(f"{option('gene')} {gene}: not among the {known}{hint}")
-    return np.array([slot[gene] for gene in genes], dtype=np.int64)
+def gene_values(prediction: Prediction, gene: str) -> F32:
+    """One gene's predicted log1p expression, f32[n]; ``UsageError`` for a gene that is not predicted."""
+    (values,) = columns_of(prediction, gene_columns(prediction, [gene]))
+    return np.asarray(values, np.float32)

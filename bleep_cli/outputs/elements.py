@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 X_ATTRS: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
 FIXED_OBS = ("in_tissue", "array_row", "array_col", "tile_id", "region", "tissue_piece")
 """The columns of ``obs`` that every result has; what follows them is ``Prediction.obs``."""
+FIXED_OBSM = ("spatial", "neighbours", "neighbour_similarity")
+"""The same of ``obsm`` and ``Prediction.obsm``."""
 
 
 def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
@@ -45,13 +47,8 @@ def elements(prediction: Prediction) -> dict[str, Any]:
     assert len(set(symbols)) == len(symbols), "gene symbols repeat"
     return {
         "obs": _obs(prediction),
-        "var": _table(symbols, {"gene_ids": prediction.gene_ids}),
-        "obsm": {
-            "spatial": prediction.grid.centre_l0.astype(np.float64),
-            "neighbours": prediction.neighbours.index.astype(np.int32),
-            "neighbour_similarity": prediction.neighbours.similarity.astype(np.float32),
-            **prediction.obsm,
-        },
+        "var": _table(symbols, {"gene_ids": prediction.gene_ids, **prediction.var}),
+        "obsm": _obsm(prediction),
         "uns": {
             "spatial": {slide: _spatial(prediction)},
             "spatialdata_attrs": {"region": slide, "region_key": "region", "instance_key": "tile_id"},
@@ -75,6 +72,15 @@ def _obs(prediction: Prediction) -> pd.DataFrame:
     columns: dict[str, Any] = dict(zip(FIXED_OBS, fixed, strict=True))
     assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
     return _table(grid.tile_id, {**columns, **prediction.obs})
+
+
+def _obsm(prediction: Prediction) -> dict[str, Any]:
+    fixed: tuple[Any, ...] = (
+        prediction.grid.centre_l0.astype(np.float64),
+        prediction.neighbours.index.astype(np.int32),
+        prediction.neighbours.similarity.astype(np.float32),
+    )
+    return dict(zip(FIXED_OBSM, fixed, strict=True)) | dict(prediction.obsm)
 
 
 def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:

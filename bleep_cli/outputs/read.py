@@ -12,7 +12,7 @@ import numpy as np
 from bleep_cli.base.reasons import first_line
 from bleep_cli.errors import BleepError, OutputError, UsageError
 from bleep_cli.findings import finding_of
-from bleep_cli.outputs.elements import FIXED_OBS, plain
+from bleep_cli.outputs.elements import FIXED_OBS, FIXED_OBSM, plain
 from bleep_cli.outputs.stored import opened
 from bleep_cli.types import F32, Bool, Neighbours, Prediction, TileGrid, TileSpec
 
@@ -104,9 +104,10 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         in_tissue = obs["in_tissue"].to_numpy(bool)
     with _reading(name, "var"):
         symbols, gene_ids = var.index.to_numpy(str), var["gene_ids"].to_numpy(str)
-    centre = np.asarray(_element(root, name, "obsm/spatial"), np.float64)
-    index = np.asarray(_element(root, name, "obsm/neighbours"), np.int64)
-    similarity = np.asarray(_element(root, name, "obsm/neighbour_similarity"), np.float32)
+    obsm = _element(root, name, "obsm")
+    with _reading(name, "obsm"):
+        centre, index, similarity = (np.asarray(obsm[key]) for key in FIXED_OBSM)
+        further = {key: values for key, values in obsm.items() if key not in FIXED_OBSM and _is_f32(values)}
     with _reading(name, "X"):
         shape = _x(root).shape
     sound = (
@@ -114,6 +115,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         and centre.shape == (len(obs), 2)
         and np.isfinite(centre).all()
         and index.shape == similarity.shape
+        and all(values.ndim == 2 and len(values) == len(obs) for values in (index, *further.values()))
         and hires.dtype == np.uint8
         and hires.ndim == 3
         and hires.shape[2] == 3
@@ -125,18 +127,19 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         raise OutputError(f"{name} holds no tiles or no genes any more")
     return Prediction(
         slide_id=slide,
-        grid=TileGrid(centre, row, column, names, pieces, spec, mpp, pitch_um),
+        grid=TileGrid(centre.astype(np.float64), row, column, names, pieces, spec, mpp, pitch_um),
         in_tissue=in_tissue,
         symbols=symbols,
         gene_ids=gene_ids,
-        neighbours=Neighbours(index, similarity),
+        neighbours=Neighbours(index.astype(np.int64), similarity.astype(np.float32)),
         obs=dict(_further(obs)),
         blocks=lambda: _blocks(path, kind),
         hires=hires,
         hires_scalef=scalef,
         provenance=said,
         findings=_findings(said, name),
-        obsm=_offset(root, name, len(obs)),
+        obsm=further,
+        var={str(key): values for key, column in var.items() if _is_f32(values := column.to_numpy())},
     )
 
 
@@ -165,14 +168,8 @@ def _further(obs: pd.DataFrame) -> Iterator[tuple[str, F32 | Bool]]:
             yield str(name), values if values.dtype == np.bool_ else values.astype(np.float32)
 
 
-def _offset(root: h5py.File | zarr.Group, name: str, tiles: int) -> dict[str, F32]:
-    """``Prediction.obsm``: what corrected predictions were corrected by."""
-    if "obsm/offset" not in root:
-        return {}
-    offset = np.asarray(_element(root, name, "obsm/offset"), np.float32)
-    if offset.ndim != 2 or len(offset) != tiles:
-        raise OutputError(f"{name} is damaged: obsm/offset does not belong to its tiles")
-    return {"offset": offset}
+def _is_f32(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype == np.float32
 
 
 def _findings(said: Mapping[str, Any], name: str) -> Any:

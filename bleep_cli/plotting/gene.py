@@ -1,29 +1,17 @@
 """The picture of one predicted gene on its slide, as a PNG.
 
 Planes: ``hires`` is pixels of ``Prediction.hires``, origin top left, **(x, y)**, pixel (0, 0) covering
-[0, 1) × [0, 1); ``in`` is inches of the figure, origin bottom left.
+[0, 1) × [0, 1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bleep_cli.plotting.style import (
-    EXPRESSION,
-    GREY,
-    BarLook,
-    add_axes,
-    colour_bar,
-    colour_limits,
-    extend_of,
-    length_words,
-    scale_bar_um,
-    width_in,
-)
+from bleep_cli.plotting.panels import COLOUR_BAR, Window, add_words, shortened, two_panels
+from bleep_cli.plotting.style import EXPRESSION, colour_bar, colour_limits, extend_of
 from bleep_cli.types import F32, F64, U8, Prediction
 
 if TYPE_CHECKING:
@@ -31,67 +19,35 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
-DPI = 200
+SIGNS_AN_INCH = 14  # of the line about the tiles
 FOOTER = "BLEEP prediction, not a measurement; research use only"
-_UNITS = "log1p(CP10k)"
+UNITS = "log1p(CP10k)"
 _NO_DATA = "#f2b8b5"
-_PANEL_IN = 5.1, 7.0
-_TOP_IN, _BOTTOM_IN, _EDGE_IN, _GAP_IN = 0.98, 0.42, 0.3, 0.25
-_BAR_IN, _BAR_SPACE_IN = 0.16, 0.95
-_BAR = BarLook(
-    label_pt=9,
-    label_pad_pt=4,
-    tick_pt=8,
-    tick_length_pt=2.5,
-    tick_width_pt=0.6,
-    tick_pad_pt=3.5,
-    end_share=0.025,
-    few_ticks=False,
-)
-
-
-@dataclass(frozen=True)
-class Window:
-    """The part of the overview that is shown, in hires px; it may reach beyond the picture."""
-
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
-    from matplotlib.figure import Figure
-
     centre_hires = prediction.grid.centre_l0 * prediction.hires_scalef
-    edge_hires = _edge_hires(prediction)
-    window = _window(centre_hires, edge_hires, prediction.hires)
-    panel_in, size_in, origins_in = _layout(window)
-    figure = Figure(figsize=size_in, dpi=DPI, facecolor="white")
-    left, right = (
-        _panel(figure, window, (*origin, *panel_in), title)
-        for origin, title in zip(origins_in, ("H&E", f"{gene}, predicted"), strict=True)
-    )
-    _show(left, prediction.hires, window)
-    _scale_bar(left, window, prediction.grid.mpp / prediction.hires_scalef)
-    _show(right, _washed(prediction.hires), window)
-    tiles = _tiles(right, centre_hires, edge_hires, values)
-    bar_in = (origins_in[1][0] + panel_in[0] + 0.12, origins_in[1][1], _BAR_IN, panel_in[1])
-    units = prediction.provenance.get("expression_units", _UNITS)
-    ends = extend_of(values, colour_limits(values, least=0.0))
-    label = _shortened(f"{gene}, {units}, predicted", 48)
-    colour_bar(tiles, _axes(figure, bar_in), _BAR, label, extend=ends, upright=True)
-    _words(figure, prediction)
-    return figure
-
-
-def _edge_hires(prediction: Prediction) -> float:
-    """Edge of a drawn tile: its true edge, cut to the pitch where tiles overlap."""
+    edge_hires = prediction.grid.drawn_edge_l0() * prediction.hires_scalef
+    window = window_of(centre_hires, edge_hires, prediction.hires)
+    um_per_hires = prediction.grid.mpp / prediction.hires_scalef
+    panels = two_panels(window, prediction.hires, um_per_hires, ("H&E", f"{gene}, predicted"))
+    limits = colour_limits(values, least=0.0)
+    tiles = draw_tiles(panels.right, centre_hires, edge_hires, values, limits)
+    units = prediction.provenance.get("expression_units", UNITS)
+    ends = extend_of(values, limits)
+    label = shortened(f"{gene}, {units}, predicted", 48)
+    colour_bar(tiles, panels.bar, COLOUR_BAR, label, extend=ends, upright=True)
     grid = prediction.grid
-    return min(grid.edge_l0(), grid.pitch_um / grid.mpp) * prediction.hires_scalef
+    count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
+    count += f"; {shortened(_pixel_size(prediction), 60)}"
+    about = shortened(
+        "; ".join([count, *_settings(prediction)]), int(panels.figure.get_figwidth() * SIGNS_AN_INCH)
+    )
+    add_words(panels.figure, prediction.slide_id, about, FOOTER)
+    return panels.figure
 
 
-def _window(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
+def window_of(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
     """The tiles with a margin: at least twelve tiles wide, at most 2.5 times as long as broad.
 
     Only that last rule reaches beyond the picture.
@@ -105,105 +61,39 @@ def _window(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
     return Window(float(corner[0]), float(corner[1]), float(size[0]), float(size[1]))
 
 
-def _layout(
-    window: Window,
-) -> tuple[tuple[float, float], tuple[float, float], tuple[tuple[float, float], ...]]:
-    """(width, height) of a panel, the same of the figure, and both panels' lower left corners, in inches.
+def draw_tiles(
+    axes: Axes, centre_hires: F64, edge_hires: float, values: F32, limits: tuple[float, float], **look: Any
+) -> PolyCollection:
+    """One square a tile; matplotlib snaps upright squares to pixels, so those that touch leave no seam.
 
-    The panels stand side by side, or one above the other where the window is wide.
+    Colours span ``limits``; ``look`` is handed on.
     """
-    stacked = window.width > 1.6 * window.height
-    most_wide, most_high = (10.4, 4.0) if stacked else _PANEL_IN
-    scale = min(most_wide / window.width, most_high / window.height)
-    wide, high = window.width * scale, window.height * scale
-    step = (0.0, high + _GAP_IN + 0.2) if stacked else (wide + _GAP_IN, 0.0)
-    size = (_EDGE_IN + wide + step[0] + _BAR_SPACE_IN, _BOTTOM_IN + high + step[1] + _TOP_IN)
-    return (wide, high), size, ((_EDGE_IN, _BOTTOM_IN + step[1]), (_EDGE_IN + step[0], _BOTTOM_IN))
-
-
-def _axes(figure: Figure, box_in: tuple[float, float, float, float]) -> Axes:
-    return add_axes(figure, box_in[0], box_in[2], box_in[3], bottom=box_in[1])
-
-
-def _panel(figure: Figure, window: Window, box_in: tuple[float, float, float, float], title: str) -> Axes:
-    axes = _axes(figure, box_in)
-    axes.set(
-        xlim=(window.left, window.left + window.width),
-        ylim=(window.top + window.height, window.top),
-        xticks=[],
-        yticks=[],
-    )
-    axes.set_title(_shortened(title, int(11 * box_in[2])), loc="left", fontsize=10, pad=5, parse_math=False)
-    axes.spines[:].set(color="#c8ccd0", linewidth=0.6)
-    return axes
-
-
-def _show(axes: Axes, picture: U8, window: Window) -> None:
-    """Draws the window's pixels where they lie; the limits of the axes stay as they are."""
-    high, wide = picture.shape[:2]
-    left, right = (int(np.clip(x, 0, wide)) for x in (window.left, np.ceil(window.left + window.width)))
-    top, bottom = (int(np.clip(y, 0, high)) for y in (window.top, np.ceil(window.top + window.height)))
-    if left == right or top == bottom:
-        return
-    limits = axes.get_xlim(), axes.get_ylim()
-    colours: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
-    axes.imshow(picture[top:bottom, left:right], extent=(left, right, bottom, top), aspect="auto", **colours)
-    axes.set(xlim=limits[0], ylim=limits[1])
-
-
-def _washed(hires: U8) -> U8:
-    """The H&E as faint grey u8[h, w], so that it does not compete with the tiles."""
-    luma: NDArray[np.float32] = hires.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    return (255 - 0.4 * (255 - luma)).astype(np.uint8)
-
-
-def _tiles(axes: Axes, centre_hires: F64, edge_hires: float, values: F32) -> PolyCollection:
-    """One square a tile; matplotlib snaps upright squares to pixels, so those that touch leave no seam."""
     import matplotlib
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
 
-    low, high = colour_limits(values, least=0.0)
     corners: Any = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * edge_hires / 2
     tiles = PolyCollection(
         centre_hires[:, None, :] + corners,  # f64[n, 4, 2]
         array=np.ma.masked_invalid(values),
         cmap=matplotlib.colormaps[EXPRESSION].with_extremes(bad=_NO_DATA),
-        norm=Normalize(low, high),
+        norm=Normalize(*limits),
         edgecolors="none",
+        **look,
     )
     axes.add_collection(tiles, autolim=False)
     return tiles
 
 
-def _scale_bar(axes: Axes, window: Window, um_per_hires: float) -> None:
-    """A bar of at most a quarter of the window, in its lower left corner."""
-    from matplotlib.patches import Rectangle
-    from matplotlib.patheffects import withStroke
-
-    length_um = scale_bar_um(window.width * um_per_hires, 1 / 4)
-    inch, halo = window.width / width_in(axes), [withStroke(linewidth=2.5, foreground="w")]
-    left, top = window.left + 0.15 * inch, window.top + window.height - 0.2 * inch
-    length = length_um / um_per_hires
-    bar = Rectangle((left, top), length, 0.05 * inch, color="black", linewidth=0, path_effects=halo)
-    axes.add_patch(bar)
-    middle, above = left + length / 2, top - 0.04 * inch
-    axes.text(middle, above, length_words(length_um), ha="center", va="bottom", fontsize=9, path_effects=halo)
+def _pixel_size(prediction: Prediction) -> str:
+    """The pixel size that was taken, and where it was found."""
+    source = prediction.provenance.get("slide", {}).get("mpp_source")
+    return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")
 
 
-def _words(figure: Figure, prediction: Prediction) -> None:
-    """The slide's name and the tiles above, the warning below."""
-    wide, high = figure.get_size_inches()
-    grid = prediction.grid
-    count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
-    left, name = _EDGE_IN / wide, _shortened(prediction.slide_id, 56)
-    figure.text(left, 1 - 0.32 / high, name, fontsize=13, weight="bold", va="center", parse_math=False)
-    figure.text(left, 1 - 0.54 / high, count, fontsize=8.5, color=GREY, va="center")
-    figure.text(left, 0.2 / high, FOOTER, fontsize=8, color=GREY, va="center")
-
-
-def _shortened(text: str, most: int) -> str:
-    """A text of one line and at most ``most`` characters, its middle left out if need be."""
-    text = " ".join(text.split())
-    half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+def _settings(prediction: Prediction) -> list[str]:
+    """What else a wrong picture would be seen by: neighbours, reference and what that is of."""
+    reference = prediction.provenance.get("reference", {})
+    named = ": ".join(filter(None, (reference.get("name"), reference.get("species"))))
+    k = prediction.neighbours.index.shape[1]
+    return [f"K {k}", *([f"reference {named}"] if named else [])]

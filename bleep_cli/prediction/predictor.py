@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
-from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord
-from bleep_cli.slide.open import read_overview, slide_id
+from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord, created
+from bleep_cli.slide.open import read_overview
 from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
@@ -52,6 +54,11 @@ class Predictor:
         """What embeds the tiles."""
         return self.embedder.encoder
 
+    @cached_property
+    def _measured(self) -> dict[str, F32]:
+        """What every prediction says of its genes."""
+        return measured_range(self._expression)
+
     @property
     def n_genes(self) -> int:
         """Number of genes that will come out."""
@@ -64,11 +71,13 @@ class Predictor:
         at: Path | str | None = None,
         mask: Path | str | None = None,
         mpp: float | None = None,
+        scene: int | str | None = None,
         progress: Progress | bool | None = None,
     ) -> Prediction:
         """Predicts one slide: opened, tiled, embedded, compared; expression itself is computed as it is read.
 
-        ``at``, ``mask`` and ``mpp`` (µm per level-0 pixel) are of this slide, and go before the predictor's own.
+        ``at``, ``mask``, ``mpp`` (µm per level-0 pixel) and ``scene`` (which picture of the file) are
+        of this slide, and go before the predictor's own.
         ``progress`` is a callback, or whether to draw bars; by default they are drawn at a prompt and in a
         notebook. Raises ``SlideError`` and ``UsageError``.
         """
@@ -77,32 +86,35 @@ class Predictor:
             at=self.options.at if at is None else Path(at),
             mask=self.options.mask if mask is None else Path(mask),
             mpp=self.options.mpp if mpp is None else mpp,
+            scene=self.options.scene if scene is None else scene,
         )
         with reporting(progress, Path(slide).name) as report:
-            ready = plan(Path(slide), self.bundle.info, options, self.bundle.signature())
+            ready = plan(Path(slide), self.bundle.info, options, signature=self.bundle.signature())
             try:
                 return self.predict_plan(ready, report)
             finally:
                 ready.slide.close()
 
-    def predict_plan(self, ready: Plan, progress: Progress = no_progress) -> Prediction:
-        """The same for a slide that is open and tiled already; it may be closed afterwards."""
+    def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
+        """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
+        ``command`` as the command line that made it."""
         found, weights, offset = self._found(ready.slide, ready.grid, progress)
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
-            slide_id=slide_id(ready.slide.name),
+            slide_id=ready.name,
             grid=ready.grid,
             in_tissue=ready.in_tissue,
             symbols=self.bundle.symbols[self._columns],
             gene_ids=self.bundle.gene_ids[self._columns],
             neighbours=found,
-            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32)},
+            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32), **ready.obs},
             blocks=lambda: self._blocks(found, weights, offset),
             hires=hires,
             hires_scalef=scalef,
-            provenance=self._provenance(ready).plain(),
+            provenance=self._provenance(ready, command).plain(),
             findings=ready.findings,
             obsm={} if self._slope is None else {"offset": offset},
+            var=self._measured,
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
@@ -141,16 +153,27 @@ class Predictor:
         blocks = impute_blocks(found, weights, self._expression)
         return blocks if self._slope is None else corrected(blocks, offset, self._slope)
 
-    def _provenance(self, ready: Plan) -> Provenance:
+    def _provenance(self, ready: Plan, command: str) -> Provenance:
         info, slide = self.bundle.info, ready.slide
         recorded = (
             self._recorded if ready.options == self.options else recorded_options(self.bundle, ready.options)
         )
         return Provenance(
             bleep_version=__version__,
+            created=created(),
+            command=command,
             expression_units=f"log1p of counts per {info.target_sum:,.0f}",
             intended_use=info.intended_use,
-            slide=SlideRecord(slide.name, slide.sha256, slide.mpp, *slide.size_l0, list(slide.bounds_l0)),
+            slide=SlideRecord(
+                name=slide.name,
+                sha256=slide.sha256,
+                mpp=slide.mpp,
+                mpp_source=slide.mpp_source,
+                width_px=slide.size_l0[0],
+                height_px=slide.size_l0[1],
+                bounds_l0=list(slide.bounds_l0),
+                scene=slide.scene,
+            ),
             tile=TileRecord(info.tile.px, list(info.tile.um), ready.grid.pitch_um),
             reference=ReferenceRecord(
                 name=self.bundle.name,
@@ -158,6 +181,10 @@ class Predictor:
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
                 spots=self.bundle.n_spots,
+                donors=len({section.donor for section in info.sections}),
+                species=info.species,
+                licence=info.licence,
+                citation=info.citation,
             ),
             options=recorded | {"device": self.encoder.device, "precision": self.embedder.precision},
             precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bleep_cli.base.rows import StackedRows
-from bleep_cli.bundle.contents import BundleArrays
+from bleep_cli.base.text import counted
+from bleep_cli.bundle.contents import BundleArrays, BundleInfo
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.stored import rounded
 from bleep_cli.choices import Device
@@ -79,8 +80,24 @@ def grow_reference(
         signature=grow_signature(base.signature(), sections, len(base.info.sections), progress),
     )
     records = (*base.info.sections, *(record_of(s) for s in sections))
-    parent = base.content_sha256
-    return Built(replace(base.info, sections=records, parent_sha256=parent, findings=tuple(findings)), arrays)
+    info = replace(base.info, sections=records, parent_sha256=base.content_sha256, findings=tuple(findings))
+    return Built(_texts_of_the_first(info, len(base.info.sections)), arrays)
+
+
+def _texts_of_the_first(info: BundleInfo, count: int) -> BundleInfo:
+    """The same where the base was made for something of its own (the demo is synthetic): what it says of species
+    and use is said of the spots of its ``count`` sections alone, and warned of."""
+    plain, own = BundleInfo.intended_use, info.intended_use
+    if own == plain:
+        return info
+    spots, of_all = (sum(record.n for record in records) for records in (info.sections[:count], info.sections))
+    what = f"{spots} of {of_all} spots are of the base, which says of itself: {own}"
+    return replace(
+        info,
+        species=f"{info.species} ({spots} of {of_all} spots)" if info.species else "",
+        intended_use=f"{plain} {what}",
+        findings=(*info.findings, Finding("base-of-other-use", what)),
+    )
 
 
 def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, list[Finding]]:
@@ -98,6 +115,7 @@ def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, list
     padded = sparse.hstack(
         [normalised, sparse.csr_matrix((normalised.shape[0], 1), dtype=np.float32)], format="csr"
     )
-    told = f"{int(absent.sum())} genes are not in its table and count as not detected"
+    lacking = counted(int(absent.sum()), "gene is", "genes are")
+    told = f"{lacking} not in its table and {'counts' if absent.sum() == 1 else 'count'} as not detected"
     findings = [Finding("genes-absent", told, section.id)] if absent.any() else []
     return padded[:, np.where(absent, normalised.shape[1], columns)], findings

@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 from bleep_cli.errors import SlideError, UsageError, option
+from bleep_cli.findings import Finding
 
-MIN_MPP, MAX_MPP = 0.05, 20.0
+MIN_MPP, MAX_MPP = 0.05, 100.0  # the coarsest levels of a slide reach some tens
+MAX_PRINT_MPP = 20.0  # of a field that may hold a printer's dpi: 1270 of them are 20 µm
 AGREE_XY = 1.05
 AGREE_SOURCES = 1.10
+AGREE_OVERRIDE = 0.10  # of what is stated
 AGREE_OBJECTIVE = 3.0  # magnification changers and 20x optics read at 40x sampling are common; a unit slip is 10
 UM_PER_UNIT = {
     "pm": 1e-6,
@@ -47,30 +49,24 @@ class Claim:
 
     @property
     def plausible(self) -> bool:
-        """Both within 0.05 to 20 µm."""
-        return all(MIN_MPP <= v <= MAX_MPP for v in (self.x, self.y))
+        """Both within what can be: 0.05 to 100 µm, to 20 µm of a field that may be a printer's."""
+        most = MAX_PRINT_MPP if self.print_like else MAX_MPP
+        return all(MIN_MPP <= v <= most for v in (self.x, self.y))
 
-
-@dataclass(frozen=True)
-class Ome:
-    """One image of an OME-XML."""
-
-    claim: Claim | None
-    """The pixel size it states, where it does."""
-    size: tuple[int, int]
-    """(width, height) in pixels."""
-    planes: int
-    """Planes of channels, depths and times; 1 for one RGB picture."""
+    @property
+    def mpp(self) -> float:
+        """µm per level-0 pixel: the mean of both."""
+        return self.x if self.x == self.y else math.sqrt(self.x * self.y)
 
 
 def check_mpp(mpp: float | None) -> None:
-    """UsageError where the user's ``--mpp`` is not within 0.05 to 20 µm per pixel."""
+    """UsageError where the user's ``--mpp`` is not within 0.05 to 100 µm per pixel."""
     if mpp is not None and not MIN_MPP <= mpp <= MAX_MPP:
         raise UsageError(f"{option('mpp')} {mpp:g} is not between {MIN_MPP} and {MAX_MPP:g} µm per pixel")
 
 
-def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = None) -> float:
-    """The one pixel size the claims agree on.
+def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = None) -> Claim:
+    """The first of the claims, all of which agree on one pixel size.
 
     Raises
     ------
@@ -95,21 +91,37 @@ def settle_mpp(name: str, claims: Iterable[Claim], objective: float | None = Non
             )
     first = stated[0]
     for other in stated[1:]:
-        if _ratio(_mean(first), _mean(other)) > AGREE_SOURCES:
+        if _ratio(first.mpp, other.mpp) > AGREE_SOURCES:
             raise SlideError(
-                f"{name}: {first.source} states {_mean(first):g} µm per pixel, {other.source} "
-                f"{_mean(other):g}; say with {option('mpp')} which is right"
+                f"{name}: {first.source} states {first.mpp:g} µm per pixel, {other.source} "
+                f"{other.mpp:g}; say with {option('mpp')} which is right"
             )
-    if objective and objective > 0 and _ratio(_mean(first) * objective, 10.0) > AGREE_OBJECTIVE:
+    made_smaller = first.mpp > MAX_PRINT_MPP  # a coarse level kept alone still names the objective of its scan
+    if objective and objective > 0 and not made_smaller and _ratio(first.mpp * objective, 10.0) > AGREE_OBJECTIVE:
         raise SlideError(
-            f"{name}: {first.source} states {_mean(first):g} µm per pixel but a {objective:g}x objective; "
+            f"{name}: {first.source} states {first.mpp:g} µm per pixel but a {objective:g}x objective; "
             f"say with {option('mpp')} what is right"
         )
-    return _mean(first)
+    return first
 
 
-def _mean(claim: Claim) -> float:
-    return claim.x if claim.x == claim.y else math.sqrt(claim.x * claim.y)
+def overridden(name: str, mpp: float, claims: Iterable[Claim]) -> tuple[Finding, ...]:
+    """What is to be said where the user's ``mpp`` is not what the file plausibly states: over 10 % apart."""
+    stated = [claim for claim in claims if claim.plausible and _ratio(claim.x, claim.y) <= AGREE_XY]
+    if not stated or any(abs(mpp / claim.mpp - 1) <= AGREE_OVERRIDE + 1e-9 for claim in stated):
+        return ()
+    what = f"{mpp:g} µm per pixel is taken as given, where {stated[0].source} states {stated[0].mpp:.4g}"
+    return (Finding("mpp-overrides", what, name, f"without {option('mpp')} the file's own is taken"),)
+
+
+def not_taken(name: str, mpp: float, stated: Claim) -> tuple[Finding, ...]:
+    """What is to be said where a slide states over 10 % another pixel size than the ``mpp`` of several slides."""
+    if abs(mpp / stated.mpp - 1) <= AGREE_OVERRIDE + 1e-9:
+        return ()
+    given = f"{option('mpp')} {mpp:g} of several slides"
+    what = f"{stated.source} states {stated.mpp:.4g} µm per pixel; {given} is not taken"
+    mend = f"a table of slides ({option('slides')}) with a column mpp goes before what a slide states"
+    return (Finding("mpp-not-taken", what, name, mend),)
 
 
 def _ratio(a: float, b: float) -> float:
@@ -136,41 +148,3 @@ def imagej_unit(description: str) -> float | None:
     """µm per unit of an ImageJ description (its resolution tags count in it); None where it names none."""
     found = re.search(r"^unit=(\S{1,20})\s*$", description, re.MULTILINE)
     return UM_PER_UNIT.get(found.group(1)) if found else None
-
-
-def read_ome(description: str, size: tuple[int, int]) -> Ome | None:
-    """The OME-XML about the picture of a (width, height) in the file's first directory; None where none is.
-
-    Broken XML counts as none. Entities are not read (they can explode).
-    """
-    if "<OME" not in description[:4096] or "<!DOCTYPE" in description or "<!ENTITY" in description:
-        return None
-    try:
-        root = ElementTree.fromstring(description.strip())
-        pixels = [p for image in _children(root, "Image") for p in _children(image, "Pixels")]
-        found = [_ome_pixels(p) for p in pixels if _holds_first_directory(p)]
-    except (ElementTree.ParseError, ValueError, RecursionError):
-        return None
-    return next((ome for ome in found if ome.size == size), None)
-
-
-def _children(node: ElementTree.Element, tag: str) -> list[ElementTree.Element]:
-    return [child for child in node if child.tag.rpartition("}")[2] == tag]
-
-
-def _holds_first_directory(pixels: ElementTree.Element) -> bool:
-    data = _children(pixels, "TiffData")
-    return not data or any(int(d.get("IFD", "0")) == 0 for d in data)
-
-
-def _ome_pixels(pixels: ElementTree.Element) -> Ome:
-    sizes = {a: int(pixels.get(f"Size{a}", "1")) for a in "XYZCT"}
-    samples = [int(c.get("SamplesPerPixel", "1")) for c in _children(pixels, "Channel")]
-    channels = len(samples) if samples and sum(samples) == sizes["C"] else sizes["C"]
-    um = []
-    for axis in "XY":
-        unit = UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        um.append(float(pixels.get(f"PhysicalSize{axis}", "nan")) * (unit or math.nan))
-    known = [v for v in um if v > 0 and math.isfinite(v)]
-    claim = Claim("OME-XML", known[0], known[-1]) if known else None
-    return Ome(claim, (sizes["X"], sizes["Y"]), sizes["Z"] * sizes["T"] * channels)

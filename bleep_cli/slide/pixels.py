@@ -18,6 +18,9 @@ ColourModel = Literal["grey", "inverted", "palette", "rgb", "cmyk"]
 COLOURS: dict[ColourModel, int] = {"grey": 1, "inverted": 1, "palette": 1, "rgb": 3, "cmyk": 4}
 """Colour samples per pixel of each colour model; further samples are alpha or of no meaning."""
 
+DEEP_WHITE = 65535
+"""White of 16-bit samples that use their whole range, as TIFF and PNG say they do."""
+
 
 @dataclass(frozen=True)
 class PixelFormat:
@@ -31,22 +34,29 @@ class PixelFormat:
     """Whether the colours are already multiplied by alpha."""
     palette: U8 | None = None
     """u8[256, 3] RGB of each value, of the model "palette"."""
+    white: int = DEEP_WHITE
+    """The value of 16-bit colour samples that is white: less than all of their range for data of 12 bits."""
+    alpha_white: int = DEEP_WHITE
+    """The same of alpha, where it hides nothing."""
 
 
 def to_rgb(samples: Samples, fmt: PixelFormat) -> U8:
     """``u8 | u16 [h, w, s]`` → ``u8[h, w, 3]``, contiguous; transparent parts show white."""
-    alpha = None if fmt.alpha is None else to_8_bit(samples[..., fmt.alpha : fmt.alpha + 1])
-    rgb = _colours(to_8_bit(samples[..., : COLOURS[fmt.model]]), fmt)
+    alpha = None
+    if fmt.alpha is not None:
+        alpha = to_8_bit(samples[..., fmt.alpha : fmt.alpha + 1], fmt.alpha_white)
+    rgb = _colours(to_8_bit(samples[..., : COLOURS[fmt.model]], fmt.white), fmt)
     if alpha is not None and not (alpha == 255).all():
         rgb = _on_white(rgb, alpha, fmt.premultiplied)
     return np.ascontiguousarray(rgb)
 
 
-def to_8_bit(samples: Samples) -> U8:
-    """16-bit samples use their whole range (TIFF and PNG say so): 65535 → 255, to the nearest."""
+def to_8_bit(samples: Samples, white: int = DEEP_WHITE) -> U8:
+    """16-bit samples to the nearest of 256 levels, ``white`` and above → 255; those of 8 bits as they are."""
     if samples.dtype == np.uint8:
         return samples.astype(np.uint8, copy=False)
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    values = np.minimum(samples, white).astype(np.uint32)
+    return ((values * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _colours(raw: U8, fmt: PixelFormat) -> U8:

@@ -17,11 +17,14 @@ from typing import Protocol
 import numpy as np
 
 from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.text import file_text
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
+from bleep_cli.slide.facts import Facts
 from bleep_cli.types import F64, U8
 
 CONVERT = "convert it first, e.g. vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
+COLOUR_NEEDED = "predictions need the colour picture of a section stained with H&E"
 
 PIECE_PX = 8 << 20  # source pixels held at once while resampling (24 MB)
 PIECE_WIDTH_PX = 8192
@@ -43,6 +46,8 @@ class Level:
     """(x, y) level-0 pixels per level pixel."""
     band: int = 0
     """How many rows are cheap to decode together, as strips are as wide as the slide; 0 = any number."""
+    start: tuple[float, float] = (0.0, 0.0)
+    """(x, y) where it begins, level-0 pixels: odd last rows are left out, and come first where it is mirrored."""
 
 
 class Raster(Protocol):
@@ -52,6 +57,8 @@ class Raster(Protocol):
     """From the finest, the slide as it was scanned, to the coarsest."""
     bounds_l0: tuple[int, int, int, int]
     """(x, y, width, height) of the scanned part in level-0 pixels; all of it where the format states none."""
+    facts: Facts
+    """What the file says of the picture."""
 
     def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
         """Pixels ``[y, y + h) × [x, x + w)``, all inside the level, as ``u8[h, w, 3]``. SlideError."""
@@ -105,29 +112,32 @@ class _Axis:
         low = math.floor(a - margin)
         return low, math.ceil(b + margin) - low, a - low, b - low
 
-    def cover(self, first: int, n: int, size_lv: float) -> F64:
-        """``f64[n]``: which part of each output pixel lies on a level ``size_lv`` long."""
+    def cover(self, first: int, n: int, from_lv: float, to_lv: float) -> F64:
+        """``f64[n]``: which part of each output pixel lies on the slide, from ``from_lv`` to ``to_lv``."""
         edges = self.start + (first + np.arange(n + 1)) * self.step
-        if edges[0] >= 0 and edges[-1] <= size_lv / self.factor:
+        low, high = from_lv / self.factor, to_lv / self.factor
+        if edges[0] >= low and edges[-1] <= high:
             return np.ones(n)
-        cover: F64 = np.diff(np.clip(edges, 0, size_lv / self.factor)) / self.step
+        cover: F64 = np.diff(np.clip(edges, low, high)) / self.step
         return cover
 
 
 class RasterSlide:
     """A :class:`bleep_cli.types.Slide` over any raster. Reads may come from several threads."""
 
-    def __init__(self, path: Path, raster: Raster, mpp: float, findings: tuple[Finding, ...] = ()) -> None:
+    def __init__(
+        self, path: Path, raster: Raster, mpp: float, mpp_source: str, findings: tuple[Finding, ...] = ()
+    ) -> None:
         self._path = path
         self._raster = raster
-        self._mpp = mpp
+        self._mpp, self._mpp_source = mpp, mpp_source
         self._findings = findings
         self._sha256: str | None = None
 
     @property
     def name(self) -> str:
         """File name without its folders."""
-        return self._path.name
+        return file_text(self._path.name)
 
     @property
     def size_l0(self) -> tuple[int, int]:
@@ -138,6 +148,16 @@ class RasterSlide:
     def mpp(self) -> float:
         """Micrometres per level-0 pixel."""
         return self._mpp
+
+    @property
+    def mpp_source(self) -> str:
+        """Where that was found: a place in the file, or "given" by the user."""
+        return self._mpp_source
+
+    @property
+    def scene(self) -> int:
+        """Which of the pictures of its file it is, from 0."""
+        return self._raster.facts.scene
 
     @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
@@ -180,11 +200,11 @@ class RasterSlide:
         if not (all(map(math.isfinite, (*xy_l0, *scale))) and min(scale) > 0):
             raise ValueError(f"not a region: {xy_l0=}, {size_l0=}, {out_px=}")
         index = self._level(min(scale))
-        dx, dy = self._raster.levels[index].scale
+        (dx, dy), (left, top) = self._raster.levels[index].scale, self._raster.levels[index].start
         if scale[0] / dx > MAX_SHRINK or scale[1] / dy > MAX_SHRINK:
             raise ValueError(f"{size_l0=} is too large for {out_px=}")
-        x = _Axis.of(xy_l0[0] / dx, size_l0[0] / dx, out_px[0])
-        y = _Axis.of(xy_l0[1] / dy, size_l0[1] / dy, out_px[1])
+        x = _Axis.of((xy_l0[0] - left) / dx, size_l0[0] / dx, out_px[0])
+        y = _Axis.of((xy_l0[1] - top) / dy, size_l0[1] / dy, out_px[1])
         return self._resample(index, x, y)
 
     def close(self) -> None:
@@ -209,8 +229,10 @@ class RasterSlide:
 
     def _piece(self, index: int, x: _Axis, y: _Axis, part: tuple[int, int, int, int]) -> U8:
         left, top, w, h = part
-        (dx, dy), (width, height) = self._raster.levels[index].scale, self.size_l0
-        cover_x, cover_y = x.cover(left, w, width / dx), y.cover(top, h, height / dy)
+        level, (width, height) = self._raster.levels[index], self.size_l0
+        (dx, dy), (x0, y0) = level.scale, level.start
+        cover_x = x.cover(left, w, -x0 / dx, (width - x0) / dx)
+        cover_y = y.cover(top, h, -y0 / dy, (height - y0) / dy)
         if not (cover_x.any() and cover_y.any()):
             return white(w, h)
         out = self._filtered(index, x, y, part)

@@ -1,33 +1,42 @@
-"""Spot positions: Space Ranger's three forms, ST selection tables, and plain CSV with x, y.
+"""Spot positions, or other places on a slide, from tables of text and Parquet.
 
-| form | recognised by |
-| --- | --- |
-| ``tissue_positions_list.csv`` (Space Ranger 1) | six columns, no header |
-| ``tissue_positions.csv`` (Space Ranger 2 and later) | header with ``pxl_row_in_fullres`` |
-| ``tissue_positions.parquet`` (Visium HD) | the same columns in Parquet |
-| ST selection table | header with ``x``, ``y``, ``pixel_x``, ``pixel_y``, optional ``selected`` |
-| plain CSV or TSV | header with ``x``, ``y`` in level-0 px and an id column (``id``, ``barcode``, ``tile_id``) |
-
-Space Ranger's row is y and its column is x; everything that leaves this module is (x, y).
+Which columns count is told in :mod:`bleep_cli.tiles.position_columns`. A table of six columns without a header is
+Space Ranger 1's ``tissue_positions_list.csv``. Rows are y and columns are x in these files; everything that leaves
+this module is (x, y).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bleep_cli.base.reasons import reason
+from bleep_cli.base.text_table import TextTable, is_number, read_text_table
 from bleep_cli.errors import UsageError
-from bleep_cli.types import F64, I64, Str
+from bleep_cli.findings import Finding
+from bleep_cli.tiles.position_columns import (
+    Columns,
+    Places,
+    find_ids,
+    find_inside,
+    find_places,
+    refuse_seurat_5,
+    require_own,
+    two_numbers,
+)
+from bleep_cli.types import F64, I64, Bool, Slide, Str
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPACERANGER = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
-ID_COLUMNS = ("id", "barcode", "tile_id", "spot", "name")
+FILES = re.compile(r"(?P<prefix>.*?)tissue_positions(?P<form>\.csv|_list\.csv|\.parquet)(\.gz)?", re.IGNORECASE)
+FORMS = (".csv", "_list.csv", ".parquet")  # the first of these, where a folder holds several of one prefix
 
 
 @dataclass(frozen=True)
@@ -42,84 +51,157 @@ class Positions:
     """i64[n] row in the array of spots; where the table has none, the row of the table."""
     array_col: I64
     """i64[n] column in the array of spots; where the table has none, 0."""
-    in_tissue: NDArray[np.bool_]
+    in_tissue: Bool
     """bool[n] whether the table counts each as tissue."""
+    of_qupath: bool = False
+    """Whether they are counted as QuPath does, from the corner of the slide's scanned part."""
+    findings: tuple[Finding, ...] = ()
+    """What had to be guessed or converted."""
 
-    def subset(self, keep: NDArray[np.bool_]) -> Positions:
+    def subset(self, keep: Bool) -> Positions:
         """The rows where ``keep`` is true."""
-        return Positions(*(column[keep] for column in vars(self).values()))
+        return Positions(
+            self.barcode[keep],
+            self.xy_l0[keep],
+            self.array_row[keep],
+            self.array_col[keep],
+            self.in_tissue[keep],
+            self.of_qupath,
+            self.findings,
+        )
+
+    def on(self, slide: Slide) -> Positions:
+        """The same, counted from the corner of the slide."""
+        x, y = slide.bounds_l0[:2]
+        if not self.of_qupath or (x, y) == (0, 0):
+            return self
+        told = f"QuPath counts from the corner of the scanned part: its positions were moved by ({x:g}, {y:g}) px"
+        findings = (*self.findings, Finding("positions-moved", told, slide.name))
+        return replace(self, xy_l0=self.xy_l0 + np.array([x, y]), of_qupath=False, findings=findings)
 
 
-def read_positions(path: Path) -> Positions:
-    """Reads any of the forms above; all spots, in tissue or not.
+def read_positions(path: Path, mpp: Callable[[], float] | None = None) -> Positions:
+    """Reads a table, or the one table of a folder such as ``spatial``; all spots, in tissue or not.
 
-    Raises ``UsageError`` for a missing file, an unknown form, duplicate ids or coordinates that are no numbers.
+    ``mpp`` tells the µm per level-0 pixel of their slide, and is asked for tables in µm. Raises ``UsageError`` for
+    a missing file, a table that is none of positions (with the columns that it has), ids that are missing or
+    repeat, coordinates that are no numbers, and µm without ``mpp``.
     """
+    if path.is_dir():
+        path = _the_one_in(path)
     if not path.is_file():
         raise UsageError(f"{path.name}: no such file of positions")
     try:
-        table = _table(path)
+        table, findings = _table(path)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        raise UsageError(f"{path.name}: cannot be read as a table of positions ({error})") from error
-    positions = _recognise(table, path.name)
-    if len(np.unique(positions.barcode)) != len(positions.barcode):
-        raise UsageError(f"{path.name}: some spot ids occur twice")
-    return positions
+        told = str(error) if type(error) is ValueError else reason(error)
+        raise UsageError(f"{path.name}: cannot be read as a table of positions ({told})") from error
+    if not len(table):
+        raise UsageError(f"{path.name}: a table of positions without a row")
+    positions = _recognise(Columns(table, path.name), mpp)
+    return replace(positions, findings=(*findings, *positions.findings))
 
 
-def _table(path: Path) -> pd.DataFrame:
+def positions_in(folder: Path) -> list[Path]:
+    """Space Ranger's tables of positions in a folder, whatever stands before their names; one for each prefix."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = FILES.fullmatch(path.name)
+        if match:
+            rank = FORMS.index(match["form"].lower())
+            found.setdefault(match["prefix"], []).append((rank, path.name))
+    return [folder / min(files)[1] for _, files in sorted(found.items())]
+
+
+def _the_one_in(folder: Path) -> Path:
+    found = positions_in(folder) or positions_in(folder / "spatial")
+    if len(found) != 1:
+        what = ", ".join(path.name for path in found) or "no tissue_positions"
+        raise UsageError(f"{folder.name}: a folder with {what}; name the file of positions itself")
+    return found[0]
+
+
+def _table(path: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    """All rows under the names of their columns."""
     import pandas as pd
 
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    separator = "\t" if {".tsv", ".txt"} & set(path.suffixes) else ","
-    head = pd.read_csv(path, sep=separator, nrows=1, header=None, dtype=str)
-    first = head.iloc[0, 1:] if len(head) else head
-    if len(head) and head.shape[1] == len(SPACERANGER) and first.str.fullmatch(r"-?[\d.eE+-]+").all():
-        return pd.read_csv(path, sep=separator, header=None, names=list(SPACERANGER), dtype={"barcode": str})
-    return pd.read_csv(path, sep=separator, dtype=dict.fromkeys(ID_COLUMNS, str))  # 007 is not 7
+    with path.open("rb") as file:
+        parquet = file.read(4) == b"PAR1"
+        file.seek(0)
+        if parquet:
+            table = pd.read_parquet(file)  # a path would have to be Unicode, wherever this runs
+            unnamed = isinstance(table.index, pd.RangeIndex) or table.index.name in table.columns
+            return table if unnamed else table.reset_index(), []
+    if path.suffix.lower() == ".parquet":
+        raise ValueError("it is no Parquet file")
+    text = _with_header(read_text_table(path))
+    table = text.frame()
+    table.columns = pd.Index(text.header)
+    table.attrs["semicolons"] = text.separator == ";"  # then commas in numbers are decimal ones
+    told = "the text is no UTF-8 and was read as Windows-1252"
+    return table, [Finding("text-encoding-guessed", told, path.name)] if text.guessed_encoding else []
 
 
-def _recognise(table: pd.DataFrame, name: str) -> Positions:
-    columns = set(table.columns)
-    if set(SPACERANGER) <= columns:
-        row, col = _floats(table, "array_row", "array_col", name=name).astype(np.int64).T
-        return Positions(
-            table["barcode"].to_numpy(dtype=str),
-            _floats(table, "pxl_col_in_fullres", "pxl_row_in_fullres", name=name),
-            row,
-            col,
-            table["in_tissue"].to_numpy() == 1,
+def _with_header(text: TextTable) -> TextTable:
+    """A header for Space Ranger 1's table, which has none. ``ValueError`` for other tables without one."""
+    numbers = [is_number(field) for field in text.header]
+    if len(numbers) == len(SPACERANGER) and all(numbers[1:]):
+        return text.with_header(SPACERANGER)
+    if sum(numbers) > 1:
+        shown = ", ".join(text.header[:6])
+        raise ValueError(f"its first line names no columns ({shown}); put one above that does, such as id, x, y")
+    return text
+
+
+def _recognise(columns: Columns, mpp: Callable[[], float] | None) -> Positions:
+    name = columns.file_name
+    places = find_places(columns)
+    xy = two_numbers(columns, places.x, places.y)
+    findings: list[Finding] = []
+    if places.of_qupath:
+        _refuse_several_images(columns)
+    if places.in_um:
+        xy, findings = _in_px(xy, places, name, mpp)
+    row, col, has_array = _array(columns, places)
+    ids, taken_for_ids = find_ids(columns, places)
+    if taken_for_ids:
+        told = f"no column is called barcode or id; {taken_for_ids!r} was taken for it"
+        findings.append(Finding("positions-ids-guessed", told, name))
+    if ids is None and has_array and places.x == "pixelx":  # ST's spots are called by their place in the array
+        ids = np.array([f"{x}x{y}" for x, y in zip(col, row, strict=True)], dtype=str)
+    if ids is None and places.of_qupath:
+        ids = np.arange(1, len(xy) + 1).astype(str)
+        told = "no column of ids that differ; the rows are called by their number"
+        findings.append(Finding("positions-ids-guessed", told, name))
+    if ids is None:
+        raise UsageError(
+            f"{name}: no column of ids; beside {places.written} one called barcode or id is needed, "
+            f"its columns are {', '.join(columns.names[:8])}"
         )
-    if {"x", "y", "pixel_x", "pixel_y"} <= columns:
-        array = np.rint(_floats(table, "x", "y", name=name)).astype(np.int64)
-        selected = table["selected"].to_numpy() == 1 if "selected" in columns else np.ones(len(table), bool)
-        return Positions(
-            np.array([f"{x}x{y}" for x, y in array], dtype=str),
-            _floats(table, "pixel_x", "pixel_y", name=name),
-            array[:, 1],
-            array[:, 0],
-            selected,
-        )
-    id_column = next((column for column in ID_COLUMNS if column in columns), None)
-    if {"x", "y"} <= columns and id_column:
-        row = np.arange(len(table), dtype=np.int64)
-        col = np.zeros_like(row)
-        if {"array_row", "array_col"} <= columns:
-            row, col = _floats(table, "array_row", "array_col", name=name).astype(np.int64).T
-        xy_l0 = _floats(table, "x", "y", name=name)
-        return Positions(table[id_column].to_numpy(dtype=str), xy_l0, row, col, np.ones(len(table), bool))
-    raise UsageError(
-        f"{name}: not a table of positions; give Space Ranger's tissue_positions, an ST selection table "
-        f"(x, y, pixel_x, pixel_y) or columns x, y (level-0 px) and one of {', '.join(ID_COLUMNS)}"
-    )
+    require_own(ids, name)
+    if places.x == "x":
+        refuse_seurat_5(columns, ids, name)
+    inside = find_inside(columns, places)
+    return Positions(ids, xy, row, col, inside, places.of_qupath, tuple(findings))
 
 
-def _floats(table: pd.DataFrame, x: str, y: str, *, name: str) -> F64:
-    try:
-        values = np.asarray(table[[x, y]].to_numpy(np.float64))
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{name}: columns {x} and {y} must be numbers ({error})") from error
-    if not np.isfinite(values).all():
-        raise UsageError(f"{name}: columns {x} and {y} must be numbers; some are missing or infinite")
-    return values
+def _array(columns: Columns, places: Places) -> tuple[I64, I64, bool]:
+    """i64[n] rows and columns in the array of spots, and whether the table states them."""
+    if places.array_row in columns and places.array_col in columns:
+        array = np.rint(two_numbers(columns, places.array_row, places.array_col)).astype(np.int64)
+        return array[:, 0], array[:, 1], True
+    rows = np.arange(len(columns.table), dtype=np.int64)
+    return rows, np.zeros_like(rows), False
+
+
+def _in_px(xy: F64, places: Places, name: str, mpp: Callable[[], float] | None) -> tuple[F64, list[Finding]]:
+    """Places f64[n, 2] in µm as pixels, and what was done to them."""
+    if mpp is None:
+        raise UsageError(f"{name}: {places.written} are in µm, which only their slide turns into pixels")
+    um = mpp()
+    return xy / um, [Finding("positions-in-um", f"positions in µm were divided by {um:.4g} µm per px", name)]
+
+
+def _refuse_several_images(columns: Columns) -> None:
+    if "image" in columns and columns.values("image").nunique() > 1:
+        raise UsageError(f"{columns.file_name}: rows of several images; export those of one")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from bleep_cli.errors import ReferenceError, SlideError, UsageError
-from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.types import Section, Slide, TileGrid, TileSpec
 
 
@@ -17,14 +17,22 @@ def section_slide(section: Section) -> Iterator[Slide]:
     """A section's image, open. Raises ``ReferenceError`` for an image that cannot be used, or most of whose
     spots lie outside it."""
     try:
-        slide = open_slide(section.image, section.mpp)
+        slide = open_slide(section.image, section.mpp, scene=section.scene)
     except (SlideError, UsageError) as error:
         raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
     try:
+        _check_black(section, slide)
         _check_inside(section, slide)
         yield slide
     finally:
         slide.close()
+
+
+def _check_black(section: Section, slide: Slide) -> None:
+    try:
+        refuse_black(slide)
+    except SlideError as error:
+        raise ReferenceError(f"section {section.id}: {error.text}", origin="cohort file") from error
 
 
 def _check_inside(section: Section, slide: Slide) -> None:

@@ -121,7 +121,10 @@ def test_in_memory_is_what_the_file_holds(folder: Path) -> None:
 def test_the_commands_h5ad_holds_the_same(folder: Path) -> None:
     command = [sys.executable, "-m", "bleep_cli.cli", "predict", "slide.tif", "--ref", "bundle.zarr.zip"]
     subprocess.run([*command, "--format", "h5ad"], check=True, capture_output=True)
-    assert_equal(bleep_cli.predict("slide.tif", "bundle.zarr.zip"), anndata.read_h5ad("slide.h5ad"))
+    adata, written = bleep_cli.predict("slide.tif", "bundle.zarr.zip"), anndata.read_h5ad("slide.h5ad")
+    assert str(written.uns["bleep"].pop("command")) == "bleep predict slide.tif --ref bundle.zarr.zip"
+    assert str(adata.uns["bleep"].pop("command")) == ""
+    assert_equal(adata, written)
 
 
 def test_options_of_one_slide_go_before_the_predictors_own(folder: Path) -> None:

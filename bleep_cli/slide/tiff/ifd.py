@@ -1,7 +1,7 @@
 """TIFF directories, read strictly: every tag's type, size and place is checked before its value is.
 
 Only the structure is here (classic and BigTIFF, both byte orders); what the tags mean is in ``page.py`` and
-``pyramid.py``. A general TIFF library guesses its way through broken tags; a slide that needs guessing is
+``contents.py``. A general TIFF library guesses its way through broken tags; a slide that needs guessing is
 refused instead.
 """
 

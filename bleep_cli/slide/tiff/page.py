@@ -7,12 +7,13 @@ A segment is a tile or a strip. Everything that is not clearly an RGB, grey, pal
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from bleep_cli.slide.limits import MAX_DECODED_BYTES
 from bleep_cli.slide.pixels import COLOURS, ColourModel, PixelFormat
-from bleep_cli.slide.raster import CONVERT
+from bleep_cli.slide.raster import COLOUR_NEEDED, CONVERT
 from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, SampleType, Shape
 from bleep_cli.slide.tiff.ifd import Ifd
 from bleep_cli.slide.tiff.tags import (
@@ -32,7 +33,8 @@ from bleep_cli.types import I64, U8
 MAX_SIDE = 1 << 24
 MIN_TILE, MAX_TILE_BYTES = 16, 256 << 20
 CHOP_BYTES = 1 << 20  # uncompressed strips are read in pieces of about this size
-UPRIGHT = (Orientation.UNSTATED, Orientation.TOP_LEFT)
+Doubt = Literal["", "alpha", "planes"]
+"""What only the samples can tell: whether an unnamed fourth one is alpha, whether three grey planes are RGB."""
 ALPHA = (ExtraSample.ASSOCIATED_ALPHA, ExtraSample.UNASSOCIATED_ALPHA)
 MODELS: dict[Photometric, ColourModel] = {
     Photometric.WHITE_IS_ZERO: "inverted",
@@ -74,6 +76,10 @@ class Page:
     """JPEG tables that all segments share; empty where there are none."""
     fmt: PixelFormat
     """How RGB is made of the samples."""
+    doubt: Doubt
+    """What of that the tags leave open."""
+    orientation: int
+    """1 to 8: how the picture has to be turned."""
     offsets: I64
     """i64[planes × rows × cols] bytes from the start of the file, plane by plane, row by row of segments."""
     counts: I64
@@ -94,13 +100,17 @@ class Page:
         return Shape(self.tile_h, self.tile_w, self.samples // self.planes, self.dtype, need_h, need_w)
 
 
-def read_page(ifd: Ifd) -> Page:
-    """The picture of a directory. SlideError where it is broken, or of a kind that is not read."""
+def read_page(ifd: Ifd, *, plane: bool = False) -> Page:
+    """The picture of a directory, or with ``plane`` the one grey plane of several that it is.
+
+    SlideError where it is broken, or of a kind that is not read.
+    """
     compression = _compression(ifd)
-    if ifd.one(Tag.FILL_ORDER, 1) != FillOrder.HIGH_BIT_FIRST or ifd.one(Tag.ORIENTATION, 1) not in UPRIGHT:
-        raise ifd.file.bad(f"the TIFF is stored turned or mirrored; {CONVERT}")
+    if ifd.one(Tag.FILL_ORDER, 1) != FillOrder.HIGH_BIT_FIRST:
+        raise ifd.file.bad(f"the bits of its bytes are stored in reverse; {CONVERT}")
     width, height, tile_w, tile_h = _geometry(ifd)
-    photometric, samples, planes, dtype = _samples(ifd, compression)
+    photometric, samples, planes, dtype = _samples(ifd, compression, plane)
+    fmt, doubt = _format(ifd, photometric, samples)
     page = Page(
         width=width,
         height=height,
@@ -114,11 +124,20 @@ def read_page(ifd: Ifd) -> Page:
         compression=compression,
         predictor=_predictor(ifd, compression),
         tables=ifd.raw(Tag.JPEG_TABLES) if compression == Compression.JPEG else b"",
-        fmt=_format(ifd, photometric, samples),
+        fmt=fmt,
+        doubt=doubt,
+        orientation=_orientation(ifd),
         offsets=np.empty(0, np.int64),
         counts=np.empty(0, np.int64),
     )
     return _with_segments(page, ifd)
+
+
+def _orientation(ifd: Ifd) -> int:
+    stated = ifd.one(Tag.ORIENTATION, Orientation.TOP_LEFT)
+    if stated not in tuple(Orientation):
+        raise ifd.file.bad(f"its orientation tag says {stated}, which is none of the eight; {CONVERT}")
+    return stated or Orientation.TOP_LEFT
 
 
 def _compression(ifd: Ifd) -> Compression:
@@ -141,7 +160,7 @@ def _geometry(ifd: Ifd) -> tuple[int, int, int, int]:
     return width, height, tile_w, tile_h
 
 
-def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int, SampleType]:
+def _samples(ifd: Ifd, compression: Compression, plane: bool) -> tuple[Photometric, int, int, SampleType]:
     """(photometric, samples, planes, dtype)."""
     stated, samples = ifd.one(Tag.PHOTOMETRIC), ifd.one(Tag.SAMPLES_PER_PIXEL, 1)
     planar = ifd.one(Tag.PLANAR_CONFIGURATION, Planar.CONTIGUOUS)
@@ -151,7 +170,8 @@ def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int,
     if stated not in tuple(Photometric):
         raise ifd.file.bad(f"TIFF colour model {stated} is not read; {CONVERT}")
     photometric = Photometric(stated)
-    dtype = _sample_type(ifd, MODELS[photometric], compression, set(sizes))
+    deep = compression not in IMAGE_CODECS and (plane or MODELS[photometric] == "rgb" or _is_planes(ifd))
+    dtype = _sample_type(ifd, MODELS[photometric], set(sizes), deep)
     jpeg, together = compression == Compression.JPEG, planar == Planar.CONTIGUOUS
     if photometric == Photometric.YCBCR and not (jpeg and together and samples == 3):
         raise ifd.file.bad("YCbCr other than JPEG is not read; convert it to RGB")
@@ -160,9 +180,18 @@ def _samples(ifd: Ifd, compression: Compression) -> tuple[Photometric, int, int,
     return photometric, samples, 1 if together else samples, dtype
 
 
-def _sample_type(ifd: Ifd, model: ColourModel, compression: Compression, bits: set[int]) -> SampleType:
-    """u1, or u2 of RGB, in the file's byte order."""
-    deep = bits == {16} and model == "rgb" and compression not in IMAGE_CODECS
+def _is_planes(ifd: Ifd) -> bool:
+    """Whether a pixel has three grey samples, none of which is said to be alpha: channels of one picture."""
+    return (
+        ifd.one(Tag.PHOTOMETRIC) == Photometric.BLACK_IS_ZERO
+        and ifd.one(Tag.SAMPLES_PER_PIXEL, 1) == 3
+        and not set(ifd.ints(Tag.EXTRA_SAMPLES, ())) & set(ALPHA)
+    )
+
+
+def _sample_type(ifd: Ifd, model: ColourModel, bits: set[int], deep: bool) -> SampleType:
+    """u1, or with ``deep`` also u2, in the file's byte order."""
+    deep = deep and bits == {16}
     unsigned = set(ifd.ints(Tag.SAMPLE_FORMAT, (SampleFormat.UNSIGNED,))) <= set(SampleFormat)
     if not (bits == {8} or deep) or not unsigned:
         kind = "" if unsigned else "signed or float "
@@ -180,20 +209,28 @@ def _predictor(ifd: Ifd, compression: Compression) -> Predictor:
     return Predictor(stated)
 
 
-def _format(ifd: Ifd, photometric: Photometric, samples: int) -> PixelFormat:
+def _format(ifd: Ifd, photometric: Photometric, samples: int) -> tuple[PixelFormat, Doubt]:
+    """What the samples mean, and what of that the tags leave open."""
     model = MODELS[photometric]
+    if _is_planes(ifd):
+        return PixelFormat("rgb"), "planes"
     extras = ifd.ints(Tag.EXTRA_SAMPLES, ())
+    if model == "rgb" and samples == 4 and not extras:  # Pillow and libtiff take the fourth as alpha
+        return PixelFormat("rgb", alpha=3), "alpha"
     if samples != COLOURS[model] + len(extras):
         raise ifd.file.bad(f"{samples} samples per pixel and {len(extras)} extra ones do not make {model}")
+    if COLOURS[model] == 1 and samples > 2:
+        raise ifd.file.bad(f"holds {samples} grey channels, which are no colour picture; {COLOUR_NEEDED}")
     if model == "cmyk" and ifd.one(Tag.INK_SET, InkSet.CMYK) != InkSet.CMYK:
         raise ifd.file.bad("inks other than CMYK are not read; convert it to RGB")
     alpha = next((i for i, kind in enumerate(extras) if kind in ALPHA), None)
-    return PixelFormat(
+    fmt = PixelFormat(
         model,
         alpha=None if alpha is None else COLOURS[model] + alpha,
         premultiplied=alpha is not None and extras[alpha] == ExtraSample.ASSOCIATED_ALPHA,
         palette=_palette(ifd) if model == "palette" else None,
     )
+    return fmt, ""
 
 
 def _palette(ifd: Ifd) -> U8:

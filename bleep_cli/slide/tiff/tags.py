@@ -25,10 +25,13 @@ class Tag(IntEnum):
     SAMPLES_PER_PIXEL = 277
     ROWS_PER_STRIP = 278
     STRIP_BYTE_COUNTS = 279
+    MAX_SAMPLE_VALUE = 281
     X_RESOLUTION = 282
     Y_RESOLUTION = 283
     PLANAR_CONFIGURATION = 284
+    PAGE_NAME = 285
     RESOLUTION_UNIT = 296
+    SOFTWARE = 305
     PREDICTOR = 317
     COLOR_MAP = 320
     TILE_WIDTH = 322
@@ -114,10 +117,17 @@ class FillOrder(IntEnum):
 
 
 class Orientation(IntEnum):
-    """Which corner the first pixel is; some writers put 0."""
+    """Which corner the first pixel is, and whether rows stand upright; some writers put 0."""
 
     UNSTATED = 0
     TOP_LEFT = 1
+    TOP_RIGHT = 2
+    BOTTOM_RIGHT = 3
+    BOTTOM_LEFT = 4
+    LEFT_TOP = 5
+    RIGHT_TOP = 6
+    RIGHT_BOTTOM = 7
+    LEFT_BOTTOM = 8
 
 
 class Planar(IntEnum):

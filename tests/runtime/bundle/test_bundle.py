@@ -101,6 +101,17 @@ def test_genes_by_symbol_or_id_in_the_asked_order(small_bundle: Path) -> None:
     assert found.gene_rows(["GENE7", "GENE2", "GENE7"]).tolist() == [7, 2]
     with pytest.raises(UsageError, match=r"genes: GENE99, X not in small\.zarr; did you mean GENE9"):
         found.gene_rows(["GENE1", "GENE99", "X"])
+    with pytest.raises(UsageError, match=r"genes: gene3, Gene4 not in small\.zarr; did you mean GENE3, GENE4\?"):
+        found.gene_rows(["gene3", "Gene4"])
+
+
+def test_genes_by_ids_of_whatever_version(small_built: Built, tmp_path: Path) -> None:
+    ids = np.array([f"ENSG{i:011d}" for i in range(12)])
+    write_bundle(tmp_path / "a.zarr", small_built.info, replace(small_built.arrays, gene_ids=ids))
+    found = open_bundle(tmp_path / "a.zarr")
+    assert found.gene_rows(["ENSG00000000007.12", "ENSG00000000002", "GENE7"]).tolist() == [7, 2]
+    with pytest.raises(UsageError, match=r"genes: ENSG00000000077 not in a\.zarr; did you mean ENSG000000000"):
+        found.gene_rows(["ENSG00000000077.1"])
 
 
 # --- content hash

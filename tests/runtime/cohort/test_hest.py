@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bleep_cli.cohort.hest import hest_ids
-from bleep_cli.cohort.read import cohort_entries, read_cohort, read_section
+from bleep_cli.cohort.cohort_file import cohort_entries
+from bleep_cli.cohort.read import read_cohort, read_section
+from bleep_cli.cohort.readers.hest import hest_ids
 from bleep_cli.errors import ReferenceError
 
 COUNTS = np.array([[1, 0, 2], [0, 3, 0], [4, 0, 0]], np.float32)
@@ -102,7 +103,10 @@ def test_metadata_that_say_nothing(tmp_path: Path, metadata: dict[str, Any], tol
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ReferenceError, match=r"TENX99: HEST folder without st/TENX99\.h5ad or adata/TENX99\.h5ad"):
         read_cohort(cohort(tmp_path))
-    folder = hest(tmp_path / "hest_data")
+    folder = hest(tmp_path / "hest_data", ("TENX98", "NCBI1"))
+    with pytest.raises(ReferenceError, match=r"section TENX99: hest_data has no such id; did you mean TENX98\?"):
+        read_cohort(cohort(tmp_path))
+    hest(tmp_path / "hest_data")
     (folder / "wsis" / "TENX99.tif").unlink()
     with pytest.raises(ReferenceError, match=r"without wsis/TENX99\.tif or wsis/TENX99\.tiff"):
         read_cohort(cohort(tmp_path))
@@ -115,7 +119,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_keys_that_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceError, match="give exactly one of spaceranger, h5ad, counts, hest"):
+    with pytest.raises(ReferenceError, match=r"give exactly one of spaceranger, h5ad, .*hest"):
         cohort_entries(cohort(tmp_path, 'h5ad = "a.h5ad"\n'))
     with pytest.raises(ReferenceError, match="positions goes with counts, not with hest"):
         cohort_entries(cohort(tmp_path, 'positions = "a.tsv"\n'))

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from scipy import sparse
 
-from bleep_cli.cohort.read import cohort_texts, read_cohort, read_section
+from bleep_cli.cohort.cohort_file import cohort_texts
+from bleep_cli.cohort.read import read_cohort, read_section
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import Section
 
@@ -104,7 +105,7 @@ REFUSED = {
     "fractions": (
         [*COUNTS[:2], "2x1\t0\t0.5\t0"],
         SPOTS,
-        "no raw counts .negative or fractional.; name the raw layer with layer",
+        "these are no raw counts .negative or fractional.$",
     ),
     "negative": ([*COUNTS[:2], "2x1\t0\t-3\t0"], SPOTS, "no raw counts"),
     "a gap": ([*COUNTS[:2], "2x1\t0\t\t0"], SPOTS, "counts hold NaN or infinity"),

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from scipy import sparse
 
-from bleep_cli.cohort.read import cohort_entries, read_cohort, read_section
+from bleep_cli.cohort.cohort_file import cohort_entries
+from bleep_cli.cohort.read import read_cohort, read_section
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.types import Section
 
@@ -103,7 +104,7 @@ def change(adata: anndata.AnnData, what: str) -> anndata.AnnData:
     ("what", "reason"),
     [
         ("no positions", r'no obsm\["spatial"\]'),
-        ("no x", "cannot be read"),
+        ("no x", "it holds no counts"),
         ("same spot", "spot s1 occurs 2 times"),
         ("lost spot", "spot coordinates must be two numbers"),
         ("one axis", "spot coordinates must be two numbers"),
@@ -154,8 +155,8 @@ BROKEN = {
     "a mere list": ('section = ["a"]', r"no \[\[section\]\] in it"),
     "no donor": ('[[section]]\nid = "a"\nimage = "i.png"\nh5ad = "x"', "section a: donor missing"),
     "no id": ('[[section]]\ndonor = "a"\nimage = "i.png"\nh5ad = "x"', "section 1: id missing"),
-    "a typing slip": (ENTRY + 'h5da = "x"', "section a: unknown key h5da; known are counts, donor"),
-    "no source": (ENTRY, "section a: give exactly one of spaceranger, h5ad, counts"),
+    "a typing slip": (ENTRY + 'h5da = "x"', "section a: unknown key h5da; did you mean h5ad"),
+    "no source": (ENTRY, "section a: give exactly one of spaceranger, h5ad, "),
     "two sources": (ENTRY + 'h5ad = "x"\nspaceranger = "y"', "section a: give exactly one of"),
     "no positions": (ENTRY + 'counts = "x"', "section a: counts need positions"),
     "a bare number": (ENTRY.replace('"d"', "7") + 'h5ad = "x"', "section a: donor must be in quotes"),

@@ -49,6 +49,16 @@ def test_building_takes_the_same_column(section: Section) -> None:
     )
 
 
+def test_a_column_that_is_another_gene_by_its_id_does_not_serve_a_symbol(section: Section) -> None:
+    """Of two genes of one symbol a section may have one: it does not stand for both."""
+    reference = np.array(["MATR3", "MATR3-ENSG00000000009"]), np.array(["ENSG00000000003", "ENSG00000000009"])
+    only = replace(section, symbols=SYMBOLS[[0, 2]], gene_ids=IDS[[0, 2]], counts=section.counts[:, [0, 2]])
+    assert gene_columns(only, *reference).tolist() == [-1, 0]
+    assert gene_columns(section, *reference).tolist() == [1, 0]
+    retired = np.array(["TP53"]), np.array(["ENSG00000000444"])  # an id of another annotation: by symbol
+    assert gene_columns(only, *retired).tolist() == [1]
+
+
 def test_a_table_of_symbols_only_takes_the_first(section: Section) -> None:
     plain = replace(section, gene_ids=SYMBOLS)
     assert gene_columns(plain, np.array(["MATR3"]), np.array(["ENSG00000000003"])).tolist() == [0]

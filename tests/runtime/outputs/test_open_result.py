@@ -50,7 +50,12 @@ def made() -> tuple[Prediction, np.ndarray]:
     }
     odd = prediction.obs["similarity"] > 0.5
     prediction = replace(
-        prediction, provenance=said, findings=(COARSE,), obs={**prediction.obs, "out_of_focus": odd}
+        prediction,
+        provenance=said,
+        findings=(COARSE,),
+        obs={**prediction.obs, "out_of_focus": odd},
+        obsm={"offset": np.arange(120, dtype=np.float32).reshape(60, 2)},
+        var={"reference_p99": np.arange(7, dtype=np.float32)},
     )
     return prediction, expression
 
@@ -78,6 +83,10 @@ def test_what_was_written_is_what_is_opened(written: Path) -> None:
     for name, column in prediction.obs.items():
         assert found.obs[name].dtype == column.dtype
         np.testing.assert_array_equal(found.obs[name], column)
+    assert list(found.obsm) == ["offset"]
+    np.testing.assert_array_equal(found.obsm["offset"], prediction.obsm["offset"])
+    assert list(found.var) == ["reference_p99"]
+    np.testing.assert_array_equal(found.var["reference_p99"], prediction.var["reference_p99"])
     np.testing.assert_array_equal(found.hires, prediction.hires)
     assert found.hires_scalef == prediction.hires_scalef
     assert found.provenance == prediction.provenance
@@ -179,7 +188,7 @@ def with_an_unknown_finding(adata: anndata.AnnData) -> None:
         (lambda adata: adata.obs.pop("tile_id"), "b.* is damaged: obs lacks 'tile_id'"),
         (lambda adata: adata.var.pop("gene_ids"), "b.* is damaged: var lacks 'gene_ids'"),
         (lambda adata: adata.uns.pop("spatial"), "b.* is damaged: it holds no uns/spatial"),
-        (lambda adata: adata.obsm.pop("neighbours"), "b.* is damaged: it holds no obsm/neighbours"),
+        (lambda adata: adata.obsm.pop("neighbours"), "b.* is damaged: obsm lacks 'neighbours'"),
     ],
 )
 def test_what_lacks_something_or_does_not_fit_is_refused(

@@ -15,6 +15,7 @@ from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.outputs.blocks import default_gene, gene_values
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.plotting import gene as report
+from bleep_cli.plotting.panels import DPI
 from bleep_cli.plotting.style import colour_limits
 from bleep_cli.types import F32, Neighbours, Prediction, TileGrid, TileSpec
 
@@ -77,7 +78,7 @@ def pixels(path: Path) -> np.ndarray:
 def panels(prediction: Prediction, gene: str = "ERBB2") -> list[tuple[slice, slice]]:
     """Rows and columns of the PNG that the two panels take."""
     figure = report.gene_figure(prediction, gene, gene_values(prediction, gene))
-    high = round(figure.get_figheight() * report.DPI)
+    high = round(figure.get_figheight() * DPI)
     boxes = [axes.get_window_extent() for axes in figure.axes[:2]]
     return [(slice(round(high - b.y1), round(high - b.y0)), slice(round(b.x0), round(b.x1))) for b in boxes]
 
@@ -108,7 +109,7 @@ def test_tiles_have_their_true_size_and_never_overlap() -> None:
     expression = np.zeros((4, 2), np.float32)
     for pitch_um, edge_hires in ((100.0, 10.0), (250.0, 10.0), (40.0, 4.0)):
         prediction = make_prediction(expression, square(2, 2), pitch_um=pitch_um)
-        assert report._edge_hires(prediction) == pytest.approx(edge_hires)
+        assert prediction.grid.drawn_edge_l0() * prediction.hires_scalef == pytest.approx(edge_hires)
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (40, 25), (40, 1), (1, 25), (30, 12)], ids=str)
@@ -161,12 +162,17 @@ def test_words_on_the_picture() -> None:
     left, right, bar = figure.axes
     assert [text.get_text() for text in figure.texts] == [
         "slide 1",
-        "2 tiles, 100 µm apart",
+        f"2 tiles, 100 µm apart; 0.5 µm/px; K {prediction.neighbours.index.shape[1]}",
         "BLEEP prediction, not a measurement; research use only",
     ]
     assert (left.get_title("left"), right.get_title("left")) == ("H&E", "ESR1, predicted")
     assert bar.get_ylabel() == "ESR1, log1p(CP10k), predicted"
     assert [text.get_text() for text in left.texts] == ["200 µm"]
+    reference = {"name": "r.zarr", "species": "Homo sapiens"}
+    told = replace(prediction, provenance={"slide": {"mpp_source": "OME-XML"}, "reference": reference})
+    figure = report.gene_figure(told, "ESR1", gene_values(told, "ESR1"))
+    about = f"2 tiles, 100 µm apart; 0.5 µm/px (OME-XML); K {told.neighbours.index.shape[1]}; "
+    assert figure.texts[1].get_text() == about + "reference r.zarr: Homo sapiens"
     units = replace(prediction, provenance={"expression_units": "log1p(counts per 5,000)"})
     assert report.gene_figure(units, "ESR1", np.zeros(2, np.float32)).axes[2].get_ylabel() == (
         "ESR1, log1p(counts per 5,000), predicted"

@@ -20,7 +20,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.grow import align_genes, grow_reference
-from bleep_cli.reference.parts import Built
+from bleep_cli.reference.parts import Built, described
 from bleep_cli.types import Section
 
 MakeEncoders = Callable[..., Encoders]
@@ -57,6 +57,27 @@ def columns_of(section: Section, columns: Any) -> Section:
 
 
 # --- what it gives
+
+
+def test_what_a_base_says_of_its_own_is_said_of_its_own_spots(
+    sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
+) -> None:
+    encoders = make_encoders(species="synthetic", intended_use="SYNTHETIC: for demonstration.")
+    built = build_reference(sections[:2], encoders, device="cpu")
+    write_bundle(tmp_path / "demo.zarr", built.info, built.arrays)
+    grown = described(grow(open_bundle(tmp_path / "demo.zarr"), sections[2]), {"species": "Homo sapiens"})
+    first, of_all = (sum(len(s.barcodes) for s in part) for part in (sections[:2], sections))
+    what = f"{first} of {of_all} spots are of the base, which says of itself: SYNTHETIC: for demonstration."
+    assert grown.info.intended_use == f"Research use only. Not for diagnostic use. {what}"
+    assert grown.info.species == f"synthetic ({first} of {of_all} spots); Homo sapiens"
+    (told,) = [f for f in grown.findings if f.severity == "warning"]
+    assert (told.code, told.what) == ("base-of-other-use", what)
+
+
+def test_a_plain_base_keeps_its_plain_words(base: Bundle, sections: list[Section]) -> None:
+    grown = grow(base, sections[2])
+    assert grown.info.intended_use == "Research use only. Not for diagnostic use."
+    assert [f for f in grown.findings if f.severity == "warning"] == []
 
 
 def test_growing_is_building_from_all(base: Bundle, sections: list[Section], make_encoders: MakeEncoders) -> None:
@@ -153,7 +174,7 @@ def test_a_lacking_gene_counts_as_not_detected_and_is_noted(base: Bundle, sectio
     expression = grown.arrays.expression[: len(new)]
     assert (expression[new, 20] == 0).all() and (expression[~new, 20] > 0).any()
     assert (expression[new][:, np.arange(N_GENES) != 20] > 0).any(axis=0).all()
-    assert "S2: 1 genes are not in its table and count as not detected" in map(str, grown.findings)
+    assert "S2: 1 gene is not in its table and counts as not detected" in map(str, grown.findings)
 
 
 def test_too_many_lacking_genes_are_refused(base: Bundle, sections: list[Section]) -> None:

@@ -17,10 +17,10 @@ from bleep_cli.signatures.make import signature_or_why
 from bleep_cli.signatures.scale import ERROR, NO_CHECK, ScaleCheck, kept_out_groups, told_of, weigh
 from bleep_cli.signatures.tiles import backbone_sha256
 from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.grid import grid_at, grid_over_tissue
-from bleep_cli.tiles.positions import Positions, read_positions
-from bleep_cli.tiles.section import section_slide
-from bleep_cli.tiles.tissue import find_tissue
+from bleep_cli.tiles.grid import grid_over_tissue
+from bleep_cli.tiles.mask import find_tissue
+from bleep_cli.tiles.positions import read_positions
+from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.types import Section, TileSpec
 
 SPEC = TileSpec(224, (112.0,))
@@ -52,14 +52,10 @@ def weighed(signature: Signature, sections: list[Section], tmp_path: Path) -> We
     """Weighs a picture that is ``mpp``, by the tiles over it every 60 µm."""
 
     def check(image: Image.Image, mpp: float) -> ScaleCheck:
-        image.save(tmp_path / "q.png")
-        slide = open_slide(tmp_path / "q.png", mpp)
-        across = (np.arange(30, side * mpp - 29, 60) / mpp for side in image.size)
-        xy = np.stack(np.meshgrid(*across), axis=2).reshape(-1, 2)
-        n = len(xy)
-        every = Positions(np.arange(n).astype(str), xy, np.arange(n), np.zeros(n, np.int64), np.ones(n, bool))
-        grid = grid_at(slide, every, SPEC, 60.0)
-        found = weigh(slide, grid, np.ones(n, bool), signature, records(sections))
+        made = section(tmp_path / "q.png", image, mpp, "Q", pitch_um=60.0)
+        slide = open_slide(made.image, mpp)
+        grid = section_grid(made, mpp, SPEC)
+        found = weigh(slide, grid, np.ones(len(grid), bool), signature, records(sections))
         slide.close()
         return found
 
@@ -110,10 +106,9 @@ def test_too_coarse_too_little_and_no_signature_are_told_apart(
 ) -> None:
     assert weighed(tissue(8).reduce(4), 4 * MPP).reason == "2 µm/px are too coarse to tell"
     assert weighed(tissue(8, um=(200, 150)), MPP).reason == "6 tiles in tissue are too few"
-    path = tmp_path / "q.png"
-    tissue(8).save(path)
-    slide = open_slide(path, MPP)
-    grid = grid_over_tissue(slide, find_tissue(slide), SPEC, 60.0, 0.5)
+    made = section(tmp_path / "q.png", tissue(8), MPP, "Q", pitch_um=60.0)
+    slide = open_slide(made.image, MPP)
+    grid = section_grid(made, MPP, SPEC)
     inside = np.ones(len(grid), bool)
     assert weigh(slide, grid, inside, None, records(sections)) == NO_CHECK
     other = replace(signature, backbone_sha256="another")
@@ -165,7 +160,7 @@ def test_a_section_that_took_no_part_and_other_tissue(data_dir: Path) -> None:
         found = []
         for factor in (0.5, 1.0, 2.0):
             slide = open_slide(path, mpp * factor)
-            grid = grid_over_tissue(slide, find_tissue(slide), TileSpec(224, (155.0,)), 155.0, 0.5)
+            grid = grid_over_tissue(slide, find_tissue(slide), TileSpec(224, (155.0,)), 155.0, 0.5).grid
             found.append(weigh(slide, grid, np.ones(len(grid), bool), made, records(kept)).verdict)
             slide.close()
         return found

@@ -17,6 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 from slide_samples import ROOT, H, W, data_path, noise, ramp, whole, write_pyramid, write_tiff
+from tiff_files import TEN_BITS
 
 from bleep_cli.errors import SlideError
 from bleep_cli.slide.open import open_slide, read_overview
@@ -119,10 +120,10 @@ def test_svs() -> None:
         assert (slide.read((500, 700), (256, 256), (256, 256)) == crop).all()
 
 
-def test_dicom_needs_a_pixel_size() -> None:
+def test_dicom_of_a_coarse_level() -> None:
     path = data_path("slides/real/camelyon_multiframe_small.dcm")
-    with pytest.raises(SlideError, match="mpp"):
-        open_slide(path)
+    with closing(open_slide(path)) as slide:
+        assert slide.mpp == pytest.approx(28.969, abs=1e-3) and slide.mpp_source == "the slide's metadata"
     assert whole(path).std() > 10
 
 
@@ -146,6 +147,8 @@ def test_odd_pictures_as_pillow_shows_them() -> None:
         except SlideError:
             continue
         decoded += 1
+        if path.name in TEN_BITS:
+            continue  # of which Pillow keeps the upper 8 of 16
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(path) as shown:
                 paper = Image.new("RGBA", shown.size, "white")
@@ -212,9 +215,9 @@ def test_memory_stays_flat_on_a_huge_slide(tmp_path: Path) -> None:
 
 def test_each_tile_is_decoded_once_by_all_threads(tmp_path: Path, monkeypatch: Any) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(W, H), tile=(64, 64), compression="zlib")
+    decode, decoded = imagecodecs.zlib_decode, []
+    monkeypatch.setattr(imagecodecs, "zlib_decode", lambda *a, **k: decoded.append(1) or decode(*a, **k))
     with closing(open_slide(path, mpp=0.5)) as slide:
-        decode, decoded = imagecodecs.zlib_decode, []
-        monkeypatch.setattr(imagecodecs, "zlib_decode", lambda *a, **k: decoded.append(1) or decode(*a, **k))
         results: list[U8] = []
         work = [
             threading.Thread(target=lambda: results.append(slide.read((0, 0), (W, H), (W, H)))) for _ in range(4)
@@ -224,4 +227,4 @@ def test_each_tile_is_decoded_once_by_all_threads(tmp_path: Path, monkeypatch: A
         for thread in work:
             thread.join()
         assert all((r == noise(W, H)).all() for r in results) and len(results) == 4
-        assert len(decoded) == 5 * 4 - 2  # all but the two of opening
+        assert len(decoded) == 5 * 4  # those of opening among them

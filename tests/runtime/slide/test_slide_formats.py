@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,7 @@ def test_colours(tmp_path: Path, image: Any, options: dict[str, Any], expected: 
     [
         (RGB16[..., 0], {"photometric": "minisblack"}, "grey of 16 bits"),
         (RGB16.astype(np.float32), {}, "rgb of 32 bits"),
-        (np.stack([noise(40, 30)] * 2), {}, "several full-size pages"),
-        (noise(40, 30), {"extratags": [(274, 3, 1, 6, True)]}, "turned"),
+        (np.stack([noise(40, 30)[..., 0]] * 2), {"photometric": "minisblack"}, "it holds 2 planes"),
         (noise(40, 30), {"compression": "jpegxl"}, "compression"),
     ],
 )
@@ -58,13 +56,6 @@ def test_refuses_what_it_would_have_to_guess(
     with pytest.raises(SlideError, match=says) as caught:
         open_slide(path, mpp=0.5)
     assert str(caught.value).startswith("a.tif: ") and str(tmp_path) not in str(caught.value)
-
-
-def test_refuses_a_fourth_sample_without_a_meaning(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "a.tif", ALPHA, extrasamples=["unspecified"])
-    path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 338, 3), struct.pack("<HH", 65000, 3)))
-    with pytest.raises(SlideError, match="4 samples per pixel and 0 extra ones do not make rgb"):
-        open_slide(path, mpp=0.5)
 
 
 FLAT = {"png": "1 L LA P RGB RGBA", "jpg": "L RGB CMYK", "bmp": "1 L P RGB", "webp": "RGB RGBA", "ppm": "L RGB"}
@@ -132,7 +123,7 @@ def test_mpp_option(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(40, 30), description=ome(0.25, 0.25))
     with closing(open_slide(path, mpp=0.7)) as slide:
         assert slide.mpp == 0.7
-    for wrong in (0, -1, 30, float("nan")):
+    for wrong in (0, -1, 101, float("nan")):
         with pytest.raises(UsageError, match="mpp"):
             open_slide(path, mpp=wrong)
 
@@ -149,12 +140,3 @@ def test_pixel_size_of_flat_pictures(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
         with pytest.raises(SlideError, match=rf"{name}: .*states no.*mpp"):
             open_slide(tmp_path / name)
-
-
-def test_refuses_pictures_that_ask_to_be_turned(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[274] = 6
-    for name in ("a.jpg", "a.webp"):
-        Image.fromarray(noise(40, 30)).save(tmp_path / name, exif=exif)
-        with pytest.raises(SlideError, match=rf"{name}: .*EXIF orientation"):
-            open_slide(tmp_path / name, mpp=0.5)

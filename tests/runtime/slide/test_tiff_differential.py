@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,29 +24,30 @@ import pytest
 import tifffile
 from PIL import Image
 from slide_samples import noise, whole, write_tiff
-from tiff_files import MALFORMED_BUT_READ, READ, REFUSED
-from tiff_oracles import apart, by_libtiff, by_pillow, by_tifffile, on_white
+from tiff_files import MALFORMED_BUT_READ, READ, REFUSED, TEN_BITS
+from tiff_kinds import (
+    BYTE_CODECS,
+    COLOURS,
+    DEEP,
+    FILES,
+    GREY,
+    HEIGHT,
+    LAYOUTS,
+    LIBTIFF_REFUSED,
+    PHOTO,
+    PILLOW_MODES,
+    SAMPLES,
+    TIFFFILE_REFUSED,
+    WIDTH,
+    Colour,
+)
+from tiff_oracles import apart, by_libtiff, by_pillow, by_tifffile
 
 from bleep_cli.errors import SlideError
 from bleep_cli.slide.open import open_slide
 from bleep_cli.types import U8
 
-WIDTH, HEIGHT = 83, 61  # no multiple of any tile or strip
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-RNG = np.random.default_rng(5)
-SAMPLES = RNG.integers(0, 256, (HEIGHT, WIDTH, 5), np.uint8)
-DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH, 4)).astype(np.uint16)
-
-
-def photo() -> U8:
-    """u8[h, w, 3]: slopes with a little noise, which JPEG keeps within a few levels."""
-    slope, start = np.array((1, 0.5, -0.7)), np.array((20, 60, 200))
-    bright = start + slope * np.add.outer(np.arange(HEIGHT) * 1.5, np.arange(WIDTH) * 1.2)[..., None]
-    return (bright + RNG.normal(0, 4, bright.shape)).clip(0, 255).astype(np.uint8)
-
-
-PHOTO = photo()
-GREY = np.ascontiguousarray(PHOTO[..., 0])
 
 
 # --- files of other programs ----------------------------------------------------------------------------
@@ -70,13 +70,13 @@ def refusals() -> dict[str, str]:
     return out
 
 
-def by_whichever_libtiff(path: Path, monkeypatch: pytest.MonkeyPatch) -> U8 | None:
+def by_whichever_libtiff(path: Path, monkeypatch: pytest.MonkeyPatch, white: int) -> U8 | None:
     """libtiff's pixels, by Pillow where imagecodecs' calls refuse them; None where they say less than the file."""
     if path.name == "imagetiff_images_cmyk-4c-8b.tiff":
         return None  # libtiff leaves out the alpha of CMYK
     if path.name == "imagetiff_libtiffpic_quad-tile.tif":
         return by_pillow(path, monkeypatch)  # samples of "void" format
-    return by_libtiff(path)
+    return by_libtiff(path, white)
 
 
 @pytest.mark.slow
@@ -89,8 +89,9 @@ def test_files_of_other_programs(data_dir: Path, monkeypatch: pytest.MonkeyPatch
             assert f"{path.name}: {refused.pop(path.name)}" in str(caught.value)
             continue
         mine = whole(path)
-        assert apart(mine, by_tifffile(path)) == 0, path.name
-        theirs = by_whichever_libtiff(path, monkeypatch)
+        white = 1023 if path.name in TEN_BITS else 65535
+        assert apart(mine, by_tifffile(path, white=white)) == 0, path.name
+        theirs = by_whichever_libtiff(path, monkeypatch, white)
         inks = path.name.startswith(("imagetiff_libtiffpic_depth_flower-separated", "pillow_tiff_tiled_cmyk"))
         assert theirs is None or apart(mine, theirs) <= int(inks), path.name
         read.append(path.name)
@@ -111,46 +112,6 @@ def test_malformed_files_of_other_programs(data_dir: Path) -> None:
 
 
 # --- tifffile's files, lossless -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Colour:
-    """What tifffile is given."""
-
-    samples: Any
-    """u1 or u2 [h, w] or [h, w, s]"""
-    photometric: str
-    """TIFF's name of the colours."""
-    extras: tuple[str, ...] = ()
-    """Its names of the further samples."""
-    palette: Any = None
-    """u2[3, 256] of the photometric "palette"."""
-
-    def shown(self) -> U8:
-        """u8[h, w, 3] that a reader should make of it."""
-        number = {"miniswhite": 0, "minisblack": 1, "rgb": 2, "palette": 3, "separated": 5}[self.photometric]
-        samples = self.samples.reshape(HEIGHT, WIDTH, -1)
-        kinds = [{"unspecified": 0, "assocalpha": 1, "unassalpha": 2}[extra] for extra in self.extras]
-        return on_white(samples, samples.shape[2] - len(kinds), number, kinds, self.palette)
-
-
-COLOURS = {
-    "grey": Colour(SAMPLES[..., 0], "minisblack"),
-    "grey from white": Colour(SAMPLES[..., 0], "miniswhite"),
-    "grey with alpha": Colour(SAMPLES[..., :2], "minisblack", ("unassalpha",)),
-    "palette": Colour(SAMPLES[..., 0], "palette", (), RNG.integers(0, 65536, (3, 256)).astype(np.uint16)),
-    "rgb": Colour(SAMPLES[..., :3], "rgb"),
-    "rgb with alpha": Colour(SAMPLES[..., :4], "rgb", ("unassalpha",)),
-    "rgb times alpha": Colour(SAMPLES[..., :4], "rgb", ("assocalpha",)),
-    "rgb and more": Colour(SAMPLES, "rgb", ("unspecified", "unassalpha")),
-    "rgb of 16 bits": Colour(DEEP[..., :3], "rgb"),
-    "rgb of 16 bits with alpha": Colour(DEEP, "rgb", ("unassalpha",)),
-    "cmyk": Colour(SAMPLES[..., :4], "separated"),
-}
-LAYOUTS = {"tiles": {"tile": (32, 16)}, "strips": {"rowsperstrip": 7}, "one strip": {"rowsperstrip": HEIGHT}}
-FILES = [("<", False), (">", False), ("<", True), (">", True)]  # byte order, BigTIFF
-BYTE_CODECS = [(None, False), ("packbits", False)]
-BYTE_CODECS += [(codec, sums) for codec in ("lzw", "zlib", "deflate", "lzma", "zstd") for sums in (False, True)]
 
 
 def written(path: Path, colour: Colour, apart_planes: bool, **options: Any) -> Path:
@@ -345,14 +306,6 @@ def test_jpeg_streams_without_a_marker_are_what_the_tag_says(tmp_path: Path, opt
 
 # --- libtiff's files, through Pillow --------------------------------------------------------------------
 
-PILLOW_MODES = {
-    "L": SAMPLES[..., 0],
-    "P": SAMPLES[..., 0],
-    "RGB": SAMPLES[..., :3],
-    "RGBA": SAMPLES[..., :4],
-    "CMYK": SAMPLES[..., :4],
-}
-
 
 def picture(mode: str) -> Image.Image:
     if mode == "P":
@@ -418,36 +371,6 @@ def test_pyramids_of_libvips(tmp_path: Path, codec: str, subifds: bool) -> None:
 
 # --- what is refused ------------------------------------------------------------------------------------
 
-GREY_AND_MORE = {
-    "photometric": "minisblack",
-    "planarconfig": "contig",
-    "extrasamples": ["unspecified"],
-    "drop": 338,
-}
-TIFFFILE_REFUSED = {
-    "grey of 16 bits": (DEEP[..., 0], {"photometric": "minisblack"}),
-    "grey of 32 bits": (DEEP[..., 0].astype(np.uint32), {"photometric": "minisblack"}),
-    "rgb of 32 bits": (DEEP[..., :3].astype(np.uint32), {}),
-    "signed or float grey of 32 bits": (DEEP[..., 0].astype(np.float32), {"photometric": "minisblack"}),
-    "signed or float rgb of 16 bits": (PHOTO.astype(np.float16), {}),
-    "signed or float grey of 8 bits": (SAMPLES[..., 0].astype(np.int8), {"photometric": "minisblack"}),
-    "signed or float rgb of 8 bits": (SAMPLES[..., :3].astype(np.int8), {}),
-    "grey of 1 bits": (SAMPLES[..., 0] > 99, {"photometric": "minisblack"}),
-    "inverted of 16 bits": (DEEP[..., 0], {"photometric": "miniswhite"}),
-    "cmyk of 16 bits": (DEEP, {"photometric": "separated"}),
-    "rgb of 16 bits is not read": (DEEP[..., :3], {"compression": "jpeg2000"}),
-    "YCbCr other than JPEG": (PHOTO, {"photometric": "ycbcr"}),
-    "TIFF colour model 8": (PHOTO, {"photometric": "cielab"}),
-    "TIFF colour model 32803": (SAMPLES[..., 0], {"photometric": "cfa"}),
-    "TIFF compression 50002": (PHOTO, {"compression": "jpegxl"}),
-    "TIFF compression 34887": (PHOTO, {"compression": "lerc"}),
-    "TIFF compression 34933": (PHOTO, {"compression": "png"}),
-    "TIFF compression 34934": (PHOTO, {"compression": "jpegxr"}),
-    "stored turned or mirrored": (PHOTO, {"extratags": [(274, 3, 1, 3, True)]}),
-    "several full-size pages": (np.stack([PHOTO, PHOTO]), {}),
-    "2 samples per pixel and 0 extra ones": (SAMPLES[..., :2], GREY_AND_MORE),
-}
-
 
 @pytest.mark.parametrize("says", TIFFFILE_REFUSED)
 def test_refused_of_tifffile(tmp_path: Path, says: str) -> None:
@@ -464,18 +387,7 @@ def test_refused_of_tifffile(tmp_path: Path, says: str) -> None:
 
 @pytest.mark.parametrize(
     ("says", "mode", "options"),
-    [
-        ("grey of 1 bits", "1", {}),
-        ("TIFF compression 3 ", "1", {"compression": "group3"}),
-        ("TIFF compression 4 ", "1", {"compression": "group4"}),
-        ("grey of 16 bits", "I;16", {}),
-        ("signed or float grey of 32 bits", "F", {}),
-        ("signed or float grey of 32 bits", "I", {}),
-        ("TIFF colour model 8", "LAB", {}),
-        ("YCbCr other than JPEG", "YCbCr", {}),
-        ("JPEG with more than the colour samples", "RGBA", {"compression": "jpeg"}),
-        ("several full-size pages", "RGB", {"save_all": True, "append_images": [Image.fromarray(PHOTO)]}),
-    ],
+    LIBTIFF_REFUSED,
 )
 def test_refused_of_libtiff(tmp_path: Path, says: str, mode: str, options: Any) -> None:
     image = Image.fromarray(PHOTO).convert("L" if mode == "I;16" else "RGB")

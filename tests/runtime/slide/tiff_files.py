@@ -8,7 +8,7 @@ from __future__ import annotations
 READ = """
 CMU-1-Small-Region.svs instanseg_HE_example.tif openslide_boxes.tiff openslide_small.svs
 imagetiff_images_bigtiff_BigTIFF.tif imagetiff_images_bigtiff_BigTIFFMotorola.tif
-imagetiff_images_cmyk-4c-8b.tiff imagetiff_images_extra_bits_rgb_8b.tiff
+imagetiff_images_cmyk-4c-8b.tiff
 imagetiff_images_minisblack-2c-8b-alpha.tiff imagetiff_images_quad-lzw-compat.tiff
 imagetiff_images_rgb-3c-8b.tiff imagetiff_images_seq_seq-1c-8b-bigendian-20f3db0c.tiff
 imagetiff_images_seq_seq-1c-8b-deflate-20f3db0c.tiff imagetiff_images_seq_seq-1c-8b-lzw-hpredict-20f3db0c.tiff
@@ -23,10 +23,16 @@ imagetiff_libtiffpic_depth_flower-rgb-contig-16.tif imagetiff_libtiffpic_depth_f
 imagetiff_libtiffpic_depth_flower-separated-planar-08.tif imagetiff_libtiffpic_jello.tif
 imagetiff_libtiffpic_jim___cg.tif imagetiff_libtiffpic_jim___gg.tif imagetiff_libtiffpic_quad-jpeg.tif
 imagetiff_libtiffpic_quad-tile.tif imagetiff_libtiffpic_strike.tif pillow_child_ifd.tiff pillow_hopper_lzma.tif
+pillow_no_rows_per_strip.tif imagetiff_images_extra_bits_rgb_8b.tiff
 pillow_hopper_webp.tif pillow_rdf.tif pillow_tiff_tiled_cmyk_jpeg.tif pillow_tiff_tiled_planar_16bit_RGBa.tiff
 pillow_tiff_tiled_planar_raw.tif pillow_tiff_tiled_ycbcr_jpeg_2x2_sampling.tif
 """
 """Names of the files whose pixels are compared."""
+
+TEN_BITS = """
+imagetiff_images_seq_seq-3c-16b-bigtiff-1b40ca6e.tiff imagetiff_images_seq_seq-4c-16b-rgba-5181991f.tiff
+"""
+"""Those of them whose 16-bit samples reach no further than 10 bits do."""
 
 MALFORMED_BUT_READ = "imagetiff_oor_panic_id_000026_sig_06_src_000012_op_havoc_rep_2.tif"
 
@@ -65,8 +71,6 @@ grey of 4 bits:
     imagetiff_images_seq_seq-1c-4b-fb92dcae.tiff imagetiff_libtiffpic_depth_flower-minisblack-04.tif
 grey of 7 bits:
     imagetiff_images_minisblack-1c-7b.tiff imagetiff_images_seq_seq-1c-7b-9c61ba70.tiff
-holds several full-size pages:
-    pillow_no_rows_per_strip.tif
 inverted of 1 bits:
     imagetiff_images_miniswhite-1c-1b.tiff
 inverted of 12 bits:

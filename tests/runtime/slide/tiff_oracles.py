@@ -24,9 +24,14 @@ JPEG_AS_IT_IS = Version("2026.8.16")
 """The first imagecodecs whose libtiff gives the samples of JPEG, not a picture."""
 
 
-def on_white(samples: NDArray[Any], colours: int, photometric: int, extras: Any, palette: Any) -> U8:
-    """``[h, w, s]`` as TIFF describes them → ``u8[h, w, 3]``, in float64, every step to the nearest level."""
-    values: F64 = np.rint(samples / 257) if samples.dtype == np.uint16 else samples.astype(np.float64)
+def on_white(
+    samples: NDArray[Any], colours: int, photometric: int, extras: Any, palette: Any, white: int = 65535
+) -> U8:
+    """``[h, w, s]`` as TIFF describes them → ``u8[h, w, 3]``, in float64, every step to the nearest level.
+
+    ``white`` is the value of a 16-bit sample that is.
+    """
+    values: F64 = np.rint(samples * (255 / white)) if samples.dtype == np.uint16 else samples.astype(np.float64)
     colour = values[..., :colours]
     if photometric == 0:
         colour = 255 - colour
@@ -42,24 +47,24 @@ def on_white(samples: NDArray[Any], colours: int, photometric: int, extras: Any,
     return np.broadcast_to(np.minimum(colour, 255), (*samples.shape[:2], 3)).astype(np.uint8)
 
 
-def _described(page: tifffile.TiffPage, samples: NDArray[Any]) -> U8:
+def _described(page: tifffile.TiffPage, samples: NDArray[Any], white: int = 65535) -> U8:
     """Decoded samples of a page, planes first or last, by its tags."""
     size = page.imagelength, page.imagewidth
     samples = samples.reshape(*size, 1) if samples.ndim == 2 else samples
     samples = samples if samples.shape[:2] == size else np.moveaxis(samples, 0, -1)
     colours = {0: 1, 1: 1, 2: 3, 3: 1, INKS: 4, 6: 3}[int(page.photometric)]
-    return on_white(samples, colours, int(page.photometric), page.extrasamples, page.colormap)
+    return on_white(samples, colours, int(page.photometric), page.extrasamples, page.colormap, white)
 
 
-def by_tifffile(path: Path, page: int = 0) -> U8:
+def by_tifffile(path: Path, page: int = 0, white: int = 65535) -> U8:
     """``u8[h, w, 3]`` of a page."""
     with tifffile.TiffFile(path) as tiff:
         first = tiff.pages[page]
         assert isinstance(first, tifffile.TiffPage)
-        return _described(first, first.asarray())
+        return _described(first, first.asarray(), white)
 
 
-def by_libtiff(path: Path) -> U8:
+def by_libtiff(path: Path, white: int = 65535) -> U8:
     """``u8[h, w, 3]`` of the first page, by the libtiff in imagecodecs.
 
     Of CMYK it gives the picture as libtiff shows it, not the samples; of JPEG, too, before ``JPEG_AS_IT_IS``.
@@ -72,7 +77,7 @@ def by_libtiff(path: Path) -> U8:
         if page.compression == JPEG:
             as_it_is = Version(imagecodecs.__version__) >= JPEG_AS_IT_IS
         if as_it_is:
-            return _described(page, samples)
+            return _described(page, samples, white)
     return np.repeat(samples[..., None], 3, axis=2) if samples.ndim == 2 else samples[..., :3]
 
 

@@ -27,8 +27,9 @@ def assert_two_spots(found: Positions) -> None:
     assert found.array_row.tolist() == [0, 2]
     assert found.array_col.tolist() == [4, 6]
     assert found.in_tissue.tolist() == [True, False]
-    dtypes = [column.dtype.kind for column in vars(found).values()]
-    assert dtypes == ["U", "f", "i", "i", "b"]
+    columns = (found.barcode, found.xy_l0, found.array_row, found.array_col, found.in_tissue)
+    assert [column.dtype.kind for column in columns] == ["U", "f", "i", "i", "b"]
+    assert found.findings == ()
 
 
 def test_space_ranger_1_has_no_header(tmp_path: Path) -> None:
@@ -106,16 +107,19 @@ def test_subset_keeps_the_columns_together(tmp_path: Path) -> None:
 
 BROKEN = {
     "empty": ([""], "cannot be read as a table of positions"),
-    "another table": (["a,b", "1,2"], "not a table of positions; give Space Ranger's"),
-    "no ids": (["x,y", "1,2"], "columns x, y .level-0 px. and one of id, barcode"),
-    "text for x": (["id,x,y", "a,1,2", "b,left,3"], "columns x and y must be numbers .*left"),
+    "another table": (
+        ["a,b", "1,2"],
+        "not a table of positions: its columns are a, b; columns x and y in level-0 px are missing",
+    ),
+    "no ids": (["x,y", "1,2"], "no column of ids; beside x and y one called barcode or id is needed"),
+    "text for x": (["id,x,y", "a,1,2", "b,left,3"], "columns x and y must be numbers; one is 'left' .row 2, x."),
     "no y": (["id,x,y", "a,1,"], "columns x and y must be numbers; some are missing"),
     "infinite": (["id,x,y", "a,inf,1"], "columns x and y must be numbers; some are missing or infinite"),
     "same id": (["id,x,y", "a,1,2", "a,3,4"], "some spot ids occur twice"),
     "pixel gap": ([HEADER, "A-1,1,0,0,,5"], "pxl_col_in_fullres and pxl_row_in_fullres must be numbers"),
     "array gap": ([HEADER, "A-1,1,,0,5,5"], "array_row and array_col must be numbers"),
     "array text": ([HEADER, "A-1,1,first,0,5,5"], "array_row and array_col must be numbers"),
-    "ST array gap": (["x,y,pixel_x,pixel_y", ",1,5,5"], "columns x and y must be numbers"),
+    "ST array gap": (["x,y,pixel_x,pixel_y", ",1,5,5"], "columns y and x must be numbers"),
     "plain array text": (["id,x,y,array_row,array_col", "a,1,2,top,3"], "array_row and array_col must be"),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from bleep_cli.api import build_reference
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.cohort.read import cohort_entries
+from bleep_cli.cohort.cohort_file import cohort_entries
 from bleep_cli.errors import OutputError, UsageError
 from bleep_train.recipes.manifest import load_manifest
 

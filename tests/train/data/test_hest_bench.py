@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bleep_cli.cohort.read import cohort_entries, read_cohort
+from bleep_cli.cohort.cohort_file import cohort_entries
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_train.data.hest_bench import Bench, Split, check_bench, read_bench, write_hest_cohort
 from bleep_train.metrics.per_gene import pearson

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bleep_cli.cohort.read import cohort_entries
+from bleep_cli.cohort.cohort_file import cohort_entries
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_train.recipes.manifest import NOT_MEASURED, Manifest, is_https, load_manifest, manifests
 from bleep_train.recipes.sections import write_cohort_file

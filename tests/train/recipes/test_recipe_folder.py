@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from recipe_files import manifest_of, of_cohort, sha256, tar_of, visium
 
-from bleep_cli.cohort.read import cohort_texts, read_cohort
+from bleep_cli.cohort.cohort_file import cohort_texts
+from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import OutputError, ReferenceError, UsageError
 from bleep_train.recipes.folder import RECORD, Checked, check, find, record, recorded, require_all, unpack
 from bleep_train.recipes.manifest import DataFile, load_manifest

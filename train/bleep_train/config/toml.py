@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from bleep_cli.base.toml_file import read_toml
 from bleep_cli.errors import UsageError, option
 from bleep_train.config.schema import PUBLISHED, Config
 
@@ -24,8 +25,8 @@ def load_config(
     """
     path = preset_path(name_or_path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        table = read_toml(path)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{option('config')} {name_or_path}: {error}") from error
     for override in overrides:
         _override(table, override)

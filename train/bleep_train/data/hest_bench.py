@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,8 @@ from typing import Any
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.base.reasons import reason
-from bleep_cli.cohort.hest import hest_entry, hest_ids
+from bleep_cli.base.toml_file import read_toml
+from bleep_cli.cohort.readers.hest import hest_counts, hest_fill, hest_ids
 from bleep_cli.errors import ReferenceError, UsageError, option
 
 SPLITS, GENES = "splits", "var_50genes.json"
@@ -61,7 +61,7 @@ class Bench:
 def read_bench(cohort: Path) -> Bench:
     """The task that a cohort file names. Raises ``UsageError`` where it names none, or one that cannot be read."""
     try:
-        table = tomllib.loads(cohort.read_text(encoding="utf-8")).get("bench")
+        table = read_toml(cohort).get("bench")
     except (OSError, ValueError) as error:
         raise UsageError(f"{cohort.name}: {reason(error)}") from error
     if not isinstance(table, dict) or not {"splits", "genes"} <= set(table):
@@ -118,7 +118,7 @@ def write_hest_cohort(
         raise UsageError(f"{folder.name} has no section {', '.join(unknown)}")
     ids = [name for name in there if name in wanted or not wanted]
     hest = Path(os.path.relpath(folder, out.parent)).as_posix()
-    entries = [hest_entry({"id": name, "hest": hest}, out.parent) for name in ids]
+    entries = [_entry({"id": name, "hest": hest}, out.parent) for name in ids]
     lines = ["min_counts = 0", ""] if task else []  # which spots count is the benchmark's to say
     lines += [line for name, entry in zip(ids, entries, strict=True) for line in _section(name, entry)]
     if task:
@@ -131,6 +131,10 @@ def write_hest_cohort(
     with atomic_path(out, force=force) as temp:
         temp.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return ids
+
+
+def _entry(found: dict[str, Any], base: Path) -> dict[str, Any]:
+    return {**hest_fill(found, base), "h5ad": hest_counts(found, base)}
 
 
 def _section(name: str, entry: dict[str, Any]) -> list[str]:

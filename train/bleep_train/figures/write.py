@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import check_free
-from bleep_cli.cohort.read import cohort_entries
+from bleep_cli.cohort.cohort_file import cohort_entries
 from bleep_cli.errors import UsageError, option
 from bleep_cli.types import Progress, no_progress
 from bleep_train.figures.clusters import clusters_figure

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from bleep_cli.cohort.read import checked_entries
+from bleep_cli.base.toml_file import read_toml
+from bleep_cli.cohort.cohort_file import checked_entries
 from bleep_cli.errors import ReferenceError, UsageError
 
 NOT_MEASURED = "not measured"
@@ -137,8 +137,8 @@ def _folders() -> tuple[Path, Path]:
 
 def _read(path: Path, name: str) -> Manifest:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = read_toml(path)
+    except (OSError, ValueError) as error:
         raise ReferenceError(f"{path.name}: not valid TOML ({error})") from error
     if "name" in table:
         raise ReferenceError(f"{path.name}: unknown key name; the file's own is taken")

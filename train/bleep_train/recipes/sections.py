@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.atomic import atomic_path
-from bleep_cli.cohort.read import TEXTS, read_section
+from bleep_cli.cohort.cohort_file import TEXTS
+from bleep_cli.cohort.read import read_section
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F64, Progress, Section, no_progress
 from bleep_train.recipes.folder import Checked, in_place, require_all

@@ -12,6 +12,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.reasons import did_you_mean
+from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
+from bleep_cli.cohort.parts.reader import Entry, RawSection, Reader, Source
 from bleep_cli.errors import ReferenceError
 
 COUNTS, IMAGES, METADATA = ("st", "adata"), "wsis", "metadata"
@@ -25,20 +28,32 @@ DONORS = ("patient", "dataset_title")  # without a patient, all of a study are h
 
 def hest_ids(folder: Path) -> list[str]:
     """Ids of the sections with counts in a HEST folder, sorted. Raises ``ReferenceError`` where there is none."""
-    ids = sorted(path.stem for name in COUNTS for path in (folder / name).glob("*.h5ad"))
+    ids = sorted({path.stem for name in COUNTS for path in (folder / name).glob("*.h5ad")})
     if not ids:
         raise ReferenceError(f"{folder.name}: no HEST folder; it has neither st/ID.h5ad nor adata/ID.h5ad")
     return ids
 
 
-def hest_entry(entry: dict[str, Any], base: Path) -> dict[str, Any]:
-    """A ``[[section]]`` of HEST as one of ``h5ad``: what it does not say itself is taken from the folder.
+def hest_counts(entry: Entry, base: Path) -> str:
+    """The h5ad of a section, relative to ``base``. Raises ``ReferenceError`` where there is none."""
+    root, where = Path(entry["hest"]), f"section {entry['id']}"
+    places = [root / name / f"{entry['id']}.h5ad" for name in COUNTS]
+    if not any((base / place).is_file() for place in places) and is_hest(base / root):
+        there = hest_ids(base / root)
+        has = did_you_mean(entry["id"], there) or f"; it has {', '.join(there[:5])}{', ...' * (len(there) > 5)}"
+        raise ReferenceError(f"{where}: {root.name} has no such id{has}")
+    return _first(base, places, where)
 
-    Paths stay relative to ``base``. Raises ``ReferenceError`` for what is neither in the entry nor in the folder.
+
+def hest_fill(entry: Entry, base: Path) -> dict[str, Any]:
+    """Image, mpp and donor of a section as far as ``entry`` does not say them, paths relative to ``base``.
+
+    Raises ``ReferenceError`` for what is neither in the entry nor in the folder, counts among it.
     """
     where = f"section {entry['id']}"
     root = Path(entry["hest"])
-    found: dict[str, Any] = {"h5ad": _first(base, [root / name / f"{entry['id']}.h5ad" for name in COUNTS], where)}
+    hest_counts(entry, base)
+    found: dict[str, Any] = {}
     if "image" not in entry:
         images = [root / IMAGES / f"{entry['id']}{form}" for form in IMAGE_FORMS]
         found["image"] = _first(base, images, where)
@@ -46,7 +61,14 @@ def hest_entry(entry: dict[str, Any], base: Path) -> dict[str, Any]:
         metadata = _metadata(base / root / METADATA / f"{entry['id']}.json", where)
         found["mpp"] = entry.get("mpp") or _mpp(metadata, where)
         found["donor"] = entry.get("donor") or _donor(metadata, where)
-    return {**found, **{key: value for key, value in entry.items() if key != "hest"}}
+    return found
+
+
+def read_hest(source: Source) -> RawSection:
+    """The counts and positions of one section of the folder."""
+    import anndata
+
+    return section_of(anndata.read_h5ad(source.base / hest_counts(source.entry, source.base)), source.entry)
 
 
 def _first(base: Path, paths: list[Path], where: str) -> str:
@@ -58,7 +80,7 @@ def _first(base: Path, paths: list[Path], where: str) -> str:
 
 def _metadata(path: Path, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ReferenceError(f"{where}: no metadata/{path.name}; give mpp and donor in the cohort file") from error
     except (OSError, ValueError) as error:
@@ -82,3 +104,19 @@ def _donor(metadata: dict[str, Any], where: str) -> str:
         if value is not None and str(value).strip() not in ("", "nan"):
             return str(value).strip()
     raise ReferenceError(f"{where}: its metadata name no patient; give donor in the cohort file")
+
+
+def is_hest(path: Path) -> bool:
+    """Whether a folder holds h5ad files where HEST has them."""
+    return any((path / name).is_dir() for name in COUNTS) and (path / IMAGES).is_dir()
+
+
+HEST = Reader(
+    what="a HEST folder",
+    sources=("hest",),
+    claims=is_hest,
+    read=read_hest,
+    keys=KEYS,
+    fills=("image", "mpp", "donor"),
+    fill=hest_fill,
+)

@@ -1,0 +1,90 @@
+"""The page put together: one HTML file that loads nothing.
+
+Its own script and style are allowed by their hashes, so a name that were to smuggle in a script could not run it
+even if it were not escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from bleep_cli.base.atomic import atomic_path
+from bleep_cli.plotting.gene import FOOTER
+from bleep_cli.report import facts
+from bleep_cli.report.pack import jpeg
+from bleep_cli.report.payload import payload
+from bleep_cli.types import Prediction, Progress, no_progress
+
+PAGE_SUFFIX = ".html"
+SCRIPTS = ("values.js", "colours.js", "view.js", "strip.js", "map.js", "picker.js", "main.js")
+"""In the order in which they use each other."""
+
+
+def write_report(
+    prediction: Prediction,
+    path: Path,
+    *,
+    genes: Sequence[str] | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> None:
+    """Writes the page of a prediction: maps of ``genes``, by default of those that vary most, and what is known.
+
+    Values of a map have 254 steps between the least and the largest of their gene. The same prediction gives the
+    same bytes. ``UsageError`` for genes that are not predicted, ``OutputError`` if ``path`` exists and not
+    ``force``, or if it cannot be written.
+    """
+    with atomic_path(path, force) as temp:
+        temp.write_text(page(prediction, genes), encoding="utf-8", newline="\n")
+        progress("write", len(prediction.grid), len(prediction.grid))
+
+
+def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:
+    """The page as text."""
+    held = payload(prediction, genes)
+    script = "\n".join(['(() => {\n"use strict";', *map(_asset, SCRIPTS), "})();"])
+    style = _asset("page.css")
+    shown, predicted = len(held.head["genes"]), len(prediction.symbols)
+    fields = {
+        "policy": _policy(script, style),
+        "title": escape(f"{prediction.slide_id} · BLEEP"),
+        "slide": escape(prediction.slide_id),
+        "footer": escape(FOOTER),
+        "tiles": f"{len(prediction.grid):,}",
+        "pitch": f"{prediction.grid.pitch_um:.4g}",
+        "genes": f"{shown:,} of {predicted:,} predicted genes" if shown < predicted else f"all {shown:,} genes",
+        "reference": escape(dict(facts.reference_facts(prediction)).get("Name", "unknown")),
+        "k": str(prediction.neighbours.index.shape[1]),
+        "use": escape(str(prediction.provenance.get("intended_use") or "Research use only.")),
+        "warnings": str(sum(finding.severity == "warning" for finding in prediction.findings)),
+        "findings": facts.findings_html(prediction),
+        "slide_facts": facts.definitions(facts.slide_facts(prediction)),
+        "reference_facts": facts.definitions(facts.reference_facts(prediction)),
+        "method_facts": facts.definitions(facts.method_facts(prediction)),
+        "provenance": facts.provenance_html(prediction.provenance),
+        "pieces": facts.pieces_html(prediction),
+        "overview": base64.b64encode(jpeg(prediction.hires)).decode("ascii"),
+        "head": held.embedded_head(),
+        "stream": held.embedded_stream(),
+    }
+    return Template(_asset("page.html")).substitute(fields, style=style, script=script)
+
+
+def _asset(name: str) -> str:
+    return (files("bleep_cli.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _policy(script: str, style: str) -> str:
+    """A content security policy: nothing from anywhere, but this script, this style and pictures in the page."""
+    allowed = (f"script-src '{_digest(script)}'", f"style-src '{_digest(style)}'", "img-src data:")
+    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
