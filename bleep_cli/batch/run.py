@@ -48,7 +48,7 @@ def tell_estimates(batch: Batch, tells: Tells) -> int:
     predictor = predictor_maker(batch.bundle, batch.options)
 
     def work(job: Job, _progress: Progress) -> Record:
-        ready = plan(job.slide, batch.bundle.info, job.options, job.name)
+        ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
         try:
             if batch.strict:
                 refuse_warnings(ready.findings, SlideError)
@@ -109,7 +109,7 @@ def predict_slide(
         return done
     # Where results are kept, what is there by now is ours, but not all of it is there.
     force = batch.force or (job.wanted is not None and any(path.exists() for path in job.paths.values()))
-    ready = plan(job.slide, batch.bundle.info, job.options, job.name)
+    ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
     shown = None
     try:
         if batch.strict:
