@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import check_free
 from bleep_cli.base.progress import reporting
+from bleep_cli.batch.convert import convert as convert_result
 from bleep_cli.batch.entries import Entry
+from bleep_cli.batch.kinds import WRITERS
 from bleep_cli.batch.listed import list_slides
 from bleep_cli.batch.prepare import Batch, prepare_batch
 from bleep_cli.batch.run import predict_batch, tell_estimates
@@ -20,6 +22,7 @@ from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
@@ -32,7 +35,6 @@ from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.figure import write_genes_figure
-from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
@@ -65,11 +67,15 @@ __all__ = [
     "TileGrid",
     "TileSpec",
     "build_reference",
+    "cohort_lines",
+    "cohort_record",
+    "convert",
     "describe",
     "examine",
     "explain",
     "grow_reference",
     "inspect_bundle",
+    "inspect_cohort",
     "inspect_slide",
     "list_slides",
     "load_encoders",
@@ -261,6 +267,25 @@ def report(
     return target
 
 
+def convert(
+    result: Path | str,
+    formats: Sequence[str],
+    folder: Path | str | None = None,
+    *,
+    genes: Sequence[str] | None = None,
+    force: bool = False,
+    progress: Asked = None,
+) -> list[Path]:
+    """A written result in other formats (of ``bleep predict``), beside it or in ``folder``; returns the files.
+
+    ``genes`` are symbols or ids, all by default. Raises as :func:`report` does, and ``UsageError`` for an unknown
+    format.
+    """
+    target = None if folder is None else Path(folder)
+    with reporting(progress, Path(result).name) as report_to:
+        return convert_result(Path(result), formats, target, genes=genes, force=force, progress=report_to)
+
+
 def plot(
     result: Path | str,
     genes: Sequence[str],
@@ -285,10 +310,11 @@ def write(
 ) -> Path:
     """Writes a prediction, or a reference as a bundle; whole or not at all.
 
-    ``format`` of a prediction is ``h5ad``, ``zarr``, ``html`` (a page with maps) or ``png`` (the picture of
-    ``gene``, by default the one that varies most); without it the ending of ``path`` says which. A bundle is a
-    directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists, unless
-    ``force``, or cannot be written, ``UsageError`` for another format.
+    ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
+    (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
+    ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
+    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, ``UsageError`` for another
+    format.
     """
     target = Path(path)
     if isinstance(result, Built):
@@ -297,12 +323,10 @@ def write(
     kind = format or target.suffix.lstrip(".")
     if kind == "png":
         write_gene_png(result, gene or default_gene(result), target, force=force)
-    elif kind == "html":
-        write_report(result, target, force=force)
-    elif kind in FORMATS:
-        FORMATS[kind].write(result, target, force=force)
+    elif kind in WRITERS:
+        WRITERS[kind].write(result, target, force=force)
     else:
-        known = ", ".join((*FORMATS, "html", "png"))
+        known = ", ".join((*WRITERS, "png"))
         raise UsageError(f"{option('format')} {kind or target.name}: choose among {known}")
     return target
 

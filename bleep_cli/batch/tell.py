@@ -43,7 +43,8 @@ def record_of(
 def estimated(job: Job, batch: Batch, ready: Plan, estimate: Estimate) -> Record:
     """What predicting a slide would take."""
     size = (len(ready.grid), estimate.genes)
-    return _common(batch, ESTIMATED, ready.findings, ready.slide, size) | vars(estimate)
+    common = _common(batch, ESTIMATED, ready.findings, ready.slide, size)
+    return common | vars(estimate) | {"scale_check": ready.scale.plain()}
 
 
 def _common(batch: Batch, status: str, findings: Sequence[Finding], slide: Slide, size: tuple[int, int]) -> Record:
