@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import check_free
 from bleep_cli.base.progress import reporting
-from bleep_cli.batch.convert import convert as convert_result
+from bleep_cli.batch.convert import convert
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import WRITERS
 from bleep_cli.batch.listed import list_slides
@@ -40,7 +40,7 @@ from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
-from bleep_cli.receipts.receipt import Receipt, receipts
+from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, with_findings
 from bleep_cli.report.page import PAGE_SUFFIX, write_report
@@ -235,24 +235,6 @@ def describe(built: Built, *, species: str = "", licence: str = "", citation: st
     return described(built, {"species": species, "licence": licence, "citation": citation})
 
 
-def explain(
-    result: Prediction | Path | str,
-    ref: Bundle | Path | str,
-    tile: str,
-    genes: Sequence[str],
-    *,
-    without_donors: Sequence[str] = (),
-) -> list[Receipt]:
-    """Where values of one tile come from: the measured spots behind it, and each value computed again from them.
-
-    ``result`` is a prediction, or a file that was written; ``ref`` the bundle that it came from; ``genes`` symbols
-    or ids. ``without_donors`` takes the weight from spots of those donors. Raises ``UsageError`` for a tile, gene
-    or donor that is not there, ``ReferenceError`` for another bundle, ``OutputError`` for a damaged result.
-    """
-    found = result if isinstance(result, Prediction) else open_result(result)
-    return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)
-
-
 def report(
     result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
 ) -> Path:
@@ -265,25 +247,6 @@ def report(
     check_free(target, force)
     write_report(open_result(result), target, genes=genes, force=force)
     return target
-
-
-def convert(
-    result: Path | str,
-    formats: Sequence[str],
-    folder: Path | str | None = None,
-    *,
-    genes: Sequence[str] | None = None,
-    force: bool = False,
-    progress: Asked = None,
-) -> list[Path]:
-    """A written result in other formats (of ``bleep predict``), beside it or in ``folder``; returns the files.
-
-    ``genes`` are symbols or ids, all by default. Raises as :func:`report` does, and ``UsageError`` for an unknown
-    format.
-    """
-    target = None if folder is None else Path(folder)
-    with reporting(progress, Path(result).name) as report_to:
-        return convert_result(Path(result), formats, target, genes=genes, force=force, progress=report_to)
 
 
 def plot(

@@ -15,9 +15,9 @@ from bleep_cli.types import Progress, no_progress
 
 
 def convert(
-    result: Path,
-    kinds: Sequence[str],
-    folder: Path | None = None,
+    result: Path | str,
+    formats: Sequence[str],
+    folder: Path | str | None = None,
     *,
     genes: Sequence[str] | None = None,
     force: bool = False,
@@ -29,15 +29,14 @@ def convert(
     Raises ``UsageError`` for what is no result, an unknown format or gene, or the result's own file as target,
     ``OutputError`` for a damaged result and for a file that exists, unless ``force``, or cannot be written.
     """
-    check_kinds(tuple(kinds))
-    prediction = of_genes(open_result(result), genes)
-    out = {
-        kind: target(folder or result.parent, result.name.removesuffix(result.suffix), kind)
-        for kind in in_order(tuple(kinds))
-    }
+    check_kinds(tuple(formats))
+    source = Path(result)
+    prediction = of_genes(open_result(source), genes)
+    into, stem = source.parent if folder is None else Path(folder), source.name.removesuffix(source.suffix)
+    out = {kind: target(into, stem, kind) for kind in in_order(tuple(formats))}
     for kind, path in out.items():
-        if path.exists() and path.samefile(result):
-            raise UsageError(f"{option('format')} {kind}: {result.name} is that already; choose another folder")
+        if path.exists() and path.samefile(source):
+            raise UsageError(f"{option('format')} {kind}: {source.name} is that already; choose another folder")
         check_free(path, force)
     for kind, path in out.items():
         if kind == PICTURE:

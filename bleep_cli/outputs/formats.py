@@ -30,11 +30,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from bleep_cli.errors import OutputError, UsageError, option
-from bleep_cli.outputs.csv_table import write_csv
-from bleep_cli.outputs.geojson import write_geojson
+from bleep_cli.outputs.exports.csv_table import write_csv
+from bleep_cli.outputs.exports.geojson import write_geojson
+from bleep_cli.outputs.exports.parquet import write_parquet
+from bleep_cli.outputs.exports.spatial_data import write_spatialdata
 from bleep_cli.outputs.h5ad import write_h5ad
-from bleep_cli.outputs.parquet import write_parquet
-from bleep_cli.outputs.spatial_data import write_spatialdata
 from bleep_cli.outputs.zarr_store import write_zarr
 from bleep_cli.types import Prediction, Progress, no_progress
 
