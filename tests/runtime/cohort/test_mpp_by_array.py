@@ -143,14 +143,19 @@ def test_an_array_on_its_side_is_an_array(tmp_path: Path, sample: Sample) -> Non
 
 
 def test_a_real_space_ranger_folder(tmp_path: Path, data_dir: Path) -> None:
-    """Spots 21.38 px apart, so 4.677 µm per pixel; its spot diameter of 14.965 px is 70 µm, neither 55 nor 65."""
+    """Spots 21.43 px apart, so 4.667 µm per pixel; its spot diameter of 14.965 px is 70 µm, neither 55 nor 65."""
     outs = data_dir / "visium-sr3"
     image = (outs / "spatial" / "tissue_lowres_image.png").as_posix()
     path = tmp_path / "c.toml"
     path.write_text(f'[[section]]\nid = "v"\ndonor = "d"\nimage = "{image}"\nspaceranger = "{outs.as_posix()}"\n')
     (found,) = read_cohort(path)
-    assert found.mpp == pytest.approx(23.385, rel=1e-3)  # 600 px of 5 full-resolution pixels each
-    assert [f.code for f in found.findings] == ["spots-few-counts", "picture-scaled", "mpp-by-array"]
+    assert found.mpp == pytest.approx(23.335, rel=1e-3)  # 600 px of 5 full-resolution pixels each
+    assert [f.code for f in found.findings] == [
+        "spots-few-counts",
+        "picture-scaled",
+        "mpp-by-array",
+        "spots-on-glass",
+    ]
     assert neighbour_distance(found.xy_l0) * found.mpp == pytest.approx(100.0, rel=1e-3)
 
 
