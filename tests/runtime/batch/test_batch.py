@@ -260,7 +260,7 @@ def test_options_that_do_not_fit_one_slide_cost_no_other(bleep: Bleep, query_sli
     (tmp_path / "t.csv").write_text("slide,mask\na.tif,m.geojson\nb.tif,\n")
     code, records, err = bleep("--slides", tmp_path / "t.csv")
     assert (code, [r["status"] for r in records]) == (3, ["failed", "written"])
-    assert err.startswith("bleep: 1/2 a.tif: no t")
+    assert err.startswith("bleep: 1/2 a.tif: the mask m.geojson marks less than a pixel of ")
 
 
 @pytest.mark.slow
