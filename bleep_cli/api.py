@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bleep_cli.base.atomic import check_free
 from bleep_cli.base.progress import reporting
 from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estimates
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
@@ -241,22 +240,14 @@ def report(
     result and a page that exists already, unless ``force``, or cannot be written.
     """
     target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    check_free(target, force)
     write_report(open_result(result), target, genes=genes, force=force)
     return target
 
 
 def plot(
-    result: Path | str,
-    genes: Sequence[str],
-    path: Path | str,
-    *,
-    scale: Scale,
-    opacity: float,
-    force: bool = False,
+    result: Path | str, genes: Sequence[str], path: Path | str, *, scale: Scale, opacity: float, force: bool
 ) -> None:
     """Genes (symbols or ids) of a written result as a figure, PNG, SVG or PDF; raises as :func:`report` does."""
-    check_free(Path(path), force)
     write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)
 
 

@@ -51,12 +51,12 @@ def write_genes_figure(
     if not 0 < len(columns) <= _MOST_GENES:
         raise UsageError(f"{option('genes')} names {len(columns)} genes; a figure takes 1 to {_MOST_GENES}")
     symbols = [str(symbol) for symbol in prediction.symbols[columns]]
-    values = columns_of(prediction, columns)
     with (
+        atomic_path(path, force) as temp,
         matplotlib.style.context(["default", _STYLE]),
         warnings.catch_warnings(),
-        atomic_path(path, force) as temp,
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a slide may be named in any script
+        values = columns_of(prediction, columns)
         figure = genes_figure(prediction, symbols, values, scale=scale, opacity=opacity)
         figure.savefig(temp, format=kind, metadata=_TEXTS[kind])

@@ -9,7 +9,7 @@ const HINTS = {
 
 class Page {
   constructor(slide, picture) {
-    Object.assign(this, { slide, picture, mode: "free", fixed: [0, 1], opacity: 0.8, grey: false, sheer: false, tile: -1, active: 0 });
+    Object.assign(this, { slide, picture, mode: "free", fixed: [0, 1], opacity: 0.8, grey: false, sheer: true, tile: -1, active: 0 });
     this.tiles = Array.from({ length: slide.n }, (_, tile) => tile);
     this.hidden = new Uint8Array(slide.n);
     this.palettes = Object.fromEntries(Object.entries(slide.palettes).map(([name, digits]) => [name, paletteOf(digits)]));
