@@ -84,7 +84,7 @@ def predict(folder: Path, stride_um: float, genes: str | None) -> dict[str, Any]
     command += ["--ref", str(bundle_path(folder)), "-o", str(folder / "out"), "--force"]
     command += ["--stride-um", str(stride_um)]
     done = child([*command, *(["--genes", genes] if genes else [])])
-    tiles = json.loads(done.out)["slides"][0]["tiles"]
+    tiles = json.loads(done.out)["tiles"]
     what = "predict, 3 genes" if genes else "predict"
     return row(what, done.wall_s, done.cpu_s, done.rss_mb, {"found": f"{tiles} tiles"})
 

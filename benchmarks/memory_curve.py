@@ -83,7 +83,7 @@ def predict(slide: Path, ref: Path, out: Path) -> dict[str, Any]:
     """One prediction in a process of its own."""
     command = [sys.executable, "-m", "bleep_cli.cli", "--json", "predict", str(slide), "--ref", str(ref)]
     run = child([*command, "-o", str(out), "--format", "h5ad", "--device", "cpu", "--force"])
-    record = json.loads(run.out)["slides"][0]
+    record = json.loads(run.out)
     return {"tiles": record["tiles"], "wall_s": run.wall_s, "cpu_s": run.cpu_s, "rss_mb": run.rss_mb}
 
 

@@ -50,7 +50,7 @@ def run(slide: str, ref: str, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "bleep_cli.cli", "--json", "predict", path, "--ref", ref]
     command += ["-o", str(folder / "out"), "--force", *(["--mpp", mpp] if mpp else [])]
     measured = child(command)
-    record = json.loads(measured.out)["slides"][0]
+    record = json.loads(measured.out)
     return {
         "slide": record["slide"],
         "tiles": record["tiles"],

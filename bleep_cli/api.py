@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bleep_cli.base.progress import reporting
-from bleep_cli.batch.run import Batch, predict_batch, prepare_batch, tell_estimates
+from bleep_cli.batch.entries import Entry
+from bleep_cli.batch.listed import list_slides
+from bleep_cli.batch.prepare import Batch, prepare_batch
+from bleep_cli.batch.run import predict_batch, tell_estimates
+from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
@@ -19,14 +23,13 @@ from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
-from bleep_cli.choices import Device, Scale
+from bleep_cli.choices import Device, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
-from bleep_cli.outputs.figure import write_genes_figure
 from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -36,7 +39,8 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.receipt import Receipt, receipts
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, with_findings
-from bleep_cli.report.page import PAGE_SUFFIX, write_report
+from bleep_cli.report.figure import plot
+from bleep_cli.report.page import report, write_report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -49,6 +53,7 @@ __all__ = [
     "Built",
     "Bundle",
     "Encoders",
+    "Entry",
     "Neighbours",
     "PredictOptions",
     "Prediction",
@@ -65,6 +70,7 @@ __all__ = [
     "grow_reference",
     "inspect_bundle",
     "inspect_slide",
+    "list_slides",
     "load_encoders",
     "open_bundle",
     "open_result",
@@ -74,6 +80,7 @@ __all__ = [
     "predict_batch",
     "prepare_batch",
     "read_cohort",
+    "read_table",
     "report",
     "run_demo",
     "tell_estimates",
@@ -96,6 +103,8 @@ def predict(
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
+    mask_class: Sequence[str] = (),
+    origin: Plane = "auto",
     mpp: float | None = None,
     scene: int | str | None = None,
     k: int | None = None,
@@ -117,6 +126,11 @@ def predict(
         with id, x and y in level-0 px.
     mask
         A GeoJSON or picture file in place of the tissue that would be found.
+    mask_class
+        Classes of the mask that are tissue (of a label image its values); all but QuPath's ``Ignore*`` by default.
+    origin
+        What ``at`` or ``mask`` count from, on a slide with bounds: its corner (``level0``), or that of its scanned
+        part (``bounds``), as in QuPath; by default where the tissue is.
     mpp
         µm per level-0 pixel, where the slide states none or a wrong one.
     scene
@@ -139,7 +153,8 @@ def predict(
     SlideError, ReferenceError, UsageError, DeviceError
         Each as :mod:`bleep_cli.errors` says.
     """
-    options = PredictOptions(genes=None if genes is None else tuple(genes), k=k, device=device)
+    chosen = None if genes is None else tuple(genes)
+    options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 
@@ -229,26 +244,6 @@ def explain(
     """
     found = result if isinstance(result, Prediction) else open_result(result)
     return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)
-
-
-def report(
-    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
-) -> Path:
-    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
-
-    Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
-    result and a page that exists already, unless ``force``, or cannot be written.
-    """
-    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    write_report(open_result(result), target, genes=genes, force=force)
-    return target
-
-
-def plot(
-    result: Path | str, genes: Sequence[str], path: Path | str, *, scale: Scale, opacity: float, force: bool
-) -> None:
-    """Genes (symbols or ids) of a written result as a figure, PNG, SVG or PDF; raises as :func:`report` does."""
-    write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)
 
 
 def write(

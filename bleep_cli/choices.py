@@ -20,6 +20,10 @@ Aggregation = Literal["average", "corrected", "simple", "weighted", "published-w
 Key = Literal["expression", "image"]
 """Which embeddings of the reference a query is compared with."""
 
+Plane = Literal["auto", "level0", "bounds"]
+"""Where (0, 0) of a mask or of given positions lies: at the corner of the slide, or of its scanned part, as in
+QuPath; ``auto`` looks where the tissue is."""
+
 WEIGHTED_TEMPERATURE = 0.05
 """Of the softmax over cosine that the aggregation ``weighted`` takes."""
 

@@ -7,8 +7,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from bleep_cli.commands import build_reference, check, explain, plot, predict, report
-from bleep_cli.commands.console import Console
-from bleep_cli.commands.program import new_app, print_version, run
+from bleep_cli.commands import options as opt
+from bleep_cli.commands.program import Json, Quiet, Verbose, add_command, console_of, new_app, print_version, run
 
 app = new_app("bleep", "Spatial gene expression from an H&E slide, offline. Research use only.")
 
@@ -16,29 +16,30 @@ app = new_app("bleep", "Spatial gene expression from an H&E slide, offline. Rese
 @app.callback()
 def _options(
     ctx: typer.Context,
-    json_: Annotated[bool, typer.Option("--json", help="Print results as JSON on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No messages, no progress.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of a bug.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    strict: opt.Strict = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
-    ctx.obj = Console(quiet=quiet, as_json=json_)
+    console_of(ctx, "bleep").heed(as_json=json_, quiet=quiet, verbose=verbose, strict=strict)
 
 
-app.command()(predict.predict)
-app.command(name="build-reference")(build_reference.build_reference)
-app.command()(check.inspect)
-app.command()(check.doctor)
-app.command()(check.demo)
-app.command()(explain.explain)
-app.command()(report.report)
-app.command()(plot.plot)
+add_command(app, predict.predict)
+add_command(app, build_reference.build_reference, "build-reference")
+add_command(app, check.inspect)
+add_command(app, check.doctor)
+add_command(app, check.demo)
+add_command(app, explain.explain)
+add_command(app, report.report)
+add_command(app, plot.plot)
 
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    run(app, "bleep", interrupted="nothing half-written was left")
+    run(app, "bleep", interrupted="nothing half-written was left", missing="install bleep-cli again")
 
 
 if __name__ == "__main__":

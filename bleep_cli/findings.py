@@ -33,6 +33,22 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    # of a slide's tissue and tiles
+    "ink-left-out": Code("note", "pen ink over what would be tissue was left out of it"),
+    "tiles-ink-left-out": Code("note", "tiles under pen ink were left out"),
+    "tiles-under-ink": Code("warning", "tiles that are predicted lie under pen ink in part"),
+    "glass-left-out": Code("note", "tiles of nothing but glass or unscanned pixels were left out"),
+    "tiles-on-glass": Code("warning", "tiles that are predicted show glass or unscanned pixels"),
+    "positions-outside-tissue": Code("note", "positions that their table places outside tissue are predicted"),
+    "plane-taken": Code("note", "which corner of a slide with bounds a mask or positions count from"),
+    "plane-unsure": Code("warning", "a mask or positions may count from either corner of a slide with bounds"),
+    "mask-classes": Code("note", "which classes of a mask are tissue"),
+    "mask-values": Code("note", "which values or colours of a mask picture are tissue"),
+    "mask-passed-over": Code("note", "points, lines and features without a geometry in a mask were passed over"),
+    "mask-beyond": Code("warning", "a mask reaches beyond the slide"),
+    "mask-everything": Code("warning", "a mask covers the slide, of which much is glass"),
+    "mask-off-tissue": Code("warning", "a mask lies beside the tissue"),
+    "mpp-not-taken": Code("warning", "a slide states another pixel size than the one given for several slides"),
     "slide-black": Code("warning", "nothing in the picture is bright: it is refused for prediction"),
     "slide-dark": Code("warning", "most of the picture is dark, which sections stained with H&E are not"),
     "slide-grey": Code("warning", "the picture has no colours"),

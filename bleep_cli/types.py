@@ -57,6 +57,9 @@ class Tells(Protocol):
     def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
         """The result, as a record for programs and as lines for a person."""
 
+    def each(self, record: Mapping[str, Any], line: str | None) -> None:
+        """One of several results, told as it comes; a person need not be told of every record."""
+
     def progress(self, what: str) -> AbstractContextManager[Progress]:
         """A progress callback for the time of the context."""
 

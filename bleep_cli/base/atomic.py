@@ -26,6 +26,7 @@ _ELSEWHERE = f"choose another place with {option('out')}"
 _SYNCS_AT_ONCE = 16
 _NAME_CHARACTERS = 40  # of the final name in the temporary one
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_unfinished: set[Path] = set()  # temporary names that this process is writing under
 
 
 def check_free(final: Path, force: bool = False) -> None:
@@ -74,6 +75,7 @@ def replacing(final: Path) -> Iterator[Path]:
 def _whole(final: Path, force: bool, *, sync: bool) -> Iterator[Path]:
     check_free(final, force)
     temp = _sibling(final, TEMP_SUFFIX)
+    _unfinished.add(temp)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temp
@@ -86,6 +88,14 @@ def _whole(final: Path, force: bool, *, sync: bool) -> Iterator[Path]:
         raise OutputError(_message(final, error)) from error
     finally:
         _remove(temp)
+        _unfinished.discard(temp)
+
+
+def remove_unfinished() -> None:
+    """Deletes what this process is still writing: for a process that is about to end without unwinding."""
+    for _ in range(2):  # a thread may have added a file to a folder while it was deleted
+        for temp in tuple(_unfinished):
+            _remove(temp)
 
 
 def remove_leftovers(final: Path, pid: int, *, replaced: bool) -> None:

@@ -22,6 +22,8 @@ OFF = {
 }
 """The environment that dependencies find, whatever it said before."""
 
+_temporary: list[Path] = []  # folders of this process
+
 
 class TelemetryWarning(UserWarning):
     """A dependency was loaded before it could be told to send nothing."""
@@ -49,6 +51,7 @@ def leave_nothing() -> None:
 
     Only for a process of ours, and not where the user has such a folder already: it is read then.
     """
+    atexit.register(remove_temporary)
     home = Path.home()
     kept = [os.environ.get("XDG_CONFIG_HOME", home / ".config"), os.environ.get("XDG_CACHE_HOME", home / ".cache")]
     if not any((Path(folder) / "matplotlib").is_dir() for folder in kept):
@@ -64,4 +67,10 @@ def _elsewhere(variable: str) -> None:
         return
     folder = Path(tempfile.gettempdir()) / f"bleep-{token_hex(8)}"
     os.environ[variable] = str(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _temporary.append(folder)
+
+
+def remove_temporary() -> None:
+    """Deletes the temporary folders; at the end of the process, or by one that ends without it."""
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -32,8 +32,11 @@ def live_bars(what: str) -> Iterator[Progress]:
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, tuple[TaskID, float]] = {}
+        waiting = [bars.add_task(f"{what} · reading", total=None, rate="")]  # until the first stage reports
 
         def report(stage: str, done: int, total: int) -> None:
+            while waiting:
+                bars.remove_task(waiting.pop())
             if stage not in tasks:
                 task = bars.add_task(f"{what} · {stage}", total=total, rate="")
                 tasks[stage] = (task, time.perf_counter())

@@ -2,36 +2,40 @@
 
 A result appears whole or not at all (``base/atomic.py``), so a file that is there is finished. Whether it belongs
 to this run is read from its own provenance, ``uns["bleep"]``: version of bleep-cli, hash of the reference,
-options, hash of the slide. The device does not count, nor does a precision that was left to it
-(``--precision auto``).
+options, hash of the slide, the pixel size that was used. The device does not count, nor does a precision that was
+left to it (``--precision auto``), nor do date and command line. A picture says which gene it shows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.hashing import fingerprint
+from bleep_cli.base.text import file_text
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.elements import plain, storable
 from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.outputs.picture import picture_gene
 from bleep_cli.outputs.stored import provenance, shape
 from bleep_cli.prediction.options import PredictOptions, recorded_options
-from bleep_cli.prediction.provenance import Identity, identity_of, without_device
+from bleep_cli.prediction.provenance import Identity, compared_options, identity_of
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
 
-PICTURE = "png"
+PICTURE, PAGE = "png", "html"
+"""Formats that are made beside a table and do not say what they are of."""
 
 
 def identity(bundle: Bundle, options: PredictOptions) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
-    recorded = without_device(recorded_options(bundle, options))
-    return Identity(__version__, bundle.content_sha256, plain(storable(recorded)))
+    recorded = compared_options(recorded_options(bundle, options))
+    return Identity(__version__, bundle.content_sha256, plain(storable(recorded)), mpp=options.mpp)
 
 
 def check_resumable(formats: Sequence[str]) -> None:
@@ -39,36 +43,49 @@ def check_resumable(formats: Sequence[str]) -> None:
     if not set(formats) & set(FORMATS):
         raise UsageError(
             f"{option('resume')} needs a table ({option('format')} h5ad or zarr): "
-            "a picture does not say what it shows"
+            "a picture or a page does not say what it shows"
         )
 
 
-def is_complete(paths: Paths, wanted: Identity, *, force: bool = False) -> bool:
+def is_complete(paths: Paths, wanted: Identity, *, gene: str | None = None, force: bool = False) -> bool:
     """True when every file of a slide is there and belongs; False when the slide has to be predicted.
 
-    ``wanted`` without ``slide`` leaves the slide's hash unchecked. With ``force``, files that do not belong
-    count as not there. A picture belongs to the table that it is no older than.
+    ``wanted`` without ``slide`` or ``mpp`` leaves that unchecked. With ``force``, files that do not belong
+    count as not there. What is made beside a table belongs to it if it is no older; a picture, if it shows
+    ``gene``, too; None: any.
 
     Raises
     ------
     OutputError
         A file is there that belongs to something else, and not ``force``.
     """
-    tables = {kind: path for kind, path in paths.items() if kind != PICTURE and path.exists()}
+    tables = {kind: path for kind, path in paths.items() if kind in FORMATS and path.exists()}
+    beside = {kind: path for kind, path in paths.items() if kind not in FORMATS and path.exists()}
     try:
         for kind, path in tables.items():
             _check_belongs(path, read_identity(path, kind), wanted)
-        picture = paths.get(PICTURE)
-        if picture is None or not picture.exists():
-            return tables.keys() == paths.keys()
-        if not tables:
-            raise OutputError(f"{picture.name} exists without its table; {option('force')} replaces it")
+        if beside and not tables:
+            name = file_text(next(iter(beside.values())).name)
+            raise OutputError(f"{name} exists without its table; {option('force')} replaces it")
+        if PICTURE in beside:
+            _check_shows(beside[PICTURE], gene)
     except OutputError:
         if force:
             return False
         raise
+    if len(tables) + len(beside) < len(paths):
+        return False
     newest = max(path.stat().st_mtime_ns for path in tables.values())
-    return len(tables) == len(paths) - 1 and picture.stat().st_mtime_ns >= newest
+    return all(path.stat().st_mtime_ns >= newest for path in beside.values())
+
+
+def _check_shows(picture: Path, gene: str | None) -> None:
+    shown = picture_gene(picture)
+    if gene is not None and shown != gene:
+        of = f"of {shown}" if shown else "and does not say of which gene"
+        raise OutputError(
+            f"{file_text(picture.name)} exists already, {of}; {option('force')} replaces it and its table"
+        )
 
 
 def _check_belongs(path: Path, found: Identity, wanted: Identity) -> None:
@@ -79,6 +96,8 @@ def _check_belongs(path: Path, found: Identity, wanted: Identity) -> None:
         differing.append("another reference")
     if wanted.slide is not None and found.slide != wanted.slide:
         differing.append("another slide")
+    if wanted.mpp is not None and not math.isclose(found.mpp or 0.0, wanted.mpp):
+        differing.append(f"another pixel size ({found.mpp:g} µm)")
     theirs, ours = found.options, wanted.options
     compared = [name for name in {*theirs, *ours} if ours.get(name) != "auto"]  # what was left to the device
     names = sorted(name for name in compared if theirs.get(name) != ours.get(name))
@@ -86,7 +105,7 @@ def _check_belongs(path: Path, found: Identity, wanted: Identity) -> None:
         differing.append(f"other options ({', '.join(names)})")
     if differing:
         raise OutputError(
-            f"{path.name} exists already, from {' and '.join(differing)}; {option('force')} replaces it"
+            f"{file_text(path.name)} exists already, from {' and '.join(differing)}; {option('force')} replaces it"
         )
 
 
@@ -96,7 +115,7 @@ def read_identity(path: Path, kind: str) -> Identity:
         return identity_of(provenance(path, kind))
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         raise OutputError(
-            f"{path.name} exists already and is no result of bleep; {option('force')} replaces it"
+            f"{file_text(path.name)} exists already and is no result of bleep; {option('force')} replaces it"
         ) from error
 
 
@@ -105,10 +124,10 @@ def check_written(paths: Paths, prints: Mapping[str, Any], size: tuple[int, int]
     genes) and belongs."""
     for kind, path in paths.items():
         try:
-            whole = fingerprint(path) == prints[kind] and (kind == PICTURE or shape(path, kind) == size)
+            whole = fingerprint(path) == prints[kind] and (kind not in FORMATS or shape(path, kind) == size)
         except (OSError, KeyError, ValueError) as error:
-            raise OutputError(f"{path.name} cannot be read back ({type(error).__name__})") from error
+            raise OutputError(f"{file_text(path.name)} cannot be read back ({type(error).__name__})") from error
         if not whole:
-            raise OutputError(f"{path.name} is not what its worker wrote")
-        if kind != PICTURE:
+            raise OutputError(f"{file_text(path.name)} is not what its worker wrote")
+        if kind in FORMATS:
             _check_belongs(path, read_identity(path, kind), wanted)

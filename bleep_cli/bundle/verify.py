@@ -11,6 +11,7 @@ import numpy as np
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import row_blocks
+from bleep_cli.base.text import counted
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.open import Bundle
@@ -101,7 +102,8 @@ def _expression(bundle: Bundle) -> str:
         if not np.isfinite(block).all() or (block < 0).any():
             raise ReferenceError("expression holds NaN, infinity or negative values")
     stored = bundle.info.expression_precision
-    return f"{values.shape[0]} spots × {values.shape[1]} genes, all finite, stored as {stored}"
+    size = f"{counted(values.shape[0], 'spot')} × {counted(values.shape[1], 'gene')}"
+    return f"{size}, all finite, stored as {stored}"
 
 
 def _slope(bundle: Bundle) -> str:
@@ -130,10 +132,10 @@ def _spots(bundle: Bundle) -> str:
     section = bundle.spots("section")
     for record in bundle.info.sections:
         if int((section == record.id).sum()) != record.n:
-            raise ReferenceError(f"section {record.id} does not have its {record.n} spots")
+            raise ReferenceError(f"section {record.id} does not have its {counted(record.n, 'spot')}")
     if not np.isfinite(bundle.xy_l0()).all():
         raise ReferenceError("some spot coordinates are no numbers")
-    return f"{len(section)} in {len(bundle.info.sections)} sections"
+    return f"{len(section)} in {counted(len(bundle.info.sections), 'section')}"
 
 
 def _towers(bundle: Bundle) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, DEMO_TRUTH, asset
+from bleep_cli.base.text import counted
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.choices import Device
 from bleep_cli.outputs.formats import FORMATS, output_path
@@ -40,12 +41,13 @@ def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tup
         "files": [str(table), str(picture)],
     }
     lines = [
-        f"predicted {record['tiles']} tiles × {record['genes']} genes on a synthetic section of a donor that the "
-        "reference has not seen",
+        f"predicted {counted(len(prediction.grid), 'tile')} × {counted(len(prediction.symbols), 'gene')} on a "
+        "synthetic section of a donor that the reference has not seen",
         f"table   {table}",
         f"picture {picture}",
         "best genes: " + ", ".join(f"{symbols[i]} {r[i]:.2f}" for i in best),
-        f"agreement with the known truth: median r {record['median_r']:.2f} over {len(r)} informative genes",
+        f"agreement with the known truth: median r {record['median_r']:.2f} over "
+        f"{counted(len(r), 'informative gene')}",
     ]
     return record, lines
 

@@ -12,11 +12,13 @@ import numpy as np
 from bleep_cli.base.assets import DEMO_BUNDLE, asset
 from bleep_cli.base.machine import free_memory_mb, usable_cores, versions
 from bleep_cli.base.privacy import telemetry_is_off
+from bleep_cli.base.text import counted
 from bleep_cli.base.version import __version__
+from bleep_cli.choices import RunsOn
 from bleep_cli.embedding.lanes import lanes_for
 from bleep_cli.errors import BleepError, DeviceError, option
 from bleep_cli.towers.encoder import OnnxEncoder, views_of
-from bleep_cli.towers.session import choose_device
+from bleep_cli.towers.session import available_providers, choose_device
 from bleep_cli.types import U8
 
 PACKAGES = (
@@ -27,8 +29,6 @@ PACKAGES = (
 
 def examine() -> tuple[dict[str, Any], list[str], BleepError | None]:
     """Record, lines, and the first problem that keeps predictions from running."""
-    import onnxruntime
-
     found = versions(PACKAGES)
     problem: BleepError | None = None
     if {"onnxruntime", "onnxruntime-gpu"} <= set(found):
@@ -40,29 +40,36 @@ def examine() -> tuple[dict[str, Any], list[str], BleepError | None]:
         problem = problem or DeviceError(
             "hnswlib and chroma-hnswlib provide the same module; uninstall the latter"
         )
-    providers = onnxruntime.get_available_providers()
+    providers: list[str] = []
+    device: RunsOn | None = None
+    try:
+        providers, device = available_providers(), choose_device("auto")
+    except DeviceError as error:
+        problem = problem or error
     memory, cores = free_memory_mb(), usable_cores()
     record: dict[str, Any] = {
         "bleep": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores,
-        "lanes": asdict(lanes_for(choose_device("auto"), cores)),
+        "lanes": None if device is None else asdict(lanes_for(device, cores)),
         "free_memory_mb": memory,
         "providers": providers,
-        "device": choose_device("auto"),
+        "device": device,
         "telemetry": "off" if telemetry_is_off() else "on",
         "versions": found,
     }
     lines = [
-        f"bleep {__version__}, Python {record['python']}, {record['system']}, {record['cores']} cores, "
+        f"bleep {__version__}, Python {record['python']}, {record['system']}, {counted(cores, 'core')}, "
         + (f"{memory} MB of memory free" if memory else "free memory unknown"),
-        f"device auto = {record['device']}; ONNX Runtime providers: {', '.join(providers)}",
+        f"device auto = {device or 'none'}; ONNX Runtime providers: {', '.join(providers) or 'none'}",
         f"telemetry of ONNX Runtime: {record['telemetry']}; nothing leaves this machine",
         "search: "
         + ("exact and HNSW" if "hnswlib" in found else "exact (hnswlib is not installed, none is needed)"),
         "  ".join(f"{name} {number}" for name, number in found.items()),
     ]
+    if device is None:
+        return record, lines, problem
     try:
         record["self_test"] = self_test()
         lines.append(f"self-test: {record['self_test']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.text import counted
 from bleep_cli.bundle.index import GRAPH
 from bleep_cli.bundle.open import open_bundle, stored_costs
 from bleep_cli.bundle.verify import verify as verify_bundle
@@ -48,15 +49,16 @@ def inspect_bundle(
         "findings": [finding.plain() for finding in info.findings],
         "checks": [vars(check) for check in checks],
     }
+    size = f"{counted(bundle.n_spots, 'spot')} × {counted(len(bundle.symbols), 'gene')}"
     lines = [
         f"{bundle.name}: BLEEP reference, format {record['encoding_version']}, {bundle.content_sha256[:12]}",
-        f"  {bundle.n_spots} spots × {len(bundle.symbols)} genes, log1p of counts per {info.target_sum:,.0f}",
+        f"  {size}, log1p of counts per {info.target_sum:,.0f}",
         f"  tile {fields} µm at {info.tile.px} px; K {info.k}, {info.aggregation}; key {info.key}; "
         f"views {info.views} at build, {info.recommended_views} recommended",
         f"  index: {_graph(graph)}",
     ]
     lines += [f"  {chosen} tower: {cost.line()}" for chosen, cost in costs.items()]
-    lines += [f"  section {s.id}: donor {s.donor}, {s.n} spots" for s in info.sections]
+    lines += [f"  section {s.id}: donor {s.donor}, {counted(s.n, 'spot')}" for s in info.sections]
     for label in ("species", "licence", "citation", "intended_use"):
         lines += [f"  {label.replace('_', ' ')}: {record[label]}"] if record[label] else []
     lines += [f"  {finding.severity} when it was built: {finding}" for finding in info.findings]

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from bleep_cli.base.atomic import remove_leftovers
-from bleep_cli.batch.resume import Paths, check_written, identity
-from bleep_cli.batch.run import Batch, Record, report
+from bleep_cli.base.text import counted, file_text
+from bleep_cli.batch.prepare import Batch, Job
+from bleep_cli.batch.resume import check_written, identity
+from bleep_cli.batch.tell import Record, Tally
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.choices import Device
 from bleep_cli.cluster import worker as cluster_worker
 from bleep_cli.cluster.scheduler import Attempts, Plain, Work, connected
+from bleep_cli.cluster.worker import UnusableError
 from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.outputs.formats import FORMATS
@@ -33,65 +36,76 @@ POLL_S = 0.5
 
 
 def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
-    """Slides on the scheduler's workers, one task each; a bad one is reported and the others still come out.
+    """Slides on the scheduler's workers, one task each, told of as they end; a bad one does not cost the others.
 
     Every file is read back and compared with what its worker wrote. Returns the exit code as
     :func:`bleep_cli.batch.run.predict_batch` does; a record holds also ``worker``, ``attempts`` (the workers that
     started on the slide, in order) and ``prints`` (bytes and sha256 by format).
     """
-    slides, targets = list(batch.targets), batch.targets
-    _check(slides, targets)
-    wanted = identity(batch.bundle, batch.options)
-    records: dict[int, Record] = {}
-    failures: dict[Path, BleepError] = {}
-    with connected(scheduler, batch.options.device) as client, tells.progress(f"{len(slides)} slides") as progress:
-        _make_folders(targets)
+    _check(batch.jobs)
+    tally = Tally(batch, tells)
+    lived: dict[int, tuple[str, int]] = {}
+    with connected(scheduler, batch.options.device) as client:
+        _make_folders(batch.jobs)
         work = Work(client, cluster_worker.predict_slide, batch.options.device)
-        jobs = [_job(slide, targets[slide]) for slide in slides]
-        for number, outcome in work.outcomes(jobs, _shared(batch, wanted), tells.say):
-            slide = slides[number]
+        sent = [_job(job, batch) for job in batch.jobs]
+        title = counted(len(batch.jobs), "slide")
+        outcomes = work.outcomes(sent, _shared(batch), tells.say)
+        while (ended := _next(outcomes, tells, title, tally)) is not None:
+            number, outcome = ended
+            job = batch.jobs[number]
             try:
-                records[number] = _checked(slide, targets[slide], outcome, wanted, tells.finding)
+                record = _checked(job, outcome, identity(batch.bundle, job.options), tells.finding)
             except BleepError as error:
-                if len(slides) == 1 or not _of_slide(error):
+                if not _of_slide(error):
                     raise
-                tells.error(error)
-                failures[slide] = error
-            progress("slides", len(records) + len(failures), len(slides))
-    _sweep(work.attempts, {number: targets[slide] for number, slide in enumerate(slides)}, records)
-    for number, record in records.items():
-        record["attempts"] = [worker for worker, _ in work.attempts[number]]
-        del record["pid"]
-    return report(tells, [records[number] for number in sorted(records)], failures)
+                tally.failed(job, error)
+            else:
+                lived[number] = (record["worker"], record.pop("pid"))
+                tally.done(job, record | {"attempts": work.workers_of(number, lived[number])})
+    _sweep(work.attempts, batch.jobs, lived)
+    return tally.end()
 
 
-def _check(slides: Sequence[Path], targets: Mapping[Path, Paths]) -> None:
+def _next(
+    outcomes: Iterator[tuple[int, Plain | BleepError]], tells: Tells, title: str, tally: Tally
+) -> tuple[int, Plain | BleepError] | None:
+    """The next slide to end, under a bar that says how many have; it is gone before anything is told."""
+    with tells.progress(title) as progress:
+        progress("slides", tally.ended, tally.total)
+        return next(outcomes, None)
+
+
+def _check(jobs: Sequence[Job]) -> None:
     """What can be told before anybody is asked to work."""
-    for slide in slides:
-        if not slide.is_file():
-            raise UsageError(f"{slide.name}: no such file")
-        if not set(targets[slide]) & set(FORMATS):
-            raise UsageError(
-                f"{option('scheduler')} needs a table ({option('format')} h5ad or zarr): "
-                "a picture cannot be checked"
-            )
+    if not set(jobs[0].paths) & set(FORMATS):
+        raise UsageError(
+            f"{option('scheduler')} needs a table ({option('format')} h5ad or zarr): a picture cannot be checked"
+        )
 
 
-def _make_folders(targets: Mapping[Path, Paths]) -> None:
+def _make_folders(jobs: Sequence[Job]) -> None:
     """By the client, so that a worker that does not see them is known not to share the storage."""
-    for folder in {path.parent for paths in targets.values() for path in paths.values()}:
+    for folder in {path.parent for job in jobs for path in job.paths.values()}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{option('out')} {folder.name}: cannot be made ({error.strerror})") from error
 
 
-def _job(slide: Path, paths: Paths) -> Plain:
-    return {"slide": str(slide.absolute()), "paths": {kind: str(path.absolute()) for kind, path in paths.items()}}
-
-
-def _shared(batch: Batch, wanted: Identity) -> Plain:
+def _job(job: Job, batch: Batch) -> Plain:
     # Without --force no result was there at the start, so one that a later attempt finds is an earlier one's.
+    wanted = job.wanted or (None if batch.force else identity(batch.bundle, job.options))
+    return {
+        "slide": str(job.slide.absolute()),
+        "name": job.name,
+        "paths": {kind: str(path.absolute()) for kind, path in job.paths.items()},
+        "options": cluster_worker.options_to_plain(job.options),
+        "wanted": None if wanted is None else asdict(wanted),
+    }
+
+
+def _shared(batch: Batch) -> Plain:
     return {
         "bundle": str(batch.ref.absolute()),
         "content_sha256": batch.bundle.content_sha256,
@@ -99,43 +113,42 @@ def _shared(batch: Batch, wanted: Identity) -> Plain:
         "gene": batch.gene,
         "force": batch.force,
         "strict": batch.strict,
-        "wanted": asdict(wanted) if batch.wanted is not None or not batch.force else None,
+        "command": list(batch.command),
     }
 
 
-def _checked(
-    slide: Path, paths: Paths, outcome: Plain | BleepError, wanted: Identity, tell: Callable[[Finding], None]
-) -> Record:
+def _checked(job: Job, outcome: Plain | BleepError, wanted: Identity, tell: Callable[[Finding], None]) -> Record:
     """The record of a slide whose files are what its worker wrote; raises the slide's error otherwise."""
+    slide = file_text(job.slide.name)
     if isinstance(outcome, cluster_worker.UnseenError):
-        raise outcome if slide.is_file() else SlideError(f"{slide.name}: no such file")  # deleted meanwhile
+        raise outcome if job.slide.exists() else SlideError(f"{slide}: no such file")  # deleted meanwhile
     if isinstance(outcome, BleepError):
-        named = slide.name in str(outcome) or not _of_slide(outcome)
-        raise outcome if named else type(outcome)(f"{slide.name}: {outcome.text}")
+        named = slide in str(outcome) or not _of_slide(outcome)
+        raise outcome if named else type(outcome)(f"{slide}: {outcome.text}")
     for told in outcome.pop("told"):
         tell(Finding(**told))
     until = time.monotonic() + APPEAR_S
-    while not all(path.exists() for path in paths.values()) and time.monotonic() < until:
+    while not all(path.exists() for path in job.paths.values()) and time.monotonic() < until:
         time.sleep(POLL_S)
-    check_written(paths, outcome["prints"], (outcome["tiles"], outcome["genes"]), wanted)
-    return outcome | {"files": [str(path) for path in paths.values()]}
+    check_written(job.paths, outcome["prints"], (outcome["tiles"], outcome["genes"]), wanted)
+    return outcome | {"files": [file_text(path) for path in job.paths.values()]}
 
 
 def _of_slide(error: BleepError) -> bool:
-    """Whether the other slides may go on: a bad slide, a result that cannot be written, a bug."""
-    return isinstance(error, SlideError | OutputError) or type(error) is BleepError
+    """Whether the other slides may go on: a bad slide, options that do not fit it, an unwritable result, a bug."""
+    return isinstance(error, SlideError | OutputError | UnusableError) or type(error) is BleepError
 
 
-def _sweep(attempts: Attempts, paths: Mapping[int, Paths], records: Mapping[int, Record]) -> None:
+def _sweep(attempts: Attempts, jobs: Sequence[Job], lived: Mapping[int, tuple[str, int]]) -> None:
     """Deletes what attempts that died have left beside the results; nobody works on them any more.
 
-    A folder that was being replaced is kept where no new result stands in its place.
+    ``lived`` is (worker, process id) of the attempt that a result is of, by the job's number. A folder that was
+    being replaced is kept where no new result stands in its place.
     """
     for number, starts in attempts.items():
-        lived = (records[number]["worker"], records[number]["pid"]) if number in records else None
-        for pid in {start[1] for start in starts if start != lived}:
-            for path in paths[number].values():
-                remove_leftovers(path, pid, replaced=number in records)
+        for pid in {start[1] for start in starts if start != lived.get(number)}:
+            for path in jobs[number].paths.values():
+                remove_leftovers(path, pid, replaced=number in lived)
 
 
 def image_embedder(

@@ -29,6 +29,7 @@ ADDRESS = re.compile(r"((tcp|tls)://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):[0-9]{1,
 WORKER_S = 60.0  # to wait for the first worker
 LOOK_S = 30.0  # between looks whether any worker is left
 POLL_S = 0.1
+WORD_S = 5.0  # that a worker's word of its start may take longer than what it made
 RETRIES = 1  # of what is no error of ours; those are not repeated
 GPU = {"GPU": 1.0}
 _SHARE = "slides, bundle and results must lie on storage that every worker sees under the same absolute path"
@@ -147,6 +148,13 @@ class Work:
         """Every start of a task that a worker told of."""
         return self._attempts
 
+    def workers_of(self, number: int, last: tuple[str, int]) -> list[str]:
+        """The workers that started on a job that has ended, in order; the word of the last may be on its way."""
+        until = time.monotonic() + WORD_S
+        while last not in self._attempts[number] and time.monotonic() < until:
+            time.sleep(POLL_S)
+        return [worker for worker, _ in self._attempts[number]]
+
     def outcomes(
         self, jobs: Sequence[Plain], shared: Plain, say: Callable[[str], None]
     ) -> Iterator[tuple[int, Plain | BleepError]]:
@@ -183,7 +191,7 @@ class Work:
             looked, was_alone = time.monotonic(), alone
             alone = not _able(self._client, self._device)
             if alone != was_alone:
-                say("bleep: no worker is left; waiting for one" if alone else "bleep: workers are back")
+                say("no worker is left; waiting for one" if alone else "workers are back")
 
 
 def _outcome(future: Future[Plain]) -> Plain | BleepError:
@@ -219,6 +227,8 @@ def _of_worker(outcome: Plain) -> BleepError:
     where = f"worker {outcome['worker']}: "
     if outcome["error"] == cluster_worker.UnseenError.__name__:
         return cluster_worker.UnseenError(f"{where}{outcome['message']}; {_SHARE}")
+    if outcome["error"] == cluster_worker.UnusableError.__name__:
+        return cluster_worker.UnusableError(outcome["message"])
     kind = getattr(errors, outcome["error"])
     of_slide = issubclass(kind, SlideError | OutputError)  # the same on any worker
     error: BleepError = kind(outcome["message"] if of_slide else where + outcome["message"])

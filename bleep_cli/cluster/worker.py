@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ import numpy as np
 
 from bleep_cli.base.hashing import fingerprint
 from bleep_cli.base.version import __version__
-from bleep_cli.batch.run import Batch, finished
+from bleep_cli.batch.prepare import Batch, Job
+from bleep_cli.batch.run import UnfitError, finished, predictor_maker
 from bleep_cli.batch.run import predict_slide as predict_here
 from bleep_cli.bundle.encoders_folder import load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
@@ -43,6 +44,10 @@ class UnseenError(UsageError):
     """A path that is not there for this worker."""
 
 
+class UnusableError(UsageError):
+    """Options of one slide that cannot be carried out on it."""
+
+
 def version() -> str:
     """Of the bleep-cli that a worker runs."""
     return __version__
@@ -51,8 +56,9 @@ def version() -> str:
 def predict_slide(job: Plain, shared: Plain) -> Plain:
     """Predicts one slide and writes its files to shared storage.
 
-    ``job``: ``number``, ``slide``, ``paths`` by format; ``shared``: ``version``, ``topic``, ``bundle``,
-    ``content_sha256``, ``options``, ``gene``, ``force``, ``wanted``, ``strict``. All paths are absolute.
+    ``job``: ``number``, ``slide``, ``name``, ``paths`` by format, ``options``, ``wanted``; ``shared``:
+    ``version``, ``topic``, ``bundle``, ``content_sha256``, ``options``, ``gene``, ``force``, ``strict``,
+    ``command``. All paths are absolute.
 
     Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``told`` (findings), or ``error``
     (a class of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
@@ -134,7 +140,7 @@ def _load(path: Path, content_sha256: str, options: str) -> _Loaded:
     bundle, chosen = open_bundle(path), options_from_plain(json.loads(options))
     if bundle.content_sha256 != content_sha256:
         raise ReferenceError(f"{bundle.name} is another bundle there than here")
-    return _Loaded(bundle, chosen, cache(lambda: Predictor(bundle, chosen)))
+    return _Loaded(bundle, chosen, predictor_maker(bundle, chosen))
 
 
 def _predict(job: Plain, shared: Plain) -> Plain:
@@ -144,14 +150,19 @@ def _predict(job: Plain, shared: Plain) -> Plain:
         _see(path.parent)  # the client has made it
     with _LOADING:
         loaded = _load(bundle, shared["content_sha256"], json.dumps(shared["options"]))
-    wanted = Identity(**shared["wanted"]) if shared["wanted"] is not None else None
-    gene, force, strict = (shared[name] for name in ("gene", "force", "strict"))
-    batch = Batch(bundle, loaded.bundle, loaded.options, {slide: paths}, gene, force, wanted, strict)
+    wanted = Identity(**job["wanted"]) if job["wanted"] is not None else None
+    mine = Job(slide, job["name"], options_from_plain(job["options"]), paths, wanted)
+    gene, force, strict, command = (shared[name] for name in ("gene", "force", "strict", "command"))
+    batch = Batch(bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, tuple(command))
     findings: list[Finding] = []
     try:
-        record = predict_here(slide, paths, batch, loaded.predictor, tell=findings.append)
+        record = predict_here(mine, batch, loaded.predictor, findings.append)
+    except UnfitError as unfit:
+        raise unfit.error from unfit
+    except UsageError as error:
+        raise UnusableError(error.text) from error
     except OutputError:
-        done = finished(slide, paths, batch)  # perhaps by a worker that Dask took for dead
+        done = finished(mine, batch)  # perhaps by a worker that Dask took for dead
         if done is None:
             raise
         record = done

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bleep_cli.base.atomic import check_free
+from bleep_cli.base.text import counted, file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.errors import ReferenceError, UsageError, option
@@ -53,7 +54,9 @@ def build_reference(
         raise UsageError(
             f"{option('scheduler')} goes with {option('encoders')}; fitting and growing are done here"
         )
+    console.heed(strict=strict)
     check_free(out, force)
+    console.begin(f"reading {file_text(cohort.name)} ...")
     ids = opt.names(only) if only else None
     with console.progress(cohort.name) as progress:
         if base is not None:
@@ -73,7 +76,7 @@ def build_reference(
             )
     for finding in built.findings:
         console.finding(finding)
-    if strict:
+    if console.strict:
         refuse_warnings(built.findings, ReferenceError)
     built = api.describe(built, species=species, licence=licence, citation=citation)
     api.write(built, out, force=force)
@@ -117,4 +120,5 @@ def _tell(console: Console, built: Built, out: Path, content_sha256: str) -> Non
         "sections": [section.id for section in built.info.sections],
         "findings": [finding.plain() for finding in built.findings],
     }
-    console.data(record, [f"{out}: {spots} spots × {genes} genes from {len(built.info.sections)} sections"])
+    size = f"{counted(spots, 'spot')} × {counted(genes, 'gene')}"
+    console.data(record, [f"{out}: {size} from {counted(len(built.info.sections), 'section')}"])

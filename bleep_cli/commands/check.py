@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.errors import ReferenceError, SlideError
@@ -20,19 +21,19 @@ def inspect(
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
     scene: opt.Scene = None,
     strict: opt.Strict = False,
-    json_: opt.Json = False,
 ) -> None:
     """Tell what a bundle holds, or what a slide is and what would be read of it."""
     from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
+    console.heed(strict=strict)
+    console.begin(f"reading {file_text(path.name)} ...")
     if _is_slide(path):
         told = inspect_slide(path, mpp, scene)
         for finding in told.findings:
             console.finding(finding)
         console.data(told.record, told.lines)
-        if strict:
+        if console.strict:
             refuse_warnings(told.findings, SlideError)
         return
     with console.progress(path.name) as progress:
@@ -49,12 +50,11 @@ def _is_slide(path: Path) -> bool:
     return path.is_file() and not path.name.endswith(".zip")
 
 
-def doctor(ctx: typer.Context, json_: opt.Json = False) -> None:
+def doctor(ctx: typer.Context) -> None:
     """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
     from bleep_cli.api import examine
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
     record, lines, problem = examine()
     console.data(record, lines)
     if problem is not None:

@@ -26,40 +26,78 @@ def option_words(parameter: str, origin: Origin) -> str:
 
 
 class Console:
-    """Renders for one run; ``quiet`` silences messages, ``as_json`` turns data into one JSON document."""
+    """Renders for one run: errors and warnings always, the rest unless it is to be quiet; JSON where asked for."""
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False, program: str = "bleep") -> None:
-        self.quiet, self.as_json, self.program = quiet, as_json, program
+        self.program = program
+        self.quiet = quiet
+        """Prints errors and warnings only, and JSON where that is asked for."""
+        self.as_json = as_json
+        """Prints results as JSON in place of lines."""
+        self.verbose = False
+        """Shows the traceback of a bug."""
+        self.strict = False
+        """Refuses what there is a warning about."""
+        self._told = False  # a record
+
+    def heed(
+        self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False, strict: bool = False
+    ) -> None:
+        """Switches on what is asked for; what is on stays on, since options stand before and behind a command."""
+        self.as_json |= as_json
+        self.quiet |= quiet
+        self.verbose |= verbose
+        self.strict |= strict
 
     def say(self, message: str) -> None:
-        """A message for the person: stderr, unless quiet."""
+        """A message for the person: one line on stderr, unless quiet."""
         if not self.quiet:
-            print(message, file=sys.stderr)
+            self.problem(message)
+
+    def begin(self, message: str) -> None:
+        """The first sign of life of something that may take a while to begin: on a terminal only."""
+        if sys.stderr.isatty():
+            self.say(message)
 
     def finding(self, finding: Finding) -> None:
         """Something that was noticed: one line on stderr; quiet keeps the warnings."""
         if finding.severity == "warning" or not self.quiet:
-            told = finding.worded(option_words)
-            print(f"{self.program}: {finding.severity}: {told}", file=sys.stderr)
+            self.problem(f"{finding.severity}: {finding.worded(option_words)}")
 
     def error(self, error: BleepError) -> None:
         """An error: one line on stderr, quiet or not."""
         self.problem(self.worded(error))
 
+    def failed(self, error: BleepError) -> None:
+        """The error that ends the run; as a record, too, where JSON is asked for and nothing was printed yet."""
+        if self.as_json and not self._told:
+            self.each({"error": self.worded(error), "exit_code": error.exit_code}, None)
+        self.error(error)
+
     def problem(self, message: str) -> None:
-        """What went wrong, in words: one line on stderr, quiet or not."""
-        print(f"{self.program}: {message}", file=sys.stderr)
+        """Something in words on stderr, quiet or not; further lines are indented."""
+        lines = message.replace("\n", "\n" + " " * (len(self.program) + 2))
+        print(f"{self.program}: {lines}", file=sys.stderr, flush=True)
 
     def worded(self, error: BleepError) -> str:
         """An error's message with its parameters as options, or as keys of the cohort file."""
         return error.worded(option_words)
 
     def data(self, record: Mapping[str, Any], lines: list[str]) -> None:
-        """The result: the record as JSON where asked for, the lines otherwise; stdout."""
+        """The result: the record as JSON where asked for, else the lines, unless quiet; stdout."""
         if self.as_json:
-            print(json.dumps(record, indent=1, default=str))
-        else:
-            print("\n".join(lines))
+            self._told = True
+            print(json.dumps(record, indent=1, default=str), flush=True)
+        elif lines and not self.quiet:
+            print("\n".join(lines), flush=True)
+
+    def each(self, record: Mapping[str, Any], line: str | None) -> None:
+        """One of several results, at once: a line of JSON where asked for, else the line, unless quiet; stdout."""
+        if self.as_json:
+            self._told = True
+            print(json.dumps(record, default=str), flush=True)
+        elif line is not None and not self.quiet:
+            print(line, flush=True)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress]:

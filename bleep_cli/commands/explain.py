@@ -23,13 +23,11 @@ def explain(
             "--without-donor", help="Comma-separated donors: what the other listed spots would have said."
         ),
     ] = None,
-    json_: opt.Json = False,
 ) -> None:
     """Show where a value comes from: the measured spots behind a tile, and the value computed again from them."""
     from bleep_cli import api
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
     left_out = opt.names(without_donor) if without_donor else ()
     found = api.explain(result, ref, tile, opt.names(gene), without_donors=left_out)
     lines = [line for receipt in found for line in (*receipt.lines(), "")]

@@ -23,7 +23,6 @@ Precision = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist already.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what there is a warning about.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Scheduler = Annotated[
     str | None,
     typer.Option(
@@ -34,11 +33,25 @@ Scheduler = Annotated[
 ]
 
 # predict
-Slides = Annotated[list[Path], typer.Argument(metavar="SLIDE...", help="Slides: SVS, NDPI, TIFF, DICOM, PNG, ...")]
+Slides = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="SLIDE...",
+        help="Slides (SVS, NDPI, TIFF, DICOM, PNG, ...), folders of slides, patterns such as '*.svs' in quotes.",
+    ),
+]
+SlideTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--slides",
+        metavar="TABLE",
+        help="CSV of slides: slide, and what is of one slide only: name of its results, mpp, mask, at, ...",
+    ),
+]
 Ref = Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 Formats = Annotated[
-    str, typer.Option("--format", help="Comma-separated: h5ad, zarr, png (a picture of one gene).")
+    str, typer.Option("--format", help="Comma-separated: h5ad, zarr, html (a page with maps), png (one gene).")
 ]
 Genes = Annotated[
     str | None,
@@ -62,7 +75,11 @@ Views = Annotated[
 ]
 Mpp = Annotated[
     float | None,
-    typer.Option("--mpp", help="Microns per level-0 pixel, where the slide states none or a wrong one."),
+    typer.Option(
+        "--mpp",
+        help="Microns per level-0 pixel, where the slide states none or a wrong one; of several slides: "
+        "where they state none.",
+    ),
 ]
 Scene = Annotated[
     str | None,
@@ -73,7 +90,18 @@ StrideUm = Annotated[
 ]
 MinTissue = Annotated[float, typer.Option("--min-tissue", help="Least fraction of tissue in a tile.")]
 Mask = Annotated[
-    Path | None, typer.Option("--mask", help="Tissue as GeoJSON (level-0 px) or a black-and-white picture.")
+    Path | None, typer.Option("--mask", help="Tissue as GeoJSON (QuPath's, level-0 px) or as a picture.")
+]
+MaskClass = Annotated[
+    str | None,
+    typer.Option("--mask-class", help="Comma-separated classes of the mask to take; default all but Ignore*."),
+]
+Origin = Annotated[
+    choices.Plane,
+    typer.Option(
+        "--origin",
+        help="What --mask and --at count from: the slide's corner, or its scanned part's (QuPath).",
+    ),
 ]
 At = Annotated[
     Path | None,

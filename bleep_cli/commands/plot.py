@@ -25,13 +25,11 @@ def plot(
     ] = "free",
     opacity: Annotated[float, typer.Option("--opacity", help="Of the tiles over the slide, up to 1.")] = 0.8,
     force: opt.Force = False,
-    json_: opt.Json = False,
 ) -> None:
     """Draw genes of a result in a grid, as translucent tiles over the slide: a figure for print."""
     from bleep_cli import api
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
     chosen = gene_list(genes) or ()
     api.plot(result, chosen, out, scale=scale, opacity=opacity, force=force)
     console.data({"figure": str(out), "genes": list(chosen)}, [f"figure {out}"])

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bleep_cli import choices
 from bleep_cli.base.reasons import reason
+from bleep_cli.base.text import file_text
 from bleep_cli.base.text_table import read_text
 from bleep_cli.commands import options as opt
+from bleep_cli.commands.console import Console
+from bleep_cli.commands.program import COMMON
 from bleep_cli.errors import UsageError, option
+
+if TYPE_CHECKING:
+    from bleep_cli.api import Entry
+
+NO_MATTER = {
+    "slides",
+    "slide_table",
+    "out",
+    "formats",
+    "gene",
+    "scheduler",
+    "resume",
+    "force",
+    "strict",
+    "dry_run",
+}
+"""Parameters that a table's values do not depend on, or that its command line states otherwise: the same values
+are the same bytes."""
 
 
 def predict(
     ctx: typer.Context,
-    slides: opt.Slides,
     ref: opt.Ref,
+    slides: opt.Slides = None,
+    slide_table: opt.SlideTable = None,
     out: opt.Out = Path(),
     formats: opt.Formats = "h5ad,png",
     genes: opt.Genes = None,
@@ -32,6 +56,8 @@ def predict(
     stride_um: opt.StrideUm = None,
     min_tissue: opt.MinTissue = choices.MIN_TISSUE,
     mask: opt.Mask = None,
+    mask_class: opt.MaskClass = None,
+    origin: opt.Origin = "auto",
     at: opt.At = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "auto",
@@ -42,6 +68,9 @@ def predict(
     scheduler: opt.Scheduler = None,
 ) -> None:
     """Predict spatial gene expression on one or more slides."""
+    console: Console = ctx.obj
+    console.heed(strict=strict)
+    console.begin(f"reading {_first(slides, slide_table)} ...")
     from bleep_cli import api
 
     options = api.PredictOptions(
@@ -51,6 +80,8 @@ def predict(
         min_tissue=min_tissue,
         at=at,
         mask=mask,
+        mask_class=tuple(opt.names(mask_class or "")),
+        origin=origin,
         genes=gene_list(genes),
         k=k,
         aggregation=aggregation,
@@ -60,30 +91,68 @@ def predict(
         device=device,
         precision=precision,
     )
-    if dry_run:
-        if scheduler is not None:
-            raise UsageError(f"{option('dry_run')} tells of this machine; leave {option('scheduler')} out")
-        api.tell_estimates(slides, ref, options, ctx.obj)
-        return
+    if dry_run and scheduler is not None:
+        raise UsageError(f"{option('dry_run')} tells of this machine; leave {option('scheduler')} out")
     batch = api.prepare_batch(
-        slides,
+        _entries(console, slides, slide_table),
         ref,
         out,
         formats=opt.names(formats),
         gene=gene,
         options=options,
-        force=force,
-        resume=resume,
-        strict=strict,
+        force=force or dry_run,
+        resume=resume and not dry_run,
+        strict=console.strict,
+        command=tuple(_command(ctx)),
     )
-    if scheduler is None:
-        code = api.predict_batch(batch, ctx.obj)
+    if dry_run:
+        code = api.tell_estimates(batch, console)
+    elif scheduler is None:
+        code = api.predict_batch(batch, console)
     else:
         from bleep_cli.cluster import jobs
 
-        code = jobs.predict_batch(batch, scheduler, ctx.obj)
+        code = jobs.predict_batch(batch, scheduler, console)
     if code:
         raise typer.Exit(code)
+
+
+def _first(slides: Sequence[Path] | None, table: Path | None) -> str:
+    """What is read first, for a person."""
+    given = slides or ([table] if table is not None else [])
+    more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+    return f"{file_text(given[0].name)}{more}" if given else "slides"
+
+
+def _entries(console: Console, slides: Sequence[Path] | None, table: Path | None) -> Sequence[Entry]:
+    """The slides that are named, those of folders and patterns, or those of a table."""
+    from bleep_cli import api
+
+    if table is not None:
+        if slides:
+            raise UsageError(f"give slides, or a table of them with {option('slides')}, not both")
+        return api.read_table(table)
+    if not slides:
+        raise UsageError(f"name slides, a folder of them, or a table with {option('slides')}")
+    entries, lines = api.list_slides(slides)
+    for line in lines:
+        console.say(line)
+    return entries
+
+
+def _command(ctx: typer.Context) -> Iterator[str]:
+    """The options of the command line that have a say in a result, files by their names."""
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        given = source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+        if given and parameter.name not in NO_MATTER | COMMON.keys():
+            yield from (parameter.opts[0], _shown(ctx.params[str(parameter.name)]))
+
+
+def _shown(value: Any) -> str:
+    """An option's value without the folders that it may name."""
+    text = str(value)
+    return file_text(Path(text).name) if isinstance(value, Path) or Path(text).is_file() else text
 
 
 def gene_list(genes: str | None) -> tuple[str, ...] | None:

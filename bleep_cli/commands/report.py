@@ -26,13 +26,11 @@ def report(
         ),
     ] = None,
     force: opt.Force = False,
-    json_: opt.Json = False,
 ) -> None:
     """Make one HTML page of a result: maps over the slide, its reference, what was noticed. Needs no network."""
     from bleep_cli import api
 
     console: Console = ctx.obj
-    console.as_json = console.as_json or json_
     page = api.report(result, out, genes=gene_list(genes), force=force)
     size = page.stat().st_size
     console.data({"page": str(page), "bytes": size}, [f"page {page} ({size / 1e6:.1f} MB)"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bleep_cli.base.text import counted
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.choices import Device
 from bleep_cli.errors import ReferenceError
@@ -58,7 +59,9 @@ def fit_towers(
     backbone = backbone or built_in_backbone()
     keys, panel = _panel(sections)
     if len(panel) < FEWEST_SPOTS:
-        raise ReferenceError(f"the sections have {len(panel)} spots; towers are fitted to {FEWEST_SPOTS} at least")
+        raise ReferenceError(
+            f"the sections have {counted(len(panel), 'spot')}; towers are fitted to {FEWEST_SPOTS} at least"
+        )
     spec = TileSpec(backbone.px, backbone.fields_um)
     features = section_features(sections, backbone.model, spec, views, device, progress)
     scale = block_scale(backbone.dims)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bleep_cli.base.text import counted
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.types import Bool, Section, Str
@@ -108,7 +109,8 @@ def join_genes(sections: Sequence[Section]) -> GeneTable:
         if len(s.symbols) > len(shared)
     ]
     if renamed:
-        findings.append(Finding("symbols-renamed", f"{renamed} duplicate symbols carry their gene id"))
+        told = counted(renamed, "duplicate symbol carries its", "duplicate symbols carry their")
+        findings.append(Finding("symbols-renamed", f"{told} gene id"))
     return GeneTable(np.array(shared, dtype=str), symbols, columns, tuple(findings))
 
 

@@ -7,7 +7,8 @@ Both hold the same elements (n tiles, g genes, k neighbours):
 - ``obs_names`` = ``obs["tile_id"]``, as given by ``at``, else ``<slide>_<row>x<column>``;
   ``obs["in_tissue"]`` 0 or 1, ``array_row``, ``array_col``;
   ``obs["region"]``, the slide's name in every row (spatialdata's region column: the element that the rows
-  annotate); ``obs["tissue_piece"]``, the piece of tissue a tile lies on; then ``Prediction.obs``;
+  annotate); ``obs["tissue_piece"]``, the piece of tissue a tile lies on; then ``Prediction.obs``:
+  ``similarity``, ``on_glass`` and ``under_ink`` f32, shares of the tile (docs/masks.md);
 - ``obsm["spatial"]`` f64[n, 2], (x, y) tile centres in level-0 px, origin top left;
   ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
   ``obsm["offset"]`` f32[n, d] where predictions are corrected: times the bundle's slope it is what the mean of the

@@ -29,7 +29,8 @@ def write_geojson(
     """Writes a FeatureCollection, a square per tile: ``objectType`` "tile", a ``measurements`` map of genes and
     ``Prediction.obs``, and the same UUID whenever the same slide is predicted.
 
-    The member ``bleep`` of the collection says which slide and reference, and how many of how many genes.
+    The member ``bleep`` of the collection says which slide and reference, how many of how many genes, and which
+    level-0 pixel (x, y) is ``origin``, the (0, 0) of the file.
     ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
     """
     genes = chosen_genes(prediction)
@@ -57,6 +58,7 @@ def _head(prediction: Prediction, genes: int) -> dict[str, Any]:
     provenance = prediction.provenance
     return {
         "slide": prediction.slide_id,
+        "origin": list(_corner(prediction)),
         "reference": provenance.get("reference", {}),
         "expression_units": provenance.get("expression_units", ""),
         "intended_use": provenance.get("intended_use", ""),
@@ -69,8 +71,7 @@ def _head(prediction: Prediction, genes: int) -> dict[str, Any]:
 def _feature(prediction: Prediction, row: int, measured: Mapping[str, float]) -> dict[str, Any]:
     grid = prediction.grid
     slide = prediction.provenance.get("slide", {})
-    left, top = slide.get("bounds_l0", (0, 0))[:2]
-    (x, y), half = grid.centre_l0[row] - (left, top), grid.pitch_um / grid.mpp / 2
+    (x, y), half = grid.centre_l0[row] - _corner(prediction), grid.pitch_um / grid.mpp / 2
     corners = [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
     ring = [[round(float(a), 2), round(float(b), 2)] for a, b in (*corners, corners[0])]
     name = str(grid.tile_id[row])
@@ -81,6 +82,12 @@ def _feature(prediction: Prediction, row: int, measured: Mapping[str, float]) ->
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "properties": {"objectType": "tile", "name": name, "measurements": known | dict(measured)},
     }
+
+
+def _corner(prediction: Prediction) -> tuple[int, int]:
+    """(x, y) in level-0 px of what (0, 0) is in the file."""
+    x, y = prediction.provenance.get("slide", {}).get("bounds_l0", (0, 0))[:2]
+    return int(x), int(y)
 
 
 def _number(value: float) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
+SIGNS_AN_INCH = 14  # of the line about the tiles
 FOOTER = "BLEEP prediction, not a measurement; research use only"
 UNITS = "log1p(CP10k)"
 _NO_DATA = "#f2b8b5"
@@ -39,7 +40,10 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
     count += f"; {shortened(_pixel_size(prediction), 60)}"
-    add_words(panels.figure, prediction.slide_id, count, FOOTER)
+    about = shortened(
+        "; ".join([count, *_settings(prediction)]), int(panels.figure.get_figwidth() * SIGNS_AN_INCH)
+    )
+    add_words(panels.figure, prediction.slide_id, about, FOOTER)
     return panels.figure
 
 
@@ -85,3 +89,11 @@ def _pixel_size(prediction: Prediction) -> str:
     """The pixel size that was taken, and where it was found."""
     source = prediction.provenance.get("slide", {}).get("mpp_source")
     return f"{prediction.grid.mpp:.4g} µm/px" + (f" ({source})" if source else "")
+
+
+def _settings(prediction: Prediction) -> list[str]:
+    """What else a wrong picture would be seen by: neighbours, reference and what that is of."""
+    reference = prediction.provenance.get("reference", {})
+    named = ": ".join(filter(None, (reference.get("name"), reference.get("species"))))
+    k = prediction.neighbours.index.shape[1]
+    return [f"K {k}", *([f"reference {named}"] if named else [])]

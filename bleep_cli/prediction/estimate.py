@@ -18,8 +18,6 @@ SLIDE_BYTES = 300 << 20  # decoded tiles kept by the reader
 class Estimate:
     """What predicting one slide will take."""
 
-    slide: str
-    """Its file name."""
     tiles: int
     genes: int
     views: int
@@ -31,16 +29,8 @@ class Estimate:
     """For the image tower alone, which is nearly all of it on a CPU."""
     memory_mb: int
     """Peak resident memory in MiB."""
-    output_mb: int
-    """``X`` in MiB."""
-
-    def line(self) -> str:
-        """One line for a person."""
-        passes = f"{self.views} views × {self.fields} fields"
-        return (
-            f"{self.slide}: {self.tiles} tiles × {self.genes} genes ({passes}, {self.device}), about "
-            f"{_duration(self.seconds)}, {self.memory_mb} MB of memory, {self.output_mb} MB of X"
-        )
+    output_bytes: int
+    """Of ``X``."""
 
 
 def estimate(predictor: Predictor, ready: Plan) -> Estimate:
@@ -56,7 +46,6 @@ def estimate(predictor: Predictor, ready: Plan) -> Estimate:
     reference += predictor.correction_bytes(n)
     memory = BASE_BYTES + SLIDE_BYTES + n * per_row + reference + in_flight
     return Estimate(
-        slide=ready.slide.name,
         tiles=n,
         genes=genes,
         views=predictor.views,
@@ -64,9 +53,5 @@ def estimate(predictor: Predictor, ready: Plan) -> Estimate:
         device=encoder.device,
         seconds=round(per_tile * n, 1),
         memory_mb=memory >> 20,
-        output_mb=n * genes * 4 >> 20,
+        output_bytes=n * genes * 4,
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

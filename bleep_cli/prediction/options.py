@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.text import counted, file_text
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Precision
+from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
 from bleep_cli.errors import UsageError, option
 
 
@@ -21,6 +22,8 @@ class PredictOptions:
 
     mpp: float | None = None
     """µm per level-0 pixel, in place of what the slide states."""
+    mpp_if_unstated: float | None = None
+    """The same for a slide that states none, or none that can be; what a slide states goes before it."""
     scene: int | str | None = None
     """Which of the pictures of a slide's file, by index from 0 or by name; None: the largest."""
     stride_um: float | None = None
@@ -31,6 +34,10 @@ class PredictOptions:
     """A file of positions, in place of the grid."""
     mask: Path | None = None
     """A GeoJSON or picture file, in place of the tissue that would be found."""
+    origin: Plane = "auto"
+    """Where (0, 0) of ``at`` or ``mask`` lies, on a slide that states which part of it was scanned."""
+    mask_class: tuple[str, ...] = ()
+    """Classes of the mask that are tissue; none: all but those to ignore."""
     genes: tuple[str, ...] | None = None
     """Symbols or ids; None: all."""
     k: int | None = None
@@ -60,7 +67,12 @@ class PredictOptions:
 
 
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:
-    """K, key, views and aggregation: what was asked for, else the bundle's own."""
+    """K, key, views and aggregation: what was asked for, else the bundle's own.
+
+    ``UsageError`` for more neighbours than the reference has spots: every tile would get the same.
+    """
+    if options.k is not None and options.k > bundle.n_spots:
+        raise UsageError(f"{option('k')} {options.k}: {bundle.name} holds {counted(bundle.n_spots, 'spot')}")
     aggregation = options.aggregation or bundle.info.aggregation
     k = 1 if aggregation == "simple" else min(options.k or bundle.info.k, bundle.n_spots)
     key, views = options.key or bundle.info.key, options.views or bundle.info.recommended_views
@@ -73,6 +85,7 @@ def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     k, key, views, aggregation = resolved(bundle, options)
     files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
     chosen = {"k": k, "key": key, "views": views, "aggregation": aggregation, "genes": list(options.genes or [])}
+    chosen |= {"mask_class": list(options.mask_class)}
     return asdict(options) | chosen | files
 
 
@@ -80,6 +93,6 @@ def _named(parameter: str, path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        return {"name": path.name, "sha256": file_sha256(path)}
+        return {"name": file_text(path.name), "sha256": file_sha256(path)}
     except OSError as error:
         raise UsageError(f"{option(parameter)} {path.name}: {error.strerror}") from error

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
-from bleep_cli.errors import SlideError, option
+from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
+from bleep_cli.tiles.ground import survey
+from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.tiles.positions import read_positions
-from bleep_cli.tiles.tissue import find_tissue, require_tissue
-from bleep_cli.types import Bool, Slide, TileGrid, TileSpec
+from bleep_cli.types import F32, Bool, Slide, TileGrid, TileSpec
 
 FEWEST_PX = 8  # slide pixels across a tile, below which nothing of the tissue is to be seen
 COARSE = 2.0  # a slide this much coarser than the reference's tiles is worth a warning
@@ -34,43 +37,57 @@ class Plan:
     """What was noticed of the slide and its tiles."""
     options: PredictOptions
     """What the tiles were laid by."""
+    name: str
+    """What results call the slide."""
+    obs: Mapping[str, F32] = field(default_factory=dict)
+    """f32[n] each, by name: what the tiles show (:class:`bleep_cli.tiles.grid.Laid`)."""
 
 
-def plan(path: Path, info: BundleInfo, options: PredictOptions) -> Plan:
-    """Opens a slide and lays its tiles; all that ``--dry-run`` needs.
+def plan(path: Path, info: BundleInfo, options: PredictOptions, name: str = "") -> Plan:
+    """Opens a slide and lays its tiles; all that ``--dry-run`` needs. ``name`` is what results call the slide, by
+    default its file name without its endings.
 
     Raises ``SlideError`` or ``UsageError``; the slide is closed then.
     """
-    slide = open_slide(path, options.mpp, scene=options.scene)
+    _check_places(options)
+    slide = open_slide(path, options.mpp, scene=options.scene, mpp_if_unstated=options.mpp_if_unstated)
     try:
-        return _plan(slide, info, options)
+        return _plan(slide, info, options, name or slide_id(slide.name))
     except BaseException:
         slide.close()
         raise
 
 
-def _plan(slide: Slide, info: BundleInfo, options: PredictOptions) -> Plan:
+def _check_places(options: PredictOptions) -> None:
+    if options.at is not None and options.mask is not None:
+        raise UsageError(f"{option('at')} names the places and {option('mask')} outlines them; give one of both")
+    if options.mask_class and options.mask is None:
+        raise UsageError(f"{option('mask_class')} names classes of a {option('mask')}; give one")
+    if options.origin != "auto" and options.mask is None and options.at is None:
+        raise UsageError(f"{option('origin')} is of a {option('mask')} or of {option('at')}; give one of them")
+
+
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str) -> Plan:
     refuse_black(slide)
     _refuse_coarse(slide, info.tile)
     stride_um = options.stride_um or info.tile.um[0]
     findings = list(slide.findings)
     if options.at is not None:
-        positions = read_positions(options.at, lambda: slide.mpp).on(slide)
+        positions = read_positions(options.at, lambda: slide.mpp)
         findings += positions.findings
-        grid = grid_at(slide, positions, info.tile, stride_um)
+        laid = grid_at(slide, positions, survey(slide), info.tile, stride_um, options.origin)
         in_tissue = positions.in_tissue
     else:
-        mask = find_tissue(slide, options.mask)
-        require_tissue(mask, slide.name)
-        grid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue)
-        in_tissue = np.ones(len(grid), bool)
+        mask = find_tissue(slide, options.mask, origin=options.origin, classes=options.mask_class)
+        laid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue, name)
+        in_tissue = np.ones(len(laid.grid), bool)
     if slide.mpp > COARSE * info.tile.mpp():
         told = (
             f"{slide.mpp:.3g} µm/px, the reference's tiles have {info.tile.mpp():.3g}: "
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    return Plan(slide, grid, in_tissue, tuple(findings), options)
+    return Plan(slide, laid.grid, in_tissue, (*findings, *laid.findings), options, name, laid.obs)
 
 
 def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:

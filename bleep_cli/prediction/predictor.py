@@ -21,8 +21,8 @@ from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
-from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord
-from bleep_cli.slide.open import read_overview, slide_id
+from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord, created
+from bleep_cli.slide.open import read_overview
 from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
@@ -95,22 +95,23 @@ class Predictor:
             finally:
                 ready.slide.close()
 
-    def predict_plan(self, ready: Plan, progress: Progress = no_progress) -> Prediction:
-        """The same for a slide that is open and tiled already; it may be closed afterwards."""
+    def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
+        """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
+        ``command`` as the command line that made it."""
         found, weights, offset = self._found(ready.slide, ready.grid, progress)
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
-            slide_id=slide_id(ready.slide.name),
+            slide_id=ready.name,
             grid=ready.grid,
             in_tissue=ready.in_tissue,
             symbols=self.bundle.symbols[self._columns],
             gene_ids=self.bundle.gene_ids[self._columns],
             neighbours=found,
-            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32)},
+            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32), **ready.obs},
             blocks=lambda: self._blocks(found, weights, offset),
             hires=hires,
             hires_scalef=scalef,
-            provenance=self._provenance(ready).plain(),
+            provenance=self._provenance(ready, command).plain(),
             findings=ready.findings,
             obsm={} if self._slope is None else {"offset": offset},
             var=self._measured,
@@ -152,13 +153,15 @@ class Predictor:
         blocks = impute_blocks(found, weights, self._expression)
         return blocks if self._slope is None else corrected(blocks, offset, self._slope)
 
-    def _provenance(self, ready: Plan) -> Provenance:
+    def _provenance(self, ready: Plan, command: str) -> Provenance:
         info, slide = self.bundle.info, ready.slide
         recorded = (
             self._recorded if ready.options == self.options else recorded_options(self.bundle, ready.options)
         )
         return Provenance(
             bleep_version=__version__,
+            created=created(),
+            command=command,
             expression_units=f"log1p of counts per {info.target_sum:,.0f}",
             intended_use=info.intended_use,
             slide=SlideRecord(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -65,16 +67,18 @@ class ReferenceRecord:
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes a result this one and no other; the device does not."""
+    """What makes a result this one and no other; the device does not, nor do date and command line."""
 
     version: str
     """Of bleep-cli."""
     reference: str
     """Content hash of the bundle."""
     options: Mapping[str, Any]
-    """Resolved options by name, without the device."""
+    """Resolved options by name, without the device and the pixel size."""
     slide: str | None = None
     """Hash of the slide; None where it is not known yet."""
+    mpp: float | None = None
+    """µm per level-0 pixel, as used, whoever stated it; None where it is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class Provenance:
     """Everything that ``uns["bleep"]`` holds; the names of the fields are its keys."""
 
     bleep_version: str
+    created: str
+    """Date and time in UTC, as ISO 8601 has it."""
+    command: str
+    """The command line, files by their names, without what does not change the result; empty for Python."""
     expression_units: str
     """In words."""
     intended_use: str
@@ -103,9 +111,17 @@ class Provenance:
         return asdict(self)
 
 
-def without_device(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that an identity compares."""
-    return {name: value for name, value in options.items() if name != "device"}
+def created() -> str:
+    """Now, or the time that ``SOURCE_DATE_EPOCH`` states (seconds since 1970), for results that are to be the same
+    byte for byte."""
+    stated = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(stated), UTC) if stated.isdecimal() else datetime.now(UTC)
+    return now.isoformat(timespec="seconds")
+
+
+def compared_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that an identity compares: not the device, nor where the pixel size is from."""
+    return {name: value for name, value in options.items() if name not in ("device", "mpp", "mpp_if_unstated")}
 
 
 def identity_of(saved: Mapping[str, Any]) -> Identity:
@@ -116,6 +132,7 @@ def identity_of(saved: Mapping[str, Any]) -> Identity:
     return Identity(
         version=saved["bleep_version"],
         reference=saved["reference"]["content_sha256"],
-        options=without_device(saved["options"]),
+        options=compared_options(saved["options"]),
         slide=saved["slide"]["sha256"],
+        mpp=saved["slide"]["mpp"],
     )

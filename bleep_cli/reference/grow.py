@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bleep_cli.base.rows import StackedRows
+from bleep_cli.base.text import counted
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.stored import rounded
@@ -112,6 +113,7 @@ def align_genes(section: Section, base: Bundle) -> tuple[sparse.csr_matrix, list
     padded = sparse.hstack(
         [normalised, sparse.csr_matrix((normalised.shape[0], 1), dtype=np.float32)], format="csr"
     )
-    told = f"{int(absent.sum())} genes are not in its table and count as not detected"
+    lacking = counted(int(absent.sum()), "gene is", "genes are")
+    told = f"{lacking} not in its table and {'counts' if absent.sum() == 1 else 'count'} as not detected"
     findings = [Finding("genes-absent", told, section.id)] if absent.any() else []
     return padded[:, np.where(absent, normalised.shape[1], columns)], findings

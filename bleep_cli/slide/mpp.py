@@ -114,6 +114,16 @@ def overridden(name: str, mpp: float, claims: Iterable[Claim]) -> tuple[Finding,
     return (Finding("mpp-overrides", what, name, f"without {option('mpp')} the file's own is taken"),)
 
 
+def not_taken(name: str, mpp: float, stated: Claim) -> tuple[Finding, ...]:
+    """What is to be said where a slide states over 10 % another pixel size than the ``mpp`` of several slides."""
+    if abs(mpp / stated.mpp - 1) <= AGREE_OVERRIDE + 1e-9:
+        return ()
+    given = f"{option('mpp')} {mpp:g} of several slides"
+    what = f"{stated.source} states {stated.mpp:.4g} µm per pixel; {given} is not taken"
+    mend = f"a table of slides ({option('slides')}) with a column mpp goes before what a slide states"
+    return (Finding("mpp-not-taken", what, name, mend),)
+
+
 def _ratio(a: float, b: float) -> float:
     return max(a, b) / min(a, b)
 

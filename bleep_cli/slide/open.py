@@ -17,7 +17,7 @@ from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Scene
 from bleep_cli.slide.flat import FlatRaster
 from bleep_cli.slide.look import look
-from bleep_cli.slide.mpp import check_mpp, overridden, settle_mpp
+from bleep_cli.slide.mpp import check_mpp, not_taken, overridden, settle_mpp
 from bleep_cli.slide.raster import Raster, RasterSlide
 from bleep_cli.slide.series import slide_in
 from bleep_cli.slide.tiff.raster import TiffRaster, compressions
@@ -37,6 +37,7 @@ def open_slide(
     mpp: float | None = None,
     *,
     scene: int | str | None = None,
+    mpp_if_unstated: float | None = None,
     cache_bytes: int = CACHE_BYTES,
 ) -> RasterSlide:
     """Opens a slide, decodes some tiles and looks at their colours.
@@ -50,21 +51,24 @@ def open_slide(
         µm per level-0 pixel; overrides what the file states.
     scene
         Which of the pictures of a file, by its index from 0 or its name; None takes the largest.
+    mpp_if_unstated
+        µm per level-0 pixel of a file that states none, or none that can be; what a file states goes before it.
     cache_bytes
         Bound of the decoded tiles kept in memory. A flat picture is held decoded besides.
 
     Raises
     ------
     UsageError
-        There is no such file, or ``mpp`` is not within 0.05 to 100.
+        There is no such file, or ``mpp`` or ``mpp_if_unstated`` is not within 0.05 to 100.
     SlideError
         The file cannot be decoded or would be decoded by guessing; there is no such scene; it states no, an
         absurd or a contradictory pixel size and ``mpp`` is None (the message names ``--mpp``).
     """
     check_mpp(mpp)
+    check_mpp(mpp_if_unstated)
     path, raster = open_raster(path, scene, cache_bytes)
     try:
-        size, source, odd = pixel_size(path.name, raster.facts.chosen, mpp)
+        size, source, odd = pixel_size(path.name, raster.facts.chosen, mpp, mpp_if_unstated)
         return RasterSlide(path, raster, size, source, (*raster.facts.findings, *odd))
     except BaseException:
         raster.close()
@@ -88,12 +92,19 @@ def open_raster(
         raise
 
 
-def pixel_size(name: str, scene: Scene, given: float | None) -> tuple[float, str, tuple[Finding, ...]]:
+def pixel_size(
+    name: str, scene: Scene, given: float | None, if_unstated: float | None = None
+) -> tuple[float, str, tuple[Finding, ...]]:
     """(µm per level-0 pixel, where that was found, what is to be said of it). SlideError where it is not known."""
     if given is not None:
         return given, GIVEN, overridden(name, given, scene.claims)
-    claim = settle_mpp(name, scene.claims, scene.objective)
-    return claim.mpp, claim.source, ()
+    try:
+        claim = settle_mpp(name, scene.claims, scene.objective)
+    except SlideError:
+        if if_unstated is None:
+            raise
+        return if_unstated, GIVEN, ()
+    return claim.mpp, claim.source, () if if_unstated is None else not_taken(name, if_unstated, claim)
 
 
 def refuse_black(slide: Slide) -> None:
@@ -159,22 +170,3 @@ def read_overview(slide: Slide, mpp: float, max_px: int = 8192) -> tuple[U8, flo
         size = (out.shape[1] * scale, len(band) * scale)
         band[:] = slide.read((0.0, top * scale), size, (out.shape[1], len(band)))
     return out, slide.mpp * scale
-
-
-def slide_id(name: str) -> str:
-    """The file name without its endings: ``a.ome.tif`` → ``a``."""
-    stem = Path(name)
-    while stem.suffix.lower() in (
-        ".tif",
-        ".tiff",
-        ".ome",
-        ".svs",
-        ".ndpi",
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".dcm",
-        ".mrxs",
-    ):
-        stem = stem.with_suffix("")
-    return stem.name or name

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.text import file_text
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Facts
@@ -136,7 +137,7 @@ class RasterSlide:
     @property
     def name(self) -> str:
         """File name without its folders."""
-        return self._path.name
+        return file_text(self._path.name)
 
     @property
     def size_l0(self) -> tuple[int, int]:

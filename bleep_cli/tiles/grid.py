@@ -1,44 +1,86 @@
-"""Where the tiles of a slide lie: side by side over its tissue, or at given positions."""
+"""Where the tiles of a slide lie: side by side over its tissue, or at given positions; and what they show."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from bleep_cli.choices import Plane
 from bleep_cli.errors import SlideError, option
-from bleep_cli.slide.open import slide_id
+from bleep_cli.findings import Finding
+from bleep_cli.slide.endings import slide_id
+from bleep_cli.tiles.ground import Boxes, Ground, Seen
+from bleep_cli.tiles.mask import Mask
+from bleep_cli.tiles.plane import Fit, Taken, corner_l0, settle, share_inside
 from bleep_cli.tiles.positions import Positions
-from bleep_cli.tiles.tissue import Mask
-from bleep_cli.types import F64, Slide, Str, TileGrid, TileSpec
+from bleep_cli.types import F32, F64, Bool, Slide, Str, TileGrid, TileSpec
+
+MOST_INK = 0.3  # of a tile that the grid over found tissue keeps
+GLASS, INK = 0.9, 0.1  # shares of a tile that are told
 
 
-def grid_over_tissue(slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float) -> TileGrid:
+@dataclass(frozen=True)
+class Laid:
+    """Tiles on a slide."""
+
+    grid: TileGrid
+    """The n tiles."""
+    obs: Mapping[str, F32]
+    """f32[n] each: ``on_glass`` and ``under_ink``, shares of a tile (:class:`bleep_cli.tiles.ground.Seen`)."""
+    findings: tuple[Finding, ...]
+    """What was left out, and what is doubtful."""
+
+
+def grid_over_tissue(
+    slide: Slide, mask: Mask, spec: TileSpec, stride_um: float, min_tissue: float, name: str = ""
+) -> Laid:
     """Tiles side by side every ``stride_um``, kept where tissue fills at least ``min_tissue`` of the cell.
 
-    Centres are exact multiples of the stride, never a running sum, so nothing drifts over a large slide.
-    Raises ``SlideError`` when no cell has enough tissue.
+    ``name`` is what their ids begin with, by default the slide's file name without its endings.
+    Centres are exact multiples of the stride, never a running sum, so nothing drifts over a large slide. Tiles of
+    nothing but glass or unscanned pixels are left out, and those under ink, where the tissue was found by colour.
+    Raises ``SlideError`` when no tile is left.
     """
     stride_l0 = stride_um / slide.mpp
     columns, rows = (max(1, int(np.ceil(size / stride_l0))) for size in slide.size_l0)
     row, col = np.divmod(np.arange(rows * columns, dtype=np.int64), columns)
     centre = (np.stack([col, row], axis=1) + 0.5) * stride_l0
-    keep = _fractions(mask, centre, stride_l0) >= max(min_tissue, 1e-9)
-    if not keep.any():
+    cells = Boxes(mask.ground.size, centre, stride_l0, mask.ground.scale)
+    enough = cells.total(mask.tissue) / cells.area >= max(min_tissue, 1e-9)  # beyond the slide is glass
+    if not enough.any():
         raise SlideError(
             f"{slide.name}: no tile has {min_tissue:.0%} tissue; lower {option('min_tissue')}, "
             f"or outline it with {option('mask')}"
         )
-    centre, row, col = centre[keep], row[keep], col[keep]
-    name = slide_id(slide.name)  # so that tiles of several slides can lie in one table
+    centre, row, col = centre[enough], row[enough], col[enough]
+    seen = mask.ground.seen(centre, spec.um[0] / slide.mpp)
+    inked = (seen.under_ink > MOST_INK) & (not mask.given)
+    keep = ~seen.bare & ~inked
+    left_out = _left_out(slide, seen.bare, inked)
+    if not keep.any():
+        raise SlideError(
+            f"{slide.name}: {'; '.join(finding.what for finding in left_out)}: no tile is left"
+            + (f"; is {option('origin')} right, and {option('mask')} this slide's?" if mask.given else "")
+        )
+    centre, row, col, seen = centre[keep], row[keep], col[keep], seen.subset(keep)
+    name = name or slide_id(slide.name)  # so that tiles of several slides can lie in one table
     ids = np.array([f"{name}_{r}x{c}" for r, c in zip(row, col, strict=True)], dtype=str)
-    return TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
+    grid = TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
+    doubtful = _doubtful(slide, seen, np.ones(len(grid), bool))
+    return Laid(grid, _obs(seen), (*mask.findings, *left_out, *doubtful))
 
 
-def grid_at(slide: Slide, positions: Positions, spec: TileSpec, pitch_um: float) -> TileGrid:
+def grid_at(
+    slide: Slide, positions: Positions, ground: Ground, spec: TileSpec, pitch_um: float, origin: Plane = "auto"
+) -> Laid:
     """Tiles centred on given positions, in their order.
 
-    Raises ``SlideError`` when most of them lie outside the slide (another slide's, or other pixels).
+    ``origin`` says where these count from. Raises ``SlideError`` when most of them lie outside the slide (another
+    slide's, or other pixels), or all of them where there is nothing to predict on.
     """
-    xy = positions.xy_l0
+    xy, findings = _in_level0(slide, positions, ground, origin)
     width, height = slide.size_l0
     outside = (xy < 0).any(axis=1) | (xy[:, 0] > width) | (xy[:, 1] > height)
     if not len(xy) or outside.mean() > 0.5:
@@ -46,27 +88,74 @@ def grid_at(slide: Slide, positions: Positions, spec: TileSpec, pitch_um: float)
             f"{slide.name}: {int(outside.sum())} of {len(xy)} positions lie outside its {width} × {height} px; "
             f"{option('at')} takes level-0 pixels of this slide"
         )
+    seen = ground.seen(xy, spec.um[0] / slide.mpp)
+    if seen.bare.all():
+        raise SlideError(
+            f"{slide.name}: all {len(xy)} positions lie on glass or unscanned pixels, white or black throughout: "
+            f"there is nothing to predict on; is {option('origin')} right, and {option('at')} this slide's?"
+        )
     region = np.full(len(xy), "at")
-    return TileGrid(
+    grid = TileGrid(
         xy, positions.array_row, positions.array_col, positions.barcode, region, spec, slide.mpp, pitch_um
     )
+    return Laid(grid, _obs(seen), (*findings, *_doubtful(slide, seen, positions.in_tissue)))
 
 
-def _fractions(mask: Mask, centre: F64, edge_l0: float) -> F64:
-    """Tissue fraction of the squares of ``edge_l0`` around ``centre``: f64[n], by a summed-area table."""
-    height, width = mask.tissue.shape
-    table = np.zeros((height + 1, width + 1))
-    table[1:, 1:] = np.cumsum(np.cumsum(mask.tissue, axis=0), axis=1)
-    low = np.rint((centre - edge_l0 / 2) * mask.scale).astype(np.int64)
-    high = np.maximum(np.rint((centre + edge_l0 / 2) * mask.scale).astype(np.int64), low + 1)
-    area = np.prod(high - low, axis=1)  # what lies beyond the slide counts as glass
-    (x0, y0), (x1, y1) = low.clip(0, (width, height)).T, high.clip(0, (width, height)).T
-    tissue = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
-    return np.asarray(tissue / area, np.float64)
+def _in_level0(slide: Slide, positions: Positions, ground: Ground, origin: Plane) -> tuple[F64, list[Finding]]:
+    """Where positions lie, f64[n, 2] level-0 pixels."""
+    if slide.bounds_l0[:2] == (0, 0) or not len(positions.barcode):
+        return positions.xy_l0, []
+    asked = positions.xy_l0[positions.in_tissue] if positions.in_tissue.any() else positions.xy_l0
+    fits: dict[Taken, Fit] = {}
+    for plane in ("level0", "bounds"):
+        places = asked + corner_l0(slide, plane)
+        fits[plane] = Fit(share_inside(asked, slide, plane), float(ground.at(places).mean()))
+    usual: Taken = "bounds" if positions.of_qupath else "level0"
+    taken, findings = settle(slide, "the table of positions", fits, origin, usual, known=positions.of_qupath)
+    return positions.xy_l0 + corner_l0(slide, taken), findings
+
+
+def _obs(seen: Seen) -> dict[str, F32]:
+    return {"on_glass": seen.on_glass, "under_ink": seen.under_ink}
+
+
+def _left_out(slide: Slide, bare: Bool, inked: Bool) -> list[Finding]:
+    found = []
+    if bare.any():
+        what = f"{bare.sum()} of {len(bare)} tiles hold nothing but glass or unscanned pixels"
+        found.append(Finding("glass-left-out", what, slide.name, "they are left out"))
+    if inked.any():
+        what = f"{inked.sum()} of {len(bare)} tiles lie under pen ink by over {MOST_INK:.0%}"
+        found.append(Finding("tiles-ink-left-out", what, slide.name, "they are left out"))
+    return found
+
+
+def _doubtful(slide: Slide, seen: Seen, in_tissue: Bool) -> Iterator[Finding]:
+    """What is predicted, and perhaps should not be."""
+    glass, n = seen.on_glass > GLASS, len(seen.on_glass)
+    if (glass & in_tissue).any():
+        yield Finding(
+            "tiles-on-glass",
+            f"{(glass & in_tissue).sum()} of {n} tiles are {GLASS:.0%} or more glass or unscanned pixels",
+            slide.name,
+            'obs["on_glass"] tells which; what is predicted there means nothing',
+        )
+    if not in_tissue.all():
+        what = f"{(~in_tissue).sum()} of {n} positions lie outside tissue, as their table says"
+        mend = 'they are predicted; obs["in_tissue"] tells which'
+        yield Finding("positions-outside-tissue", what, slide.name, mend)
+    inked = int((seen.under_ink > INK).sum())
+    if inked:
+        yield Finding(
+            "tiles-under-ink",
+            f"{inked} of {n} tiles lie under pen ink by over {INK:.0%}",
+            slide.name,
+            'obs["under_ink"] tells how much of each',
+        )
 
 
 def _piece_of(mask: Mask, centre: F64) -> Str:
     """The piece of tissue under each centre; "0" where a centre lies in a hole or on glass."""
-    height, width = mask.pieces.shape
-    x, y = np.minimum((centre * mask.scale).astype(np.int64), (width - 1, height - 1)).T
+    width, height = mask.ground.size
+    x, y = np.minimum((centre * mask.ground.scale).astype(np.int64), (width - 1, height - 1)).T
     return np.asarray(mask.pieces[y, x].astype(str))

@@ -1,20 +1,13 @@
-"""Tissue mask of a slide at a fixed scale, or a mask the user gives as GeoJSON or PNG."""
+"""Which pixels of a picture are tissue, by their colour."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import SlideError, option
-from bleep_cli.slide.open import read_overview
-from bleep_cli.tiles.mask_file import read_mask
-from bleep_cli.types import F32, I64, U8, Slide
+from bleep_cli.tiles.ink import BLACK, Ink, find_ink
+from bleep_cli.types import F32, U8, Bool
 
-MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten
-MASK_PX = 2500  # long edge of the mask at most: slides over 20 mm get a coarser one, and memory stays flat
 HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)
 SPECK_UM2 = 100.0**2  # pieces up to this area are dirt
 CHROMA_RANGE = (8.0, 40.0)  # Otsu's threshold is kept in here: outside it has split tissue, or noise
@@ -27,57 +20,29 @@ COARSE_SIGMA_PX = 6.0  # of a wide Gaussian, in the pixels that it is taken in
 FAR_FROM_GLASS = 0.02
 WHITE = 240.0
 WHITE_CHROMA, WHITE_LUMINANCE = 20.0, 215.0  # what glass looks like once its own colour is WHITE
-BLACK = 25.0  # scanners and annotators paint missing regions black
 
 
-@dataclass(frozen=True)
-class Mask:
-    """Where on a slide tissue is, on a raster over the whole of it."""
+def tissue_and_ink(rgb: U8, um_per_px: float) -> tuple[Bool, Ink]:
+    """Tissue pixels of u8[h, w, 3], bool[h, w], and its ink, which is no tissue.
 
-    tissue: NDArray[np.bool_]
-    """bool[h, w]"""
-    pieces: I64
-    """i64[h, w] number of the connected piece, 1, 2, ... by falling area; 0 outside."""
-    scale: tuple[float, float]
-    """(x, y) mask pixels per level-0 pixel."""
-    overview: U8
-    """u8[h, w, 3] the slide on the same raster."""
-
-
-def find_tissue(slide: Slide, mask_file: Path | None = None) -> Mask:
-    """The slide's tissue at about ``MASK_MPP``, or coarser within ``MASK_PX``, by colour or from ``mask_file``.
-
-    Raises ``UsageError`` for a mask file that cannot be read, ``SlideError`` for a slide that cannot.
-    """
-    overview, um_per_px = read_overview(slide, MASK_MPP, MASK_PX)
-    height, width = overview.shape[:2]
-    scale = (slide.mpp / um_per_px, slide.mpp / um_per_px)
-    if mask_file is None:
-        tissue = clean(tissue_by_colour(overview, um_per_px), um_per_px)
-    else:
-        tissue = read_mask(mask_file, (width, height), scale)
-    return Mask(tissue, label_pieces(tissue), scale, overview)
-
-
-def tissue_by_colour(rgb: U8, um_per_px: float) -> NDArray[np.bool_]:
-    """Tissue pixels of u8[h, w, 3]: more colourful than glass by Otsu's threshold on the chroma.
-
-    An image without glass is tissue throughout; one without colour is judged by darkness; black is no tissue.
-    Glass that is tinted unevenly is told by looking like the glass around it.
+    Tissue is more colourful than glass by Otsu's threshold on the chroma. An image without glass is tissue
+    throughout; one without colour is judged by darkness; black is no tissue. Glass that is tinted unevenly is told
+    by looking like the glass around it.
     """
     from scipy import ndimage
 
+    ink = find_ink(rgb, um_per_px)
     smooth = ndimage.gaussian_filter(rgb.astype(np.float32), (8.0 / um_per_px, 8.0 / um_per_px, 0))
-    first, glass = _by_chroma(smooth)
+    first, glass = _by_chroma(smooth, ink.where)
     if glass.mean() < LEAST_GLASS:
-        return first
+        return first, ink
     for _ in range(GLASS_STEPS):
         chroma, luminance, _ = _measures(_whitened(smooth, glass, GLASS_BLUR_UM / um_per_px))
         glass |= first & (chroma < WHITE_CHROMA) & (luminance > WHITE_LUMINANCE)
-    return np.asarray(first & ~glass, bool)
+    return np.asarray(first & ~glass, bool), ink
 
 
-def _whitened(rgb: F32, glass: NDArray[np.bool_], sigma_px: float) -> F32:
+def _whitened(rgb: F32, glass: Bool, sigma_px: float) -> F32:
     """f32[h, w, 3] divided by the colour of the glass around each pixel; far from any, of all the glass."""
     far = FAR_FROM_GLASS  # the weight that the overall colour has
     overall = np.median(rgb[glass], axis=0)
@@ -110,11 +75,11 @@ def _measures(rgb: F32) -> tuple[F32, F32, F32]:
     return high - low, np.asarray((red + green + blue) / 3, np.float32), high
 
 
-def _by_chroma(smooth: F32) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tissue and glass of a smoothed f32[h, w, 3]: bool[h, w] each."""
+def _by_chroma(smooth: F32, ink: Bool) -> tuple[Bool, Bool]:
+    """Tissue and glass of a smoothed f32[h, w, 3]: bool[h, w] each, ink in neither."""
     nothing = np.zeros(smooth.shape[:2], bool)
     chroma, luminance, high = _measures(smooth)
-    seen = high > BLACK
+    seen = (high > BLACK) & ~ink
     if not seen.any():
         return nothing, nothing
     threshold = _chroma_threshold(chroma[seen])
@@ -148,35 +113,18 @@ def otsu(values: NDArray[np.floating | np.integer]) -> float:
     return float(edges[1 + int(np.nanargmax(np.where(np.isfinite(between), between, -1)))])
 
 
-def clean(tissue: NDArray[np.bool_], um_per_px: float) -> NDArray[np.bool_]:
-    """Small holes filled, small specks removed."""
+def clean(tissue: Bool, um_per_px: float, ink: Bool | None = None) -> Bool:
+    """Small holes filled, but for those of ``ink``; small specks removed."""
     filled = ~_large_only(~tissue, HOLE_UM2 / um_per_px**2)
+    if ink is not None:
+        filled &= ~ink
     return _large_only(filled, SPECK_UM2 / um_per_px**2)
 
 
-def _large_only(mask: NDArray[np.bool_], pixels: float) -> NDArray[np.bool_]:
+def _large_only(mask: Bool, pixels: float) -> Bool:
     from scipy import ndimage
 
     labels, _ = ndimage.label(mask)
     large = np.bincount(labels.ravel()) >= pixels
     large[0] = False
     return np.asarray(large[labels], bool)
-
-
-def label_pieces(tissue: NDArray[np.bool_]) -> I64:
-    """Connected pieces, numbered by falling area (equal areas from the top left)."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(tissue, structure=np.ones((3, 3), int))
-    area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    rank = np.zeros(count + 1, np.int64)
-    rank[1 + np.argsort(-area, kind="stable")] = np.arange(1, count + 1)
-    return np.asarray(rank[labels], np.int64)
-
-
-def require_tissue(mask: Mask, name: str) -> None:
-    """Raises ``SlideError`` when there is nothing to predict on."""
-    if not mask.tissue.any():
-        raise SlideError(
-            f"{name}: no tissue found; outline it with {option('mask')}, or name the places with {option('at')}"
-        )

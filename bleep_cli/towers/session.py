@@ -23,10 +23,17 @@ Provider = str | tuple[str, dict[str, str]]
 def _runtime() -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise DeviceError(
             'ONNX Runtime is not installed; install it with "pip install bleep-cli[cpu]" or "bleep-cli[gpu]"'
         ) from error
+    except ImportError as error:  # a library that it needs
+        raise DeviceError(f"ONNX Runtime is installed but does not load ({first_line(error)})") from error
+
+
+def available_providers() -> list[str]:
+    """The execution providers that this ONNX Runtime was built with. ``DeviceError`` where there is none."""
+    return list(_runtime().get_available_providers())
 
 
 def choose_device(device: Device) -> RunsOn:
@@ -34,7 +41,7 @@ def choose_device(device: Device) -> RunsOn:
 
     Raises ``DeviceError`` when cuda is asked for and this installation cannot do it.
     """
-    has_cuda = CUDA in _runtime().get_available_providers()
+    has_cuda = CUDA in available_providers()
     if device == "cuda" and not has_cuda:
         raise DeviceError(
             f"{option('device')} cuda: this ONNX Runtime has no CUDA provider; install bleep-cli[gpu] in place of "
@@ -45,7 +52,7 @@ def choose_device(device: Device) -> RunsOn:
 
 def has_tensorrt() -> bool:
     """Whether this ONNX Runtime was built with TensorRT; whether TensorRT itself is there shows when it runs."""
-    return TENSORRT in _runtime().get_available_providers()
+    return TENSORRT in available_providers()
 
 
 def make_session(

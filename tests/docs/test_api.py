@@ -24,7 +24,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 PUBLIC = {
     *("predict", "Predictor", "PredictOptions", "Prediction", "to_anndata", "write"),
     *("open_slide", "Slide", "TileSpec", "TileGrid", "Neighbours"),
-    *("open_bundle", "Bundle", "build_reference", "describe", "grow_reference", "Built", "read_cohort", "Section"),
+    *(
+        "open_result",
+        "open_bundle",
+        "Bundle",
+        "build_reference",
+        "describe",
+        "grow_reference",
+        "Built",
+        "read_cohort",
+        "Section",
+    ),
     *("BleepError", "UsageError", "SlideError", "ReferenceError", "DeviceError", "OutputError", "__version__"),
 }
 
@@ -121,7 +131,10 @@ def test_in_memory_is_what_the_file_holds(folder: Path) -> None:
 def test_the_commands_h5ad_holds_the_same(folder: Path) -> None:
     command = [sys.executable, "-m", "bleep_cli.cli", "predict", "slide.tif", "--ref", "bundle.zarr.zip"]
     subprocess.run([*command, "--format", "h5ad"], check=True, capture_output=True)
-    assert_equal(bleep_cli.predict("slide.tif", "bundle.zarr.zip"), anndata.read_h5ad("slide.h5ad"))
+    adata, written = bleep_cli.predict("slide.tif", "bundle.zarr.zip"), anndata.read_h5ad("slide.h5ad")
+    assert str(written.uns["bleep"].pop("command")) == "bleep predict slide.tif --ref bundle.zarr.zip"
+    assert str(adata.uns["bleep"].pop("command")) == ""
+    assert_equal(adata, written)
 
 
 def test_options_of_one_slide_go_before_the_predictors_own(folder: Path) -> None:
@@ -140,7 +153,9 @@ def test_blocks_come_again_and_again(folder: Path) -> None:
     np.testing.assert_array_equal(once, again)
 
 
-@pytest.mark.parametrize(("name", "words"), [("a.csv", "choose among h5ad, zarr, png"), ("a", "choose among")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.csv", "choose among h5ad, zarr, html, png"), ("a", "choose among")]
+)
 def test_a_format_that_is_none_is_refused(folder: Path, name: str, words: str) -> None:
     prediction = bleep_cli.Predictor("bundle.zarr.zip").predict("slide.tif", at="positions.csv")
     with pytest.raises(bleep_cli.UsageError, match=words) as caught:

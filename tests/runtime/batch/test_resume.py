@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,14 +36,25 @@ def bundle(small_bundle: Path) -> Bundle:
 
 @pytest.fixture
 def bleep(capsys: pytest.CaptureFixture[str], query_slide: Path, small_bundle: Path, tmp_path: Path) -> Bleep:
-    """``bleep predict`` of three slides into ``out``, h5ad and png unless told otherwise: status by slide."""
+    """``bleep predict`` of the first of three slides into ``out``, h5ad and png: status by slide."""
     slides = [Path(shutil.copy(query_slide, tmp_path / f"s{i}.tif")) for i in range(3)]
 
-    def call(*more: str | Path) -> dict[str, str]:
-        command = ("--json", "predict", *slides, "--ref", small_bundle, "--device", "cpu", "-o", tmp_path / "out")
+    def call(*more: str | Path, first: int = 3) -> dict[str, str]:
+        command = (
+            "--json",
+            "predict",
+            *slides[:first],
+            "--ref",
+            small_bundle,
+            "--device",
+            "cpu",
+            "-o",
+            tmp_path / "out",
+        )
         code = app([str(word) for word in (*command, "--format", "h5ad,png", *more)], standalone_mode=False)
         assert not code
-        return {slide["slide"]: slide["status"] for slide in json.loads(capsys.readouterr().out)["slides"]}
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return {slide["slide"]: slide["status"] for slide in told}
 
     return call
 
@@ -75,7 +87,7 @@ def test_nothing_is_done_where_one_result_does_not_belong(bleep: Bleep, tmp_path
     (out / "s2.h5ad").unlink()
     (out / "s2.bleep.png").unlink()
     before = stamps(out)
-    with pytest.raises(OutputError, match=r"^s0\.h5ad exists already; force replaces it$"):
+    with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, and 3 more; resume leaves .*, force "):
         bleep()
     with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, from other options \(genes, k\); force"):
         bleep("--resume", "-k", "7", "--genes", "GENE1")
@@ -99,32 +111,49 @@ def test_another_slide_of_the_same_name_is_refused(
     before = stamps(tmp_path / "out")
     with pytest.raises(AssertionError):  # the command's exit code, since the other slides are well
         bleep("--resume")
-    assert capsys.readouterr().err == "bleep: s0.h5ad exists already, from another slide; --force replaces it\n"
+    told = capsys.readouterr().err
+    assert told.startswith("bleep: 1/3 s0.h5ad exists already, from another slide; --force replaces it\n")
+    assert "3 slides: 2 complete already, 1 failed" in told
     assert stamps(tmp_path / "out") == before
 
 
 def test_pictures_alone_cannot_be_resumed(bleep: Bleep) -> None:
-    with pytest.raises(UsageError, match=r"^resume needs a table"):
-        bleep("--resume", "--format", "png")
+    for formats in ("png", "html", "html,png"):
+        with pytest.raises(UsageError, match=r"^resume needs a table"):
+            bleep("--resume", "--format", formats)
+
+
+@pytest.mark.slow
+def test_a_page_belongs_to_the_table_that_it_is_no_older_than(bleep: Bleep, tmp_path: Path) -> None:
+    out, formats = tmp_path / "out", ("--format", "html,h5ad")
+    done, made = "complete already", "written"
+    assert set(bleep("--resume", *formats).values()) == {made}
+    assert set(bleep("--resume", *formats).values()) == {done}
+    (out / "s0.html").unlink()
+    os.utime(out / "s1.html", ns=(0, (out / "s1.h5ad").stat().st_mtime_ns - 1))
+    assert bleep("--resume", *formats) == {"s0.tif": made, "s1.tif": made, "s2.tif": done}
+    (out / "s2.h5ad").unlink()
+    with pytest.raises(OutputError, match=r"^s2\.html exists without its table; force replaces it$"):
+        bleep("--resume", *formats)
 
 
 @pytest.mark.slow
 def test_an_outline_counts_by_its_content(bleep: Bleep, tmp_path: Path) -> None:
     """The same mask under the same name is the same option; another one is not; nor is none at all."""
     mask = tmp_path / "outline.png"
-    with pytest.raises(UsageError, match=r"^mask outline\.png: No such file"):
-        bleep("--resume", "--mask", str(mask))
+    with pytest.raises(UsageError, match=r"^mask: no file outline\.png"):
+        bleep("--resume", "--mask", str(mask), first=1)
     Image.fromarray(np.full((40, 40), 255, np.uint8)).save(mask)
-    bleep("--mask", str(mask))
+    bleep("--mask", str(mask), first=1)
     before = stamps(tmp_path / "out")
-    bleep("--resume", "--mask", str(mask))
+    bleep("--resume", "--mask", str(mask), first=1)
     assert stamps(tmp_path / "out") == before
     half = np.zeros((40, 40), np.uint8)
     half[:20] = 255
     Image.fromarray(half).save(mask)
     for changed in (["--mask", str(mask)], []):
         with pytest.raises(OutputError, match=r"from other options \(mask\); force replaces it"):
-            bleep("--resume", *changed)
+            bleep("--resume", *changed, first=1)
     assert stamps(tmp_path / "out") == before
 
 
@@ -134,7 +163,7 @@ def test_an_outline_counts_by_its_content(bleep: Bleep, tmp_path: Path) -> None:
     "options",
     [
         CPU,
-        replace(CPU, k=10**6, key="image", views=1, mpp=4.0, stride_um=120.0, precision="fp32"),
+        replace(CPU, k=252, key="image", views=1, mpp=4.0, stride_um=120.0, precision="fp32"),
         replace(CPU, k=7, aggregation="simple", genes=("GENE3", "GENE1"), min_tissue=0.25),
         replace(CPU, aggregation="weighted", temperature=0.1, views=8, key="expression"),
     ],
@@ -146,7 +175,7 @@ def test_a_table_says_of_itself_what_is_asked_of_it(
     ready = plan(query_slide, bundle.info, options)
     path = tmp_path / f"a.{kind}"
     FORMATS[kind].write(Predictor(bundle, options).predict_plan(ready), path)
-    wanted = replace(identity(bundle, options), slide=ready.slide.sha256)
+    wanted = replace(identity(bundle, options), slide=ready.slide.sha256, mpp=4.0)
     ready.slide.close()
     assert is_complete({kind: path}, wanted)
     found = read_identity(path, kind)

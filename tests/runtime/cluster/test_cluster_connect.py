@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -76,6 +78,42 @@ def test_no_worker_and_no_worker_with_a_gpu(tmp_path: Path) -> None:
         connected(started.address, "cuda"),
     ):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(
+    ("workers", "waits"), [((), "distributed.Client.wait_for_workers"), (("",), "scheduler.Work._wait")]
+)
+def test_an_interrupt_is_told_while_workers_are_waited_for(
+    query_slide: Path, small_bundle: Path, tmp_path: Path, workers: tuple[str, ...], waits: str
+) -> None:
+    """For the first of them, and for a slide that one of them has in hand."""
+    code = f"""
+import signal, time, distributed
+from bleep_cli.cluster import scheduler
+signal.signal(signal.SIGINT, signal.default_int_handler)
+plain = {waits}
+def wait(*arguments, **more):
+    print("ready", flush=True)
+    plain(*arguments, **more)
+    time.sleep(600)
+{waits} = wait
+from bleep_cli.cli import main
+main()
+"""
+    with running(tmp_path, workers) as started:
+        command = ["predict", str(query_slide), "--ref", str(small_bundle), "-o", str(tmp_path / "out")]
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, *command, "--format", "h5ad", "--scheduler", started.address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGINT)
+        told = child.communicate(timeout=50)
+    assert (child.returncode, *told) == (130, "", "bleep: interrupted; nothing half-written was left\n")
 
 
 def test_what_dask_says_of_a_task_is_an_error_of_ours() -> None:

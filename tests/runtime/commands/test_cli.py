@@ -127,8 +127,8 @@ def test_nothing_is_overwritten_without_force(crop: Path, predicted: Path) -> No
 def test_genes_k_and_json(crop: Path, tmp_path: Path) -> None:
     arguments = ("--genes", "CYP3A4,GLUL", "-k", "7", "--format", "h5ad")
     result = bleep("--json", "predict", crop, "--ref", REF, "-o", tmp_path, *arguments)
-    record = json.loads(result.stdout)["slides"][0]
-    assert (record["tiles"], record["genes"]) == (24, 2)
+    record = json.loads(result.stdout)
+    assert (record["tiles"], record["genes"], record["k"]) == (24, 2, 7)
     adata = anndata.read_h5ad(tmp_path / "crop.h5ad")
     assert list(adata.var_names) == ["CYP3A4", "GLUL"]
     assert adata.obsm["neighbours"].shape == (24, 7)

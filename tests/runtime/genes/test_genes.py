@@ -106,7 +106,7 @@ def test_nothing_shared_is_an_error_that_shows_the_names() -> None:
 def test_a_symbol_of_two_genes_is_told_apart_by_id() -> None:
     table = join_genes([section("a", strings("TBCE", "B", "TBCE"), IDS[[2, 1, 0]])])
     assert table.symbols.tolist() == [f"TBCE-{IDS[2]}", "B", "TBCE"]
-    assert tuple(map(str, table.findings)) == ("1 duplicate symbols carry their gene id",)
+    assert tuple(map(str, table.findings)) == ("1 duplicate symbol carries its gene id",)
     assert plain_names(table.symbols, table.keys).tolist() == [False, True, True]
 
 

@@ -60,6 +60,7 @@ def test_qupaths_corner_is_that_of_the_scanned_part(tmp_path: Path) -> None:
         written(p, tmp_path)["features"][0]["geometry"]["coordinates"] for p in (prediction, bounded)
     )
     np.testing.assert_array_equal(np.array(plain) - np.array(moved), [[30, 20]] * 5)
+    assert [written(p, tmp_path)["bleep"]["origin"] for p in (prediction, bounded)] == [[0, 0], [30, 20]]
 
 
 def test_of_many_genes_those_that_vary_most(tmp_path: Path) -> None:

@@ -162,15 +162,17 @@ def test_words_on_the_picture() -> None:
     left, right, bar = figure.axes
     assert [text.get_text() for text in figure.texts] == [
         "slide 1",
-        "2 tiles, 100 µm apart; 0.5 µm/px",
+        f"2 tiles, 100 µm apart; 0.5 µm/px; K {prediction.neighbours.index.shape[1]}",
         "BLEEP prediction, not a measurement; research use only",
     ]
     assert (left.get_title("left"), right.get_title("left")) == ("H&E", "ESR1, predicted")
     assert bar.get_ylabel() == "ESR1, log1p(CP10k), predicted"
     assert [text.get_text() for text in left.texts] == ["200 µm"]
-    told = replace(prediction, provenance={"slide": {"mpp_source": "OME-XML"}})
+    reference = {"name": "r.zarr", "species": "Homo sapiens"}
+    told = replace(prediction, provenance={"slide": {"mpp_source": "OME-XML"}, "reference": reference})
     figure = report.gene_figure(told, "ESR1", gene_values(told, "ESR1"))
-    assert figure.texts[1].get_text() == "2 tiles, 100 µm apart; 0.5 µm/px (OME-XML)"
+    about = f"2 tiles, 100 µm apart; 0.5 µm/px (OME-XML); K {told.neighbours.index.shape[1]}; "
+    assert figure.texts[1].get_text() == about + "reference r.zarr: Homo sapiens"
     units = replace(prediction, provenance={"expression_units": "log1p(counts per 5,000)"})
     assert report.gene_figure(units, "ESR1", np.zeros(2, np.float32)).axes[2].get_ylabel() == (
         "ESR1, log1p(counts per 5,000), predicted"

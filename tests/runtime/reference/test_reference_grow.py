@@ -174,7 +174,7 @@ def test_a_lacking_gene_counts_as_not_detected_and_is_noted(base: Bundle, sectio
     expression = grown.arrays.expression[: len(new)]
     assert (expression[new, 20] == 0).all() and (expression[~new, 20] > 0).any()
     assert (expression[new][:, np.arange(N_GENES) != 20] > 0).any(axis=0).all()
-    assert "S2: 1 genes are not in its table and count as not detected" in map(str, grown.findings)
+    assert "S2: 1 gene is not in its table and counts as not detected" in map(str, grown.findings)
 
 
 def test_too_many_lacking_genes_are_refused(base: Bundle, sections: list[Section]) -> None:

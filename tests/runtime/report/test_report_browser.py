@@ -142,7 +142,7 @@ def test_choosing_a_gene_changes_the_picture(opaque: Tab) -> None:
 def test_a_search_finds_by_name_and_by_id_and_says_where_nothing_is(tab: Tab) -> None:
     box = ".panel [role=combobox]"
     tab.click(*tab.middle(box))
-    assert tab.run("document.querySelectorAll('[role=option]').length") == len(GENES) + 2
+    assert tab.run("document.querySelectorAll('[role=option]').length") == len(GENES) + 3
     for typed, found in (
         ("erb", ["ERBB2"]),
         ("ensg00000000003", ["FLAT"]),
@@ -176,8 +176,8 @@ def test_the_pointer_reads_a_tile(tab: Tab) -> None:
     tab.mouse("mouseMoved", *place(tab, 3, 29))
     tab.settle()
     assert text_of(tab, "readout") == (
-        "3x29</script> · LEFT 6.00 · Similarity to the reference 0.57 · out of focus<b> no · piece b<b> · "
-        "x 1,575 µm, y 275 µm"
+        "3x29</script> · LEFT 6.00 · Similarity to the reference 0.57 · out of focus<b> no · "
+        "Share under pen ink 0.50 · piece b<b> · x 1,575 µm, y 275 µm"
     )
     tab.mouse("mouseMoved", *place(tab, 0, 7))
     tab.settle()
@@ -289,6 +289,12 @@ def test_unreliable_tiles_can_be_hidden(opaque: Tab) -> None:
     put(opaque, "marked", True)
     assert near(colour(opaque, 5, 0), PINK)
     assert text_of(opaque, "hidden-tiles") == "20 of 600 tiles hidden"
+    put(opaque, "layer", 2, "change")
+    assert text_of(opaque, "threshold-way") == "Hide above"
+    put(opaque, "threshold", 100)
+    assert text_of(opaque, "threshold-out") == "0.20"
+    assert near(colour(opaque, 5, 29), PINK)
+    put(opaque, "layer", 1, "change")
     opaque.run(f"{by_id('show-layer')}.click()")
     put(opaque, "marked", False)
     assert near(colour(opaque, 5, 0), BRIGHTEST)  # yes

@@ -19,24 +19,23 @@ from bleep_cli.embedding.lanes import Lanes, overlapped
 from bleep_cli.slide.open import open_slide
 from bleep_cli.slide.tiff.raster import TiffRaster
 from bleep_cli.tiles.grid import grid_over_tissue
+from bleep_cli.tiles.ground import Ground
+from bleep_cli.tiles.ink import Ink
+from bleep_cli.tiles.mask import Mask, label_pieces
 from bleep_cli.tiles.read import read_rows, reading_order
 from bleep_cli.tiles.shared_fields import FieldReader
-from bleep_cli.tiles.tissue import Mask, label_pieces
 from bleep_cli.types import I64, U8, Slide, TileGrid, TileSpec
 
 ONE, THREE = TileSpec(32, (32.0,)), TileSpec(32, (32.0, 64.0, 128.0))
 
 
 def grid_on(slide: Any, spec: TileSpec, stride_um: float) -> TileGrid:
-    tissue = np.ones((500, 500), bool)
-    scale = (500 / slide.size_l0[0], 500 / slide.size_l0[1])
-    return grid_over_tissue(
-        slide,
-        Mask(tissue, label_pieces(tissue), scale, np.zeros((*tissue.shape, 3), np.uint8)),
-        spec,
-        stride_um,
-        0.5,
-    )
+    width, height = slide.size_l0
+    tissue = np.ones((-(-height // 8), -(-width // 8)), bool)
+    overview = np.zeros((*tissue.shape, 3), np.uint8)
+    ground = Ground(overview, 1 / 8, 8 * slide.mpp, tissue, Ink(np.zeros_like(tissue), {}))
+    mask = Mask(tissue, label_pieces(tissue), ground)
+    return grid_over_tissue(slide, mask, spec, stride_um, 0.5).grid
 
 
 def counted(slide: Slide) -> tuple[Any, Counter[Any]]:

@@ -1,62 +1,27 @@
-"""Where tissue is: made-up stains with known truth, masks a user gives, and two real slides."""
+"""Where tissue is: made-up stains with known truth, and real slides."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
+from made_tissue import Bools, H, W, disc, find, overlap, stain
 
-from bleep_cli.errors import SlideError, UsageError
+from bleep_cli.errors import SlideError
 from bleep_cli.slide.open import open_slide
+from bleep_cli.tiles.mask import find_tissue, label_pieces
 from bleep_cli.tiles.positions import read_positions
-from bleep_cli.tiles.tissue import Mask, clean, find_tissue, label_pieces, otsu, require_tissue, tissue_by_colour
+from bleep_cli.tiles.tissue import clean, otsu, tissue_and_ink
 from bleep_cli.types import U8
-
-Bools = NDArray[np.bool_]
-MPP = 8.0  # one pixel of these pictures is one of the mask
-W, H = 240, 140
-GLASS, PINK, PURPLE = (242, 240, 243), (222, 150, 190), (120, 80, 160)
-
-
-def disc(x: float, y: float, r: float, w: int = W, h: int = H) -> Bools:
-    rows, cols = np.mgrid[:h, :w] + 0.5
-    return np.asarray((cols - x) ** 2 + (rows - y) ** 2 < r**2)
-
-
-def stain(tissue: Bools, ground: tuple[int, int, int] = GLASS, noise: float = 4, seed: int = 0) -> U8:
-    """H&E on a ground: pink stroma, a quarter of it purple nuclei, and camera noise."""
-    rng = np.random.default_rng(seed)
-    nuclei = rng.random(tissue.shape) < 0.25
-    rgb = np.where(nuclei[..., None], PURPLE, PINK)
-    rgb = np.where(tissue[..., None], rgb, ground)
-    return (rgb + rng.normal(0, noise, rgb.shape)).clip(0, 255).astype(np.uint8)
-
-
-def find(folder: Path, rgb: U8, mpp: float = MPP, mask: Path | None = None) -> Mask:
-    path = folder / "slide.png"
-    Image.fromarray(rgb).save(path)
-    slide = open_slide(path, mpp)
-    try:
-        return find_tissue(slide, mask)
-    finally:
-        slide.close()
-
-
-def overlap(found: Bools, truth: Bools) -> float:
-    """Intersection over union."""
-    return float((found & truth).sum() / (found | truth).sum())
 
 
 def test_tissue_on_glass(tmp_path: Path) -> None:
     truth = disc(70, 70, 50)
     mask = find(tmp_path, stain(truth))
     assert overlap(mask.tissue, truth) > 0.95
-    assert (mask.scale, mask.overview.shape, mask.tissue.shape) == ((1, 1), (H, W, 3), (H, W))
+    assert (mask.ground.scale, mask.ground.overview.shape, mask.tissue.shape) == (1, (H, W, 3), (H, W))
 
 
 def test_specks_are_dirt_and_pieces_are_numbered_by_area(tmp_path: Path) -> None:
@@ -83,10 +48,8 @@ def test_a_field_of_nothing_but_tissue_is_all_tissue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("glass", [(255, 255, 255), (205, 205, 205), (244, 240, 230), (238, 244, 244)])
 def test_glass_alone_is_no_tissue(tmp_path: Path, glass: tuple[int, int, int]) -> None:
-    mask = find(tmp_path, stain(np.zeros((H, W), bool), glass))
-    assert not mask.tissue.any() and mask.pieces.max() == 0
-    with pytest.raises(SlideError, match=r"^s\.png: no tissue found; outline it with mask, or name .* at"):
-        require_tissue(mask, "s.png")
+    with pytest.raises(SlideError, match=r"^slide\.png: no tissue found; outline it with mask, or name .* at"):
+        find(tmp_path, stain(np.zeros((H, W), bool), glass))
 
 
 @pytest.mark.parametrize("glass", [(255, 255, 255), (205, 205, 205), (246, 240, 228), (232, 242, 244)])
@@ -103,7 +66,8 @@ def test_a_grey_picture_goes_by_darkness(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("grey", [0, 120, 240])
 def test_an_even_grey_picture_has_no_tissue(tmp_path: Path, grey: int) -> None:
-    assert not find(tmp_path, np.full((H, W, 3), grey, np.uint8)).tissue.any()
+    with pytest.raises(SlideError, match="no tissue found"):
+        find(tmp_path, np.full((H, W, 3), grey, np.uint8))
 
 
 def test_a_black_ground_is_no_tissue(tmp_path: Path) -> None:
@@ -118,7 +82,7 @@ def test_finer_slides_are_judged_at_the_same_scale(tmp_path: Path) -> None:
     truth = disc(300, 250, 180, 803, 501)
     mask = find(tmp_path, stain(truth), mpp=2.0)
     assert mask.tissue.shape == (126, 201)
-    assert mask.scale == (0.25, 0.25)  # exact, though the last row and column reach beyond the slide
+    assert mask.ground.scale == 0.25  # exact, though the last row and column reach beyond the slide
     coarse = disc(75, 62.5, 45, 201, 126)
     assert overlap(mask.tissue, coarse) > 0.95
 
@@ -134,108 +98,6 @@ def test_pieces_touch_at_corners_and_ties_go_from_the_top_left() -> None:
     assert label_pieces(tissue).tolist() == [[2, 0, 0, 3], [0, 2, 0, 3], [0, 0, 0, 0], [1, 1, 1, 0]]
 
 
-# --- masks of the user
-
-
-def square(x: int, y: int, edge: int) -> list[list[float]]:
-    return [[x, y], [x + edge, y], [x + edge, y + edge], [x, y + edge], [x, y]]
-
-
-def polygon(*rings: Any) -> dict[str, Any]:
-    return {"type": "Polygon", "coordinates": list(rings)}
-
-
-def feature(geometry: Any) -> dict[str, Any]:
-    return {"type": "Feature", "properties": {}, "geometry": geometry}
-
-
-OUTER, HOLE = square(80, 320, 480), square(160, 480, 160)  # level-0 px, (x, y), on a slide of 1920 × 1120 px
-ISLAND = square(208, 528, 64)
-FORMS = {
-    "polygon": polygon(OUTER, HOLE),
-    "feature": feature(polygon(OUTER, HOLE)),
-    "collection": {"type": "FeatureCollection", "features": [feature(polygon(OUTER, HOLE))]},
-    "QuPath's list": [feature(polygon(OUTER, HOLE))],
-    "multipolygon": {"type": "MultiPolygon", "coordinates": [[OUTER, HOLE]]},
-    "geometries": {"type": "GeometryCollection", "geometries": [polygon(OUTER, HOLE)]},
-}
-
-
-def region(x: int, y: int, edge: int) -> Bools:
-    out = np.zeros((H, W), bool)
-    out[y // 8 : (y + edge) // 8, x // 8 : (x + edge) // 8] = True
-    return out
-
-
-def geojson(folder: Path, value: Any) -> Path:
-    path = folder / "mask.geojson"
-    path.write_text(json.dumps(value), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_geojson_in_level_0_pixels_with_a_hole(tmp_path: Path, form: str) -> None:
-    blank = np.zeros((8 * H, 8 * W, 3), np.uint8)
-    found = find(tmp_path, blank, mpp=1.0, mask=geojson(tmp_path, FORMS[form])).tissue
-    truth = region(80, 320, 480) & ~region(160, 480, 160)
-    assert overlap(found, truth) > 0.93
-    assert found[45, 15] and not found[70, 30] and not found[15, 45]  # [y, x]: neither axis is swapped
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_a_polygon_in_the_hole_of_another_is_tissue(tmp_path: Path, order: int) -> None:
-    shapes = [feature(polygon(OUTER, HOLE)), feature(polygon(ISLAND))][::order]
-    blank = np.zeros((8 * H, 8 * W, 3), np.uint8)
-    found = find(tmp_path, blank, mpp=1.0, mask=geojson(tmp_path, shapes)).tissue
-    assert found[70, 30] and not found[62, 22] and found[45, 15]
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ({"type": "FeatureCollection", "features": []}, "holds no polygon"),
-        ({"type": "Point", "coordinates": [1, 2]}, "holds no polygon"),
-        ({"features": []}, "is not valid GeoJSON"),
-        (feature(None), "is not valid GeoJSON"),
-        (polygon([["a", "b"], ["c", "d"], ["e", "f"]]), "is not valid GeoJSON"),
-        (polygon([1, 2, 3]), "is not valid GeoJSON"),
-        (7, "is not valid GeoJSON"),
-    ],
-)
-def test_geojson_that_is_none(tmp_path: Path, value: Any, reason: str) -> None:
-    with pytest.raises(UsageError, match=rf"^mask: mask\.geojson {reason}"):
-        find(tmp_path, np.zeros((H, W, 3), np.uint8), mask=geojson(tmp_path, value))
-
-
-@pytest.mark.parametrize("size", [(W, H), (4 * W, 4 * H), (60, 35)])
-@pytest.mark.parametrize("ink", [1, 255])
-def test_png_masks_of_any_size_lie_over_the_whole_slide(tmp_path: Path, size: tuple[int, int], ink: int) -> None:
-    truth = np.zeros((H, W), bool)
-    truth[20:60, 160:220] = True
-    path = tmp_path / "mask.png"
-    Image.fromarray(truth.astype(np.uint8) * ink).resize(size, Image.Resampling.NEAREST).save(path)
-    assert overlap(find(tmp_path, stain(disc(70, 70, 50)), mask=path).tissue, truth) > 0.99
-
-
-def test_one_bit_and_empty_png_masks(tmp_path: Path) -> None:
-    path = tmp_path / "mask.png"
-    Image.fromarray(disc(70, 70, 50)).save(path)
-    assert overlap(find(tmp_path, stain(disc(160, 70, 50)), mask=path).tissue, disc(70, 70, 50)) > 0.99
-    Image.new("L", (W, H)).save(path)
-    assert not find(tmp_path, stain(disc(160, 70, 50)), mask=path).tissue.any()
-
-
-def test_mask_files_that_are_not_there_or_no_pictures(tmp_path: Path) -> None:
-    rgb = stain(disc(70, 70, 50))
-    with pytest.raises(UsageError, match=r"^mask: no file gone\.png$"):
-        find(tmp_path, rgb, mask=tmp_path / "gone.png")
-    for name in ("text.png", "text.geojson"):
-        (tmp_path / name).write_text("neither")
-        with pytest.raises(UsageError, match=rf"^mask: {name} is (neither|not valid)") as caught:
-            find(tmp_path, rgb, mask=tmp_path / name)
-        assert str(tmp_path) not in str(caught.value)
-
-
 # --- real slides
 
 
@@ -246,9 +108,9 @@ def test_real_region_has_tissue_and_glass(data_dir: Path) -> None:
     finally:
         slide.close()
     assert 0.3 < mask.tissue.mean() < 0.95
-    glass = mask.overview.min(axis=2) > 235
+    glass = mask.ground.overview.min(axis=2) > 235
     assert glass.sum() > 1000 and (mask.tissue & glass).sum() < 0.2 * glass.sum()
-    stained = np.ptp(mask.overview.astype(int), axis=2) > 60
+    stained = np.ptp(mask.ground.overview.astype(int), axis=2) > 60
     assert mask.tissue[stained].mean() > 0.98
 
 
@@ -258,10 +120,11 @@ def test_real_picture_painted_black_has_no_tissue_in_the_black(data_dir: Path) -
         mask = find_tissue(slide)
     finally:
         slide.close()
-    black = mask.overview.max(axis=2) < 5
+    black = mask.ground.overview.max(axis=2) < 5
     assert black.mean() > 0.2 and mask.tissue[black].mean() < 0.01
-    stained = np.ptp(mask.overview.astype(int), axis=2) > 60
-    assert mask.tissue[stained].mean() > 0.98
+    stained = np.ptp(mask.ground.overview.astype(int), axis=2) > 60
+    assert mask.tissue[stained & ~mask.ground.ink.where].mean() > 0.98
+    assert list(mask.ground.ink.colours) == ["green", "blue"]  # outlines that an annotator drew in the inset
 
 
 def covered(image: Path, positions: Path, mpp: float) -> tuple[Bools, Bools]:
@@ -271,7 +134,7 @@ def covered(image: Path, positions: Path, mpp: float) -> tuple[Bools, Bools]:
         mask = find_tissue(slide)
     finally:
         slide.close()
-    x, y = (spots.xy_l0 * mask.scale).astype(int).T
+    x, y = (spots.xy_l0 * mask.ground.scale).astype(int).T
     return mask.tissue[y.clip(0, len(mask.tissue) - 1), x.clip(0, mask.tissue.shape[1] - 1)], spots.in_tissue
 
 
@@ -293,7 +156,7 @@ def test_glass_with_an_uneven_tint_is_no_tissue() -> None:
     tissue = (x - 200) ** 2 + (y - 150) ** 2 < 70**2
     image[tissue] = (150, 90, 160)
     rgb = (image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
-    found = clean(tissue_by_colour(rgb, 8.0), 8.0)
+    found = clean(tissue_and_ink(rgb, 8.0)[0], 8.0)
     assert found[tissue].mean() > 0.97
     assert found[~tissue].mean() < 0.03
 
@@ -314,5 +177,5 @@ def test_the_mask_of_a_slide_of_any_size_is_bounded_and_lies_where_the_tissue_is
     mask = find_tissue(large)
     assert max(mask.tissue.shape) <= 2500
     rows, columns = np.nonzero(mask.tissue)
-    corners = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]]) / mask.scale
+    corners = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]]) / mask.ground.scale
     np.testing.assert_allclose(corners, [[40_000, 20_000], [60_000, 40_000]], atol=100)

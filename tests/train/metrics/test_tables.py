@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bleep_cli.commands.console import Console
 from bleep_train.commands.show import show
 from bleep_train.metrics.tables import Table, markdown, number, over_seeds, seeds_cell, span, write_tables
 
@@ -21,7 +22,7 @@ def test_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         write_tables(tmp_path / "t.md", [TABLE])
     assert (tmp_path / "t.md").read_text(encoding="utf-8") == TEXT
-    show([TABLE])
+    show([TABLE], Console())
     assert capsys.readouterr().out == TEXT
 
 
@@ -30,7 +31,7 @@ def test_a_terminal_gets_a_drawn_table(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    show([TABLE])
+    show([TABLE], Console())
     printed = capsys.readouterr().out
     for words in ("A title", "bleep:paper", "0.250", "[mean]", "A note."):
         assert words in printed

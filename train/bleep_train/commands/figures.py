@@ -54,5 +54,4 @@ def figures(
     console: Console = ctx.obj
     with console.progress("figures") as progress:
         paths = write_figures(study, out, options, force=force, progress=progress)
-    for path in paths:
-        print(path)
+    console.data({"figures": [str(path) for path in paths]}, [str(path) for path in paths])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bleep_cli.base.text import counted
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.options import names
 from bleep_cli.towers.precision import Chosen
@@ -31,7 +32,9 @@ def phantom(
         cohort = write_phantom_cohort(
             out, seed, donors=names(donors), sections_per_donor=sections, size_um=size_um, progress=progress
         )
-    print(f"{cohort}: synthetic sections of donors {donors}")
+    console.data(
+        {"cohort": str(cohort), "donors": names(donors)}, [f"{cohort}: synthetic sections of donors {donors}"]
+    )
 
 
 def hest(
@@ -48,7 +51,9 @@ def hest(
     from bleep_train.data.hest_bench import write_hest_cohort
 
     ids = write_hest_cohort(folder, out, only=names(only), task=bench, force=force)
-    print(f"{out}: {len(ids)} sections of {folder}")
+    console: Console = ctx.obj
+    line = f"{out}: {counted(len(ids), 'section')} of {folder}"
+    console.data({"cohort": str(out), "sections": list(ids)}, [line])
 
 
 def demo_artifacts(
@@ -61,7 +66,7 @@ def demo_artifacts(
     console: Console = ctx.obj
     with console.progress("artifacts") as progress:
         card = make_demo_artifacts(out, progress=progress)
-    print(f"{out}: median r {card['median_r']} on the query slide")
+    console.data(card, [f"{out}: median r {card['median_r']} on the query slide"])
 
 
 def train(
@@ -98,20 +103,20 @@ def train(
             held_out=names(hold_out),
             resume=resume,
             force=force,
-            strict=strict,
+            strict=strict or console.strict,
             progress=progress,
             watchers=(table, board),
         )
     if not trained.leads:
         return
     for warning in trained.warnings:
-        console.say(f"warning: {warning}")
+        console.problem(f"warning: {warning}")
     for note in trained.data.notes:
         console.say(f"note: {note}")
     if "validation_r" in trained.chosen:
         epoch, r = trained.chosen["epoch"], trained.chosen["validation_r"]
         console.say(f"note: epoch {epoch} is kept; its retrieval correlation on validation spots is {r:.3f}")
-    print(f"{out}: {summary(trained.data)}")
+    console.data({"run": str(out), "trained": summary(trained.data)}, [f"{out}: {summary(trained.data)}"])
 
 
 def distill(
@@ -135,7 +140,7 @@ def distill(
         standings = distill_run(
             run, out, config, set_ or (), resume=resume, force=force, progress=progress, watchers=(table,)
         )
-    show([table_of(standings)])
+    show([table_of(standings)], console)
 
 
 def export(
@@ -170,11 +175,15 @@ def export(
     for finding in built.findings:
         console.finding(finding)
     spots, genes = built.arrays.expression.shape
-    print(
-        f"{out}: {spots} spots × {genes} genes, {sha256[:12]}\n"
+    lines = [
+        f"{out}: {counted(spots, 'spot')} × {counted(genes, 'gene')}, {sha256[:12]}",
         f"torch against ONNX Runtime: |Δ| {parity.image_delta:.1e} (image), {parity.expression_delta:.1e} "
-        f"(expression), {parity.neighbours:.1%} of the {built.info.k} neighbours agree"
-    )
+        f"(expression), {parity.neighbours:.1%} of the {built.info.k} neighbours agree",
+    ]
     for precision, other in built.arrays.other_towers.items():
         taken = "" if other.cost.within_tolerance else "; not taken by --precision auto"
-        print(f"{precision} against float32: {other.cost.line()}{taken}")
+        lines.append(f"{precision} against float32: {other.cost.line()}{taken}")
+    record = {"bundle": str(out), "content_sha256": sha256, "spots": spots, "genes": genes, "parity": vars(parity)}
+    costs = {name: other.cost.attrs() for name, other in built.arrays.other_towers.items()}
+    findings = [finding.plain() for finding in built.findings]
+    console.data(record | {"precisions": costs, "findings": findings}, lines)

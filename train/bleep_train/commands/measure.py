@@ -108,7 +108,7 @@ def _study(
         result = run_study(cohort, load_config(config, settings), plan, out, progress=progress)
     tables = StudyTables(result, out)
     tables.write()
-    show(tables.main())
+    show(tables.main(), console)
 
 
 def _bundle(
@@ -144,7 +144,7 @@ def _bundle(
             with_ridge=ridge,
             progress=progress,
         )
-    show(evaluation.tables)
+    show(evaluation.tables, console)
 
 
 def ablate(
@@ -182,7 +182,7 @@ def ablate(
     console: Console = ctx.obj
     with console.progress("ablate") as progress:
         table = run_grid(cohort, load_config(config, set_ or ()), grid, out, progress=progress)
-    show([table])
+    show([table], console)
 
 
 def _stale(run: Path, bundle: Path) -> bool:

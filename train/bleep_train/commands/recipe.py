@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bleep_cli.base.atomic import check_free
+from bleep_cli.base.text import counted
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.errors import UsageError, option
@@ -53,18 +54,20 @@ def recipe(
     from bleep_train.recipes.folder import Checked
     from bleep_train.recipes.manifest import load_manifest, manifests
 
+    console: Console = ctx.obj
     if name is None:
-        show([overview(manifests())])
+        show([overview(manifests())], console)
         return
     manifest = load_manifest(name)
     ids = opt.names(only) if only else None
     if out is None and cohort is None and to is None:
-        print("\n".join([*described(manifest), *(standing(manifest, from_, ids) if from_ else [])]))
+        lines = [*described(manifest), *(standing(manifest, from_, ids) if from_ else [])]
+        console.data({"recipe": manifest.name, "told": lines}, lines)
         return
     for target in (out, cohort):
         if target is not None:
             check_free(target, force)
-    checked, console = Checked(accept_changed), ctx.obj
+    checked = Checked(accept_changed)
     folder = _folder(console, manifest, from_, to, ids, checked)
     if out is not None or cohort is not None:
         _make(console, manifest, folder, checked, ids, out, cohort, views, device, force)
@@ -91,7 +94,10 @@ def _folder(
         )
     with console.progress(manifest.name) as progress:
         fetched = download(manifest, to, checked, only=only, progress=progress)
-    print(f"{to}: {len(fetched)} files downloaded" if fetched else f"{to}: nothing to download")
+    console.each(
+        {"folder": str(to), "downloaded": fetched},
+        f"{to}: {counted(len(fetched), 'file')} downloaded" if fetched else f"{to}: nothing to download",
+    )
     return to
 
 
@@ -116,7 +122,10 @@ def _make(
             console.say(f"note: {note}")
         if cohort is not None:
             write_cohort_file(manifest, found.entries, cohort, force=force)
-            print(f"{cohort}: {len(found.entries)} sections")
+            console.each(
+                {"cohort": str(cohort), "sections": len(found.entries)},
+                f"{cohort}: {counted(len(found.entries), 'section')}",
+            )
         if out is None:
             return
         views = views or manifest.build.views
@@ -126,7 +135,9 @@ def _make(
     built = api.describe(built, species=manifest.species, licence=manifest.licence, citation=manifest.citation)
     api.write(_with_files(built, manifest, checked), out, force=force)
     spots, genes = built.arrays.expression.shape
-    print(f"{out}: {spots} spots × {genes} genes from {len(found.sections)} sections; {manifest.licence}")
+    size = f"{counted(spots, 'spot')} × {counted(genes, 'gene')}"
+    line = f"{out}: {size} from {counted(len(found.sections), 'section')}; {manifest.licence}"
+    console.each({"bundle": str(out), "spots": spots, "genes": genes, "licence": manifest.licence}, line)
 
 
 def _with_files(built: Built, manifest: Manifest, checked: Checked) -> Built:
@@ -159,7 +170,7 @@ def described(manifest: Manifest) -> list[str]:
     """A manifest as a person reads it: terms, sections, files and where they come from, the command."""
     donors = {entry["donor"] for entry in manifest.section}
     size = f"{manifest.spots:,} spots, " if manifest.spots else ""
-    size += f"{len(donors)} donor{'' if len(donors) == 1 else 's'}"
+    size += counted(len(donors), "donor")
     facts = {
         "data": f"{manifest.species}; {manifest.tissue}; {manifest.technology}",
         "sections": f"{', '.join(manifest.ids)} ({size})",
@@ -180,7 +191,7 @@ def _downloaded(manifest: Manifest, command: str) -> str:
     by_hand = sum(not (file.url or file.inside) for file in manifest.file)
     if by_hand == len(manifest.file):
         return "nothing of it can be downloaded by this command"
-    part = f"    ({by_hand} files only by hand)" if by_hand else ""
+    part = f"    ({counted(by_hand, 'file')} only by hand)" if by_hand else ""
     return "downloaded to FOLDER:      " + command.format("--to") + part
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from bleep_cli.tiles.grid import grid_over_tissue
+from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.tiles.section import section_slide
-from bleep_cli.tiles.tissue import find_tissue
 from bleep_cli.types import Section, TileSpec
 
 MIN_TISSUE = 0.5  # of a cell of the grid
@@ -22,7 +22,7 @@ def dense_section(section: Section, spec: TileSpec, stride_um: float) -> Section
     Raises ``SlideError`` for an image without tissue, ``ReferenceError`` for one that cannot be used.
     """
     with section_slide(section) as slide:
-        grid = grid_over_tissue(slide, find_tissue(slide), spec, stride_um, MIN_TISSUE)
+        grid = grid_over_tissue(slide, find_tissue(slide), spec, stride_um, MIN_TISSUE).grid
     digest = hashlib.sha256(f"{section.sha256} every {stride_um} um".encode())
     digest.update(np.ascontiguousarray(grid.centre_l0).tobytes())
     return replace(

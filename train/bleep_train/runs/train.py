@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.text import counted
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.types import Progress, Section, no_progress
@@ -132,10 +133,14 @@ def of_one_donor(sections: Sequence[Section]) -> list[str]:
     ]
 
 
+def _named(noun: str, names: Sequence[str]) -> str:
+    return f"{noun}{'' if len(names) == 1 else 's'} {', '.join(names)}"
+
+
 def summary(data: TrainingSet) -> str:
     """What a run was trained on, for the person."""
     sections, donors = [s.id for s in data.sections], sorted({s.donor for s in data.sections})
     return (
-        f"trained on {len(data.panel)} spots of sections {', '.join(sections)} (donors {', '.join(donors)}), "
-        f"panel of {len(data.panel_keys)} genes"
+        f"trained on {counted(len(data.panel), 'spot')} of {_named('section', sections)} "
+        f"({_named('donor', donors)}), panel of {counted(len(data.panel_keys), 'gene')}"
     )

@@ -174,7 +174,7 @@ def predict_section(section: Section, predictor: Predictor, columns: I64, progre
     with section_slide(section) as slide:
         grid = section_grid(section, slide.mpp, predictor.bundle.info.tile)
         prediction = predictor.predict_plan(
-            Plan(slide, grid, np.ones(len(grid), bool), (), predictor.options), progress
+            Plan(slide, grid, np.ones(len(grid), bool), (), predictor.options, section.id), progress
         )
     return np.concatenate([dense_columns(block, columns) for _, block in prediction.blocks()])
 

@@ -1,0 +1,247 @@
+"""All that can be checked before the first slide is read, checked: reference, options, slides, their targets."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bleep_cli.base.atomic import check_free
+from bleep_cli.base.text import file_text, path_of
+from bleep_cli.batch.entries import Entry
+from bleep_cli.batch.resume import PAGE, PICTURE, Paths, check_resumable, identity, is_complete
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.errors import BleepError, OutputError, UsageError, option
+from bleep_cli.outputs.formats import FORMATS, output_path
+from bleep_cli.outputs.picture import PICTURE_SUFFIX
+from bleep_cli.prediction.options import PredictOptions, resolved
+from bleep_cli.prediction.provenance import Identity
+from bleep_cli.report.page import PAGE_SUFFIX
+from bleep_cli.slide.endings import slide_id
+from bleep_cli.slide.mpp import check_mpp
+from bleep_cli.tiles.mask_file.read import read_mask_file
+from bleep_cli.tiles.positions import read_positions
+
+BESIDE = {PICTURE: PICTURE_SUFFIX, PAGE: PAGE_SUFFIX}
+"""Formats that are made beside a table, and the endings of their files."""
+OF_ONE_SLIDE = {"at": "the positions", "mask": "the outline"}
+"""Options that cannot be of several slides, and what they hold."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One slide of a batch."""
+
+    slide: Path
+    """A file, or the folder of a DICOM series."""
+    name: str
+    """What its results are called."""
+    options: PredictOptions
+    """Its own, and those of all slides."""
+    paths: Paths
+    """Where each format goes; tables before pictures."""
+    wanted: Identity | None = None
+    """What a result must say of itself to be kept; None: results are not looked at."""
+
+    @property
+    def label(self) -> str:
+        """The slide for a person: its file name, and what its results are called where that is not the same."""
+        file = file_text(self.slide.name)
+        return file if slide_id(file) == self.name else f"{self.name} ({file})"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slides, and what all of them have in common."""
+
+    ref: Path
+    """Where the bundle lies."""
+    bundle: Bundle
+    options: PredictOptions
+    """For every slide; what a slide has of its own is in its job."""
+    jobs: tuple[Job, ...]
+    """The slides, in order."""
+    gene: str | None = None
+    """Symbol of the pictures' gene; None: the one that varies most on each slide."""
+    force: bool = False
+    """Replaces results that are there."""
+    strict: bool = False
+    """Refuses a slide of which there is a warning."""
+    command: tuple[str, ...] = ()
+    """Words of the command line behind the slides, for the results to state."""
+
+
+def prepare_batch(
+    slides: Sequence[Entry | Path],
+    ref: Path,
+    out: Path,
+    *,
+    formats: Sequence[str] = ("h5ad", PICTURE),
+    gene: str | None = None,
+    options: PredictOptions | None = None,
+    force: bool = False,
+    resume: bool = False,
+    strict: bool = False,
+    command: Sequence[str] = (),
+) -> Batch:
+    """The batch of these slides, everything checked that can be before the first slide is read.
+
+    Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
+
+    Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
+    with ``resume`` also for a result that is there and does not belong.
+    """
+    entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
+    chosen = _for_all(entries, options or PredictOptions())
+    bundle = open_bundle(ref)
+    resolved(bundle, chosen)
+    _check_formats(formats, resume=resume)
+    shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
+    problems = Problems()
+    jobs = []
+    for entry in entries:
+        with problems.of(entry.where):
+            jobs.append(_job(entry, chosen, out, _tables_first(formats)))
+    _check_names(jobs, problems)
+    problems.raise_all()
+    if resume:
+        jobs = [replace(job, wanted=identity(bundle, job.options)) for job in jobs]
+        for job in jobs:
+            with problems.of(""):
+                _check_resumed(job, shown, force=force)
+        problems.raise_all()
+    else:
+        _check_free(jobs, force=force)
+    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, tuple(command))
+
+
+def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOptions:
+    """The options as they hold for every slide; ``UsageError`` for what can only be of one."""
+    check_mpp(options.mpp)
+    if len(entries) == 1:
+        return options
+    for name, what in OF_ONE_SLIDE.items():
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"{option(name)} holds {what} of one slide; give one slide, or a table of them "
+                f"({option('slides')}) with a column {name}"
+            )
+    return replace(options, mpp=None, mpp_if_unstated=options.mpp)
+
+
+def _check_formats(formats: Sequence[str], *, resume: bool) -> None:
+    known = [*FORMATS, *BESIDE]
+    if not formats or set(formats) - set(known):
+        raise UsageError(f"{option('format')} {','.join(formats)}: choose among {', '.join(known)}")
+    if resume:
+        check_resumable(formats)
+
+
+def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:
+    """The symbol of the pictures' gene."""
+    row = int(bundle.gene_rows([gene], "gene")[0])
+    if genes is not None and row not in bundle.gene_rows(genes):
+        raise UsageError(f"{option('gene')} {gene} is not among {option('genes')}")
+    return str(bundle.symbols[row])
+
+
+# --- of one slide
+
+
+def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]) -> Job:
+    """A slide with its options and targets; raises for what is wrong with them."""
+    slide = entry.slide
+    if not slide.exists():
+        raise UsageError(f"{file_text(slide.name)}: no such file")
+    options = replace(chosen, **entry.options)
+    check_mpp(options.mpp)
+    if options.at is not None:
+        read_positions(options.at, lambda: 1.0)  # µm or pixels: that shows on the slide
+    if options.mask is not None:
+        read_mask_file(options.mask, options.mask_class)
+    stem = str(path_of(entry.name)) if entry.name else slide_id(slide.name)
+    paths = {kind: _target(out, stem, kind) for kind in formats}
+    for path in paths.values():
+        if path.exists() and path.samefile(slide):
+            raise UsageError(
+                f"{file_text(path.name)} would replace the slide itself; "
+                f"choose another folder with {option('out')}"
+            )
+    return Job(slide, file_text(stem), options, paths)
+
+
+def _tables_first(formats: Sequence[str]) -> list[str]:
+    return sorted(formats, key=BESIDE.__contains__)
+
+
+def _target(out: Path, stem: str, kind: str) -> Path:
+    return out / f"{stem}{BESIDE[kind]}" if kind in BESIDE else output_path(out, stem, kind)
+
+
+def _check_resumed(job: Job, gene: str | None, *, force: bool) -> None:
+    for path in job.paths.values():
+        check_free(path, force=True)
+    if job.wanted is not None:
+        is_complete(job.paths, job.wanted, gene=gene, force=force)
+
+
+# --- of all slides together
+
+
+class Problems:
+    """What is wrong with several slides, gathered, so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self._found: list[BleepError] = []
+
+    @contextmanager
+    def of(self, where: str) -> Iterator[None]:
+        """Keeps an error of the body, and where it is from."""
+        try:
+            yield
+        except BleepError as error:
+            self.add(error, where)
+
+    def add(self, error: BleepError, where: str = "") -> None:
+        """Keeps an error."""
+        text = f"{where}: {error.text}" if where else error.text
+        self._found.append(type(error)(text, origin=error.origin))
+
+    def raise_all(self) -> None:
+        """Raises one error that tells of all: of their class, or ``UsageError`` where there are several."""
+        if self._found:
+            kinds = {type(error) for error in self._found}
+            kind = kinds.pop() if len(kinds) == 1 else UsageError
+            raise kind("\n".join(error.text for error in self._found))
+
+
+def _check_names(jobs: Sequence[Job], problems: Problems) -> None:
+    """Two slides must not be written to the same files."""
+    same: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        same[os.path.normcase(job.name)].append(job)
+    for name, several in same.items():
+        if len(several) > 1:
+            files = " and ".join(file_text(job.slide.name) for job in several)
+            problems.add(
+                UsageError(
+                    f"{files} would both be written as {name}; a table of slides ({option('slides')}) names them "
+                    "apart in its column name"
+                )
+            )
+
+
+def _check_free(jobs: Sequence[Job], *, force: bool) -> None:
+    paths = [path for job in jobs for path in job.paths.values()]
+    there = [] if force else [path for path in paths if os.path.lexists(path)]
+    if there:
+        more = f", and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OutputError(
+            f"{file_text(there[0].name)} exists already{more}; {option('resume')} leaves what is finished, "
+            f"{option('force')} replaces it"
+        )
+    for path in paths:
+        check_free(path, force)
