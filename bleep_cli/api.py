@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bleep_cli.base.atomic import check_free
 from bleep_cli.base.progress import reporting
 from bleep_cli.batch.convert import convert
 from bleep_cli.batch.entries import Entry
@@ -27,14 +26,13 @@ from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
-from bleep_cli.choices import Device, Plane, Scale
+from bleep_cli.choices import Device, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
-from bleep_cli.outputs.figure import write_genes_figure
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
@@ -43,7 +41,8 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, with_findings
-from bleep_cli.report.page import PAGE_SUFFIX, write_report
+from bleep_cli.report.figure import plot
+from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -233,34 +232,6 @@ def describe(built: Built, *, species: str = "", licence: str = "", citation: st
     grown go on holding.
     """
     return described(built, {"species": species, "licence": licence, "citation": citation})
-
-
-def report(
-    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
-) -> Path:
-    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
-
-    Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
-    result and a page that exists already, unless ``force``, or cannot be written.
-    """
-    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    check_free(target, force)
-    write_report(open_result(result), target, genes=genes, force=force)
-    return target
-
-
-def plot(
-    result: Path | str,
-    genes: Sequence[str],
-    path: Path | str,
-    *,
-    scale: Scale,
-    opacity: float,
-    force: bool = False,
-) -> None:
-    """Genes (symbols or ids) of a written result as a figure, PNG, SVG or PDF; raises as :func:`report` does."""
-    check_free(Path(path), force)
-    write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)
 
 
 def write(

@@ -24,7 +24,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 PUBLIC = {
     *("predict", "Predictor", "PredictOptions", "Prediction", "to_anndata", "write"),
     *("open_slide", "Slide", "TileSpec", "TileGrid", "Neighbours"),
-    *("open_bundle", "Bundle", "build_reference", "describe", "grow_reference", "Built", "read_cohort", "Section"),
+    *(
+        "open_result",
+        "open_bundle",
+        "Bundle",
+        "build_reference",
+        "describe",
+        "grow_reference",
+        "Built",
+        "read_cohort",
+        "Section",
+    ),
     *("BleepError", "UsageError", "SlideError", "ReferenceError", "DeviceError", "OutputError", "__version__"),
 }
 
