@@ -33,6 +33,7 @@ CODES: Mapping[str, Code] = {
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
+    "mpp-doubtful": Code("warning", "the tissue looks like the reference's at half or at twice the stated scale"),
     # of a slide's tissue and tiles
     "ink-left-out": Code("note", "pen ink over what would be tissue was left out of it"),
     "tiles-ink-left-out": Code("note", "tiles under pen ink were left out"),
@@ -106,6 +107,9 @@ CODES: Mapping[str, Code] = {
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
+    "signature-missing": Code(
+        "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
+    ),
     "base-of-other-use": Code("warning", "the base was made for something else, such as the synthetic demo"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
     "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),

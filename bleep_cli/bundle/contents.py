@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.findings import Finding
@@ -15,7 +16,7 @@ from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.2"
+ENCODING_VERSION = "1.3"
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,5 @@ class BundleArrays:
     """Further f32[g] columns by name."""
     other_towers: Mapping[Chosen, OtherTower] = field(default_factory=dict)
     """The image tower at further precisions."""
+    signature: Signature | None = None
+    """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""

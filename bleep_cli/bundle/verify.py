@@ -15,6 +15,8 @@ from bleep_cli.base.text import counted
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.open import Bundle
+from bleep_cli.bundle.signature import DTYPES as SIGNATURE_DTYPES
+from bleep_cli.bundle.signature import SIGNATURE
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.choices import Key
@@ -49,6 +51,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("unit vectors", _embeddings),
         ("expression", _expression),
         ("slope", _slope),
+        ("signature", _signature),
         ("genes", _genes),
         ("spots", _spots),
         ("towers", _towers),
@@ -82,6 +85,9 @@ def _dtypes(bundle: Bundle) -> str:
         wrong.append("expression")
     if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
         wrong.append(SLOPE)
+    if SIGNATURE in bundle.root:
+        paths = {f"{SIGNATURE}/{name}": dtype for name, dtype in SIGNATURE_DTYPES.items()}
+        wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]
     if wrong:
         raise ReferenceError(f"wrong dtype: {', '.join(wrong)}")
     return "as in the format"
@@ -118,6 +124,17 @@ def _slope(bundle: Bundle) -> str:
     if not worst < SLOPE_SLACK:
         raise ReferenceError(f"the slope is not that of the stored embeddings and expression (off by {worst:.1e})")
     return f"ridge {ridge:g}, share {share:g}; reproduced to {worst:.1e}"
+
+
+def _signature(bundle: Bundle) -> str:
+    found = bundle.signature()
+    if found is None:
+        return "none stored; the scale of slides is not checked"
+    p = found.basis.shape[1]
+    if not np.allclose(found.basis.T @ found.basis, np.eye(p), atol=1e-3):
+        raise ReferenceError("the basis of the signature is no set of directions at right angles")
+    scales = ", ".join(f"{scale:g}" for scale in found.scales)
+    return f"{len(found.section)} tiles of {found.px} px at {found.mpp:.3g} µm/px, {p} components, scales {scales}"
 
 
 def _genes(bundle: Bundle) -> str:

@@ -20,6 +20,7 @@ from bleep_cli.base.version import __version__
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
+from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import DTYPES, SLOPE
 from bleep_cli.errors import ReferenceError, UsageError
@@ -137,6 +138,10 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
         _put_tower(root, name, tower)
     for chosen, other in a.other_towers.items():
         _put_tower(root, TOWERS[chosen], other.model, other.cost.attrs())
+    if a.signature is not None:
+        for path, values in a.signature.arrays().items():
+            _put(root, path, values)
+        root[TILES].attrs.update(a.signature.attrs())
 
 
 def _put_tower(root: zarr.Group, name: str, tower: bytes, cost: Mapping[str, Any] | None = None) -> None:

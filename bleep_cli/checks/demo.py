@@ -56,7 +56,7 @@ def predict_demo(bundle_path: Path, slide: Path, device: Device, progress: Progr
     """The demo's slide through the pipeline, tiles half overlapping."""
     options = PredictOptions(device=device, stride_um=STRIDE_UM)
     bundle = open_bundle(bundle_path)
-    ready = plan(slide, bundle.info, options)
+    ready = plan(slide, bundle.info, options, signature=bundle.signature())
     try:
         return Predictor(bundle, options).predict_plan(ready, progress)
     finally:

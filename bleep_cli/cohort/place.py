@@ -33,7 +33,7 @@ def on_picture(section: Section) -> Section:
 
 
 def fitted(section: Section, slide: Slide) -> SpotFit:
-    """The spots of a placed section on its picture. Raises ``ReferenceError`` for one that cannot be read."""
+    """The spots of a placed section compared with its picture. ``ReferenceError`` where it cannot be read."""
     try:
         return spot_fit(slide, section.xy_l0)
     except SlideError as error:

@@ -10,7 +10,8 @@ from bleep_cli.commands.console import Console
 def inspect_cohort(console: Console, path: Path, out: Path | None, *, force: bool) -> None:
     """Tells of every section of a cohort file, and draws their spots into ``out``.
 
-    Raises an error of the class of the first section's that is refused; for warnings where the console is strict.
+    Raises an error of the class of the first section's that is refused; for warnings, too, where the console is
+    strict.
     """
     from bleep_cli import api
     from bleep_cli.errors import ReferenceError

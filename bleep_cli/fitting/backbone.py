@@ -15,8 +15,8 @@ from bleep_cli.errors import UsageError
 from bleep_cli.fitting.onnx_features import features_model, settle_input, shapes_of
 from bleep_cli.fitting.onnx_file import read_cut
 from bleep_cli.fitting.onnx_settings import FIELDS_UM, OnnxSettings, read_settings
+from bleep_cli.towers.levels import LEVEL_DIMS
 
-LEVEL_DIMS = (320, 192, 112, 80, 40)  # of the built-in one: EfficientNet-Lite0's last five stages, pooled
 TILE_PX = 224
 ASKED = re.compile(r"(.+?\.onnx)(?::(.*))?", re.IGNORECASE | re.DOTALL)
 

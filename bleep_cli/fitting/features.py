@@ -77,11 +77,6 @@ def section_features(
     return features
 
 
-def block_scale(widths: Sequence[int]) -> F32:
-    """f32[d]: 1/√width for every column of blocks of these widths, so that none outweighs another by its width."""
-    return np.concatenate([np.full(width, 1 / np.sqrt(width), np.float32) for width in widths])
-
-
 def _by_field(encoder: OnnxEncoder, tiles: U8) -> F32:
     """``u8[b, px, px, 3 * fields]`` → ``f32[b, fields, d]``."""
     b, px, _, channels = tiles.shape

@@ -15,12 +15,13 @@ from bleep_cli.findings import Finding
 from bleep_cli.fitting.backbone import Backbone, built_in_backbone
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
-from bleep_cli.fitting.features import SpotFeatures, block_scale, section_features
+from bleep_cli.fitting.features import SpotFeatures, section_features
 from bleep_cli.fitting.graphs import expression_tower, image_tower
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes.panel import most_variable
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
+from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, I64, Progress, Section, Str, TileSpec, no_progress
 
 RECIPE = "closed-form"

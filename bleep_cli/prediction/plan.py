@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
+from bleep_cli.bundle.signature import Signature
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
+from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, told_of, weigh
 from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
@@ -41,18 +43,23 @@ class Plan:
     """What results call the slide."""
     obs: Mapping[str, F32] = field(default_factory=dict)
     """f32[n] each, by name: what the tiles show (:class:`bleep_cli.tiles.grid.Laid`)."""
+    scale: ScaleCheck = NO_CHECK
+    """What its tissue says of the slide's scale."""
 
 
-def plan(path: Path, info: BundleInfo, options: PredictOptions, name: str = "") -> Plan:
-    """Opens a slide and lays its tiles; all that ``--dry-run`` needs. ``name`` is what results call the slide, by
-    default its file name without its endings.
+def plan(
+    path: Path, info: BundleInfo, options: PredictOptions, name: str = "", *, signature: Signature | None = None
+) -> Plan:
+    """Opens a slide, lays its tiles and weighs its scale; all that ``--dry-run`` needs. ``name`` is what results
+    call the slide, by default its file name without its endings.
 
-    Raises ``SlideError`` or ``UsageError``; the slide is closed then.
+    ``signature`` is the bundle's, None leaves the scale unchecked. Raises ``SlideError`` or ``UsageError``; the
+    slide is closed then.
     """
     _check_places(options)
     slide = open_slide(path, options.mpp, scene=options.scene, mpp_if_unstated=options.mpp_if_unstated)
     try:
-        return _plan(slide, info, options, name or slide_id(slide.name))
+        return _plan(slide, info, options, name or slide_id(slide.name), signature)
     except BaseException:
         slide.close()
         raise
@@ -67,7 +74,7 @@ def _check_places(options: PredictOptions) -> None:
         raise UsageError(f"{option('origin')} is of a {option('mask')} or of {option('at')}; give one of them")
 
 
-def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str) -> Plan:
+def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, signature: Signature | None) -> Plan:
     refuse_black(slide)
     _refuse_coarse(slide, info.tile)
     stride_um = options.stride_um or info.tile.um[0]
@@ -87,7 +94,9 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str) ->
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    return Plan(slide, laid.grid, in_tissue, (*findings, *laid.findings), options, name, laid.obs)
+    scale = weigh(slide, laid.grid, in_tissue, signature, info.sections)
+    findings += [*laid.findings, *told_of(scale, slide)]
+    return Plan(slide, laid.grid, in_tissue, tuple(findings), options, name, laid.obs, scale)
 
 
 def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:

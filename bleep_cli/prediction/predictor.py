@@ -89,7 +89,7 @@ class Predictor:
             scene=self.options.scene if scene is None else scene,
         )
         with reporting(progress, Path(slide).name) as report:
-            ready = plan(Path(slide), self.bundle.info, options)
+            ready = plan(Path(slide), self.bundle.info, options, signature=self.bundle.signature())
             try:
                 return self.predict_plan(ready, report)
             finally:
@@ -189,6 +189,7 @@ class Predictor:
             options=recorded | {"device": self.encoder.device, "precision": self.embedder.precision},
             precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},
             findings=[finding.plain() for finding in ready.findings],
+            scale_check=ready.scale.plain(),
             versions=versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
         )
 

@@ -103,6 +103,8 @@ class Provenance:
     """What the precision costs against float32; empty for float32."""
     findings: Sequence[Mapping[str, str]]
     """What was noticed of the slide and its tiles (:meth:`bleep_cli.findings.Finding.plain`)."""
+    scale_check: Mapping[str, Any]
+    """What the slide's tissue says of its mpp (:class:`bleep_cli.signatures.scale.ScaleCheck`)."""
     versions: Mapping[str, str]
     """Installed libraries that the numbers come from."""
 

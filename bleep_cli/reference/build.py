@@ -18,6 +18,7 @@ from bleep_cli.findings import Finding
 from bleep_cli.genes.names import join_genes, strip_version
 from bleep_cli.genes.normalise import detected, log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
+from bleep_cli.signatures.make import signature_or_why
 from bleep_cli.types import F32, Bool, Progress, Section, Str, no_progress
 
 MIN_SPOTS = 3
@@ -63,6 +64,7 @@ def build_reference(
         image = embed_sections(sections, embedder, encoders.tile, info.views, progress)
     else:
         image = embed_images(sections)
+    signature, why_none = signature_or_why(sections, encoders.tile, progress)
     arrays = BundleArrays(
         image_embeddings=image,
         expression_embeddings=embed_expression(encoders.expression, given),
@@ -77,9 +79,10 @@ def build_reference(
         image_tower=encoders.image,
         expression_tower=encoders.expression,
         other_towers=encoders.others,
+        signature=signature,
     )
     kept = Finding("genes-rare", f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
-    findings = (*table.findings, *(finding for s in sections for finding in s.findings), kept)
+    findings = (*table.findings, *(finding for s in sections for finding in s.findings), *why_none, kept)
     return Built(replace(info, findings=findings), arrays)
 
 

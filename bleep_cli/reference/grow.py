@@ -21,6 +21,7 @@ from bleep_cli.findings import Finding
 from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.parts import Built, embed_expression, record_of, refuse_twice, repeat_by_section
+from bleep_cli.signatures.make import grow_signature
 from bleep_cli.types import Progress, Section, no_progress
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def grow_reference(
         expression_tower=base.tower("expression"),
         gene_columns=base.gene_columns(),
         other_towers=base.other_towers(),
+        signature=grow_signature(base.signature(), sections, len(base.info.sections), progress),
     )
     records = (*base.info.sections, *(record_of(s) for s in sections))
     info = replace(base.info, sections=records, parent_sha256=base.content_sha256, findings=tuple(findings))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from made_nuclei import small_signature
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write
@@ -152,6 +153,8 @@ def changed(arrays: BundleArrays, name: str) -> BundleArrays:
     value = getattr(arrays, name)
     if name == "gene_columns":
         return replace(arrays, gene_columns={"r": np.zeros(12, np.float32)})
+    if name == "signature":
+        return replace(arrays, signature=small_signature(sections=3))
     if name == "other_towers":
         return replace(arrays, other_towers={"int8": OtherTower(arrays.image_tower, Cost(1.0, 1.0, 0.0, "C"))})
     if isinstance(value, bytes):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_nuclei import small_signature
 
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.contents import ENCODING_VERSION
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH, choose_index
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
@@ -34,14 +37,16 @@ CONTENT = {
 
 
 def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
-    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph and a slope.
+    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph, a slope and a
+    signature.
 
     A version that is shipped gets its file once, by this function, and a file is never made again.
     """
     built = build_reference([section], encoders, device="cpu")
+    arrays = replace(built.arrays, signature=small_signature())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle_write, "EXPRESSION_CHUNK", (40, 5))
-        write_bundle(path, built.info, built.arrays, exact_up_to=10)
+        write_bundle(path, built.info, arrays, exact_up_to=10)
 
 
 def answer(bundle: Bundle, slide: Path, aggregation: Aggregation | None = None) -> F32:
@@ -88,7 +93,7 @@ def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
         open_bundle(tmp_path / "g.zarr.zip"),
         open_bundle(GOLDEN / f"bundle-{ENCODING_VERSION}.zarr.zip"),
     )
-    for name in ("expression", GRAPH, "embeddings/image", SLOPE):
+    for name in ("expression", GRAPH, "embeddings/image", SLOPE, TILES):
         ours, theirs = made.array(name), golden.array(name)
         assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)
     ours, theirs = (

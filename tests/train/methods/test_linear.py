@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bleep_cli.fitting.features import block_scale
+from bleep_cli.towers.levels import block_scale
 from bleep_train.methods import linear
 from bleep_train.methods.linear import PENALTIES, cca, hest_ridge, pls, ridge
 from bleep_train.metrics.per_gene import pearson

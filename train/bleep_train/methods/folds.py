@@ -25,10 +25,10 @@ from scipy import sparse
 
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError, UsageError, option
-from bleep_cli.fitting.features import block_scale
 from bleep_cli.genes.columns import measured_log1p
 from bleep_cli.genes.names import GeneTable, join_genes, plain_names
 from bleep_cli.genes.normalise import log1p_normalise
+from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, F64, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
 from bleep_train.config.protocols import BENCH, By, Truth

@@ -14,10 +14,10 @@ from bleep_cli.base.assets import BACKBONE, asset
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
-from bleep_cli.fitting.backbone import LEVEL_DIMS
 from bleep_cli.fitting.features import section_features
 from bleep_cli.fitting.recipe import RECIPE
 from bleep_cli.towers.encoder import ALL_VIEWS
+from bleep_cli.towers.levels import LEVEL_DIMS
 from bleep_cli.types import F32, Progress, Section
 from bleep_train.backbones.build import LOCAL
 from bleep_train.config.toml import config_from
