@@ -42,7 +42,8 @@ function drawStrip(canvas, panel, ratio) {
   for (let i = 0; i < 256; i++) {
     context.fillStyle = palette[i];
     context.globalAlpha = panel.sheer ? sheerness(i) : 1;
-    context.fillRect((i * width) / 256, base + 2, width / 256 + 0.5, bar);
+    const left = Math.round((i * width) / 256); // whole pixels: translucent ones must not overlap
+    context.fillRect(left, base + 2, Math.round(((i + 1) * width) / 256) - left, bar);
   }
   context.globalAlpha = 1;
   context.fillStyle = "#1b2530";
