@@ -58,7 +58,7 @@ class ScaleCheck:
 NO_CHECK = ScaleCheck("not checked", reason="the reference keeps no signature of its tissue")
 
 
-def weigh(
+def check_scale(
     slide: Slide, grid: TileGrid, in_tissue: Bool, signature: Signature | None, sections: Sequence[SectionRecord]
 ) -> ScaleCheck:
     """The stated scale of a slide, weighed by up to ``QUERY_TILES`` of its tiles. SlideError."""
