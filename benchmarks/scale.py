@@ -28,7 +28,7 @@ from side_by_side import report
 
 from bleep_cli.bundle.contents import SectionRecord
 from bleep_cli.signatures.make import signature_or_why
-from bleep_cli.signatures.scale import FINE_ENOUGH, LEAST_TILES, ScaleCheck, Scales
+from bleep_cli.signatures.scale import ERROR, FINE_ENOUGH, LEAST_TILES, ScaleCheck, Scales
 from bleep_cli.signatures.tiles import Features, TileShape, read_tiles, spread
 from bleep_cli.slide.open import open_slide
 from bleep_cli.slide.raster import Level, RasterSlide
@@ -241,7 +241,8 @@ def run(slides: Slides, trial: Trial, crop: int, changes: list[str]) -> Iterator
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Counts by the tissue, the change and whether all of the slide was seen."""
+    """Doubted of all, by the tissue, the change and whether all of the slide was seen; how often the true mpp lies
+    between the low and the high of the estimate."""
     groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["tissue"], row["change"], row["whole"]].append(row)
@@ -253,6 +254,8 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             doubted, silent = at.count("doubtful"), at.count("not checked")
             told = f"{doubted}/{len(at)}" + (f" ({silent} not checked)" if silent else "")
             line[f"x{scale:g}"] = told if at else None
+        off = [row["off"] for row in some if row["off"] is not None]
+        line["estimate holds"] = f"{sum(o <= np.log2(ERROR) for o in off)}/{len(off)}" if off else None
         out.append(line)
     return out
 

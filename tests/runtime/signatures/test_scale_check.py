@@ -114,6 +114,10 @@ def test_too_coarse_too_little_and_no_signature_are_told_apart(
     other = replace(signature, backbone_sha256="another")
     told = check_scale(slide, grid, inside, other, records(sections))
     assert (told.verdict, told.reason) == ("not checked", "the reference's signature is by another network")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bleep_cli.signatures.tiles.BACKBONE", "absent.onnx")
+        told = check_scale(slide, grid, inside, signature, records(sections))
+        assert (told.verdict, told.reason.split(";")[0]) == ("not checked", "this installation lacks absent.onnx")
     few = replace(small_signature(11), backbone_sha256=backbone_sha256())
     assert check_scale(slide, grid, inside, few, records(sections)).reason.endswith("of too few tiles")
     assert check_scale(slide, grid, np.arange(len(grid)) < 11, signature, records(sections)).reason.startswith(
