@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bleep_cli.base.atomic import check_free
 from bleep_cli.base.progress import reporting
+from bleep_cli.batch.convert import convert
 from bleep_cli.batch.entries import Entry
+from bleep_cli.batch.kinds import WRITERS
 from bleep_cli.batch.listed import list_slides
 from bleep_cli.batch.prepare import Batch, prepare_batch
 from bleep_cli.batch.run import predict_batch, tell_estimates
@@ -20,28 +21,28 @@ from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
-from bleep_cli.choices import Device, Plane, Scale
+from bleep_cli.choices import Device, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.outputs.blocks import default_gene
-from bleep_cli.outputs.figure import write_genes_figure
-from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
-from bleep_cli.receipts.receipt import Receipt, receipts
+from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, with_findings
-from bleep_cli.report.page import PAGE_SUFFIX, write_report
+from bleep_cli.report.figure import plot
+from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -65,11 +66,15 @@ __all__ = [
     "TileGrid",
     "TileSpec",
     "build_reference",
+    "cohort_lines",
+    "cohort_record",
+    "convert",
     "describe",
     "examine",
     "explain",
     "grow_reference",
     "inspect_bundle",
+    "inspect_cohort",
     "inspect_slide",
     "list_slides",
     "load_encoders",
@@ -229,52 +234,6 @@ def describe(built: Built, *, species: str = "", licence: str = "", citation: st
     return described(built, {"species": species, "licence": licence, "citation": citation})
 
 
-def explain(
-    result: Prediction | Path | str,
-    ref: Bundle | Path | str,
-    tile: str,
-    genes: Sequence[str],
-    *,
-    without_donors: Sequence[str] = (),
-) -> list[Receipt]:
-    """Where values of one tile come from: the measured spots behind it, and each value computed again from them.
-
-    ``result`` is a prediction, or a file that was written; ``ref`` the bundle that it came from; ``genes`` symbols
-    or ids. ``without_donors`` takes the weight from spots of those donors. Raises ``UsageError`` for a tile, gene
-    or donor that is not there, ``ReferenceError`` for another bundle, ``OutputError`` for a damaged result.
-    """
-    found = result if isinstance(result, Prediction) else open_result(result)
-    return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)
-
-
-def report(
-    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
-) -> Path:
-    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
-
-    Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
-    result and a page that exists already, unless ``force``, or cannot be written.
-    """
-    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    check_free(target, force)
-    write_report(open_result(result), target, genes=genes, force=force)
-    return target
-
-
-def plot(
-    result: Path | str,
-    genes: Sequence[str],
-    path: Path | str,
-    *,
-    scale: Scale,
-    opacity: float,
-    force: bool = False,
-) -> None:
-    """Genes (symbols or ids) of a written result as a figure, PNG, SVG or PDF; raises as :func:`report` does."""
-    check_free(Path(path), force)
-    write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)
-
-
 def write(
     result: Prediction | Built,
     path: Path | str,
@@ -285,10 +244,11 @@ def write(
 ) -> Path:
     """Writes a prediction, or a reference as a bundle; whole or not at all.
 
-    ``format`` of a prediction is ``h5ad``, ``zarr``, ``html`` (a page with maps) or ``png`` (the picture of
-    ``gene``, by default the one that varies most); without it the ending of ``path`` says which. A bundle is a
-    directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``. Raises ``OutputError`` for what exists, unless
-    ``force``, or cannot be written, ``UsageError`` for another format.
+    ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
+    (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
+    ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
+    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, ``UsageError`` for another
+    format.
     """
     target = Path(path)
     if isinstance(result, Built):
@@ -297,12 +257,10 @@ def write(
     kind = format or target.suffix.lstrip(".")
     if kind == "png":
         write_gene_png(result, gene or default_gene(result), target, force=force)
-    elif kind == "html":
-        write_report(result, target, force=force)
-    elif kind in FORMATS:
-        FORMATS[kind].write(result, target, force=force)
+    elif kind in WRITERS:
+        WRITERS[kind].write(result, target, force=force)
     else:
-        known = ", ".join((*FORMATS, "html", "png"))
+        known = ", ".join((*WRITERS, "png"))
         raise UsageError(f"{option('format')} {kind or target.name}: choose among {known}")
     return target
 

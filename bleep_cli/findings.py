@@ -84,6 +84,24 @@ CODES: Mapping[str, Code] = {
     "spots-outside-tissue": Code("note", "spots that the section says lie outside tissue were left out"),
     "spots-without-counts": Code("note", "spots in tissue that have no counts were left out"),
     "counts-without-position": Code("note", "rows of counts that have no position in tissue were left out"),
+    # of a section on its picture
+    "picture-scaled": Code(
+        "note", "positions were multiplied to lie on a smaller copy of the picture they are of"
+    ),
+    "picture-turned": Code("note", "positions were turned or mirrored as the picture was"),
+    "picture-size": Code("warning", "the picture's size or name says that positions are of another one"),
+    "picture-doubtful": Code(
+        "warning", "many spots lie on glass, or fewer would if the picture were turned or mirrored"
+    ),
+    "spots-on-glass": Code("note", "some spots lie where no tissue is found"),
+    "spots-outside-picture": Code("note", "a few spots lie beside the picture"),
+    "mpp-by-array": Code("note", "the array of the spots tells the microns per pixel, which the picture does not"),
+    "mpp-of-whole": Code("note", "the stated microns per pixel are of the full-resolution picture"),
+    "mpp-against-array": Code(
+        "warning", "the stated microns per pixel are over 10 % from what the array of spots says"
+    ),
+    "pitch-unusual": Code("note", "spots lie nearer or farther apart than on any array of their kind"),
+    "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),

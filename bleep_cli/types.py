@@ -160,6 +160,28 @@ class TileGrid:
 
 
 @dataclass(frozen=True)
+class SpotPlane:
+    """The plane that a section's positions count in, before they are put into pixels of its image."""
+
+    scales: Mapping[str, float]
+    """By the name of a picture of the plane ("hires", "lowres"): its pixels per pixel of the positions."""
+    sizes: Mapping[str, tuple[int, int]]
+    """(width, height) in pixels of those pictures that are at hand."""
+    um: float | None
+    """µm per pixel of the positions; None where neither array nor files say it."""
+    um_from: str
+    """What says so, in words."""
+    spans: F64
+    """f64[2, 2] the least and the largest (x, y) of all positions, in tissue or not."""
+    usual_um: tuple[float, float] | None = None
+    """The least and the most µm between neighbouring spots of arrays of its kind; None where any may be right."""
+    image_scale: float | None = None
+    """Pixels of the image per pixel of the positions by the user's word."""
+    orientation: str = ""
+    """How the image was turned or mirrored against the positions, by the user's word; empty where nobody says."""
+
+
+@dataclass(frozen=True)
 class Section:
     """One tissue section with the expression measured at its n spots, of g genes."""
 
@@ -168,8 +190,9 @@ class Section:
     donor: str
     """Whom the tissue is from."""
     sha256: str
-    """Hex digest of counts, genes, barcodes and coordinates, spots of too few counts among them: how many of these
-    are left out (``min_counts``) does not make it another section. With n it tells which spots there are."""
+    """Hex digest of counts, genes, barcodes and coordinates as its files state them, spots of too few counts among
+    them: how many of these are left out (``min_counts``), and by which copy of its image its spots are seen, does
+    not make it another section. With n it tells which spots there are."""
     counts: sparse.csr_matrix
     """CSR f32[n, g] raw counts; None where a section is only taken to a machine that reads its tiles."""
     symbols: Str
@@ -179,7 +202,7 @@ class Section:
     barcodes: Str
     """str[n] names of the spots."""
     xy_l0: F64
-    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels."""
+    """f64[n, 2] (x, y) spot centres in the image's level-0 pixels; in those of its plane where it has one yet."""
     image: str
     """Path of the H&E image, as it can be opened."""
     mpp: float | None
@@ -188,6 +211,8 @@ class Section:
     """Which of the pictures of the image's file, by index from 0 or by name; None: the largest."""
     findings: tuple[Finding, ...] = ()
     """What reading had to drop or repair, or found odd."""
+    plane: SpotPlane | None = None
+    """What its files say of the positions' plane; None once they are in pixels of its image."""
 
 
 @dataclass(frozen=True)

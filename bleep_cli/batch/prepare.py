@@ -12,11 +12,10 @@ from pathlib import Path
 from bleep_cli.base.atomic import check_free
 from bleep_cli.base.text import file_text, path_of
 from bleep_cli.batch.entries import Entry
-from bleep_cli.batch.resume import PICTURE, Paths, check_resumable, identity, is_complete
+from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
+from bleep_cli.batch.resume import check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, option
-from bleep_cli.outputs.formats import FORMATS, output_path
-from bleep_cli.outputs.picture import PICTURE_SUFFIX
 from bleep_cli.prediction.options import PredictOptions, resolved
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.endings import slide_id
@@ -95,13 +94,15 @@ def prepare_batch(
     chosen = _for_all(entries, options or PredictOptions())
     bundle = open_bundle(ref)
     resolved(bundle, chosen)
-    _check_formats(formats, resume=resume)
+    check_kinds(tuple(formats))
+    if resume:
+        check_resumable(formats)
     shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
     problems = Problems()
     jobs = []
     for entry in entries:
         with problems.of(entry.where):
-            jobs.append(_job(entry, chosen, out, sorted(formats, key=PICTURE.__eq__)))
+            jobs.append(_job(entry, chosen, out, in_order(tuple(formats))))
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
@@ -129,14 +130,6 @@ def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOption
     return replace(options, mpp=None, mpp_if_unstated=options.mpp)
 
 
-def _check_formats(formats: Sequence[str], *, resume: bool) -> None:
-    known = [*FORMATS, PICTURE]
-    if not formats or set(formats) - set(known):
-        raise UsageError(f"{option('format')} {','.join(formats)}: choose among {', '.join(known)}")
-    if resume:
-        check_resumable(formats)
-
-
 def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:
     """The symbol of the pictures' gene."""
     row = int(bundle.gene_rows([gene], "gene")[0])
@@ -160,7 +153,7 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
     if options.mask is not None:
         read_mask_file(options.mask, options.mask_class)
     stem = str(path_of(entry.name)) if entry.name else slide_id(slide.name)
-    paths = {kind: _target(out, stem, kind) for kind in formats}
+    paths = {kind: target(out, stem, kind) for kind in formats}
     for path in paths.values():
         if path.exists() and path.samefile(slide):
             raise UsageError(
@@ -168,10 +161,6 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
                 f"choose another folder with {option('out')}"
             )
     return Job(slide, file_text(stem), options, paths)
-
-
-def _target(out: Path, stem: str, kind: str) -> Path:
-    return out / f"{stem}{PICTURE_SUFFIX}" if kind == PICTURE else output_path(out, stem, kind)
 
 
 def _check_resumed(job: Job, gene: str | None, *, force: bool) -> None:

@@ -16,19 +16,15 @@ from typing import Any
 from bleep_cli.base.hashing import fingerprint
 from bleep_cli.base.text import file_text
 from bleep_cli.base.version import __version__
+from bleep_cli.batch.kinds import PICTURE, Paths, results_of
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.elements import plain, storable
-from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.outputs.formats import RESULTS
 from bleep_cli.outputs.picture import picture_gene
 from bleep_cli.outputs.stored import provenance, shape
 from bleep_cli.prediction.options import PredictOptions, recorded_options
 from bleep_cli.prediction.provenance import Identity, compared_options, identity_of
-
-Paths = dict[str, Path]
-"""Where each format of one slide goes."""
-
-PICTURE = "png"
 
 
 def identity(bundle: Bundle, options: PredictOptions) -> Identity:
@@ -39,10 +35,10 @@ def identity(bundle: Bundle, options: PredictOptions) -> Identity:
 
 def check_resumable(formats: Sequence[str]) -> None:
     """Raises ``UsageError`` where results would not tell whether they belong."""
-    if not set(formats) & set(FORMATS):
+    if not set(formats) & set(RESULTS):
         raise UsageError(
             f"{option('resume')} needs a table ({option('format')} h5ad or zarr): "
-            "a picture does not say what it shows"
+            "the others do not say what they show"
         )
 
 
@@ -50,29 +46,32 @@ def is_complete(paths: Paths, wanted: Identity, *, gene: str | None = None, forc
     """True when every file of a slide is there and belongs; False when the slide has to be predicted.
 
     ``wanted`` without ``slide`` or ``mpp`` leaves that unchecked. With ``force``, files that do not belong
-    count as not there. A picture belongs to the table that it is no older than, if it shows ``gene``; None: any.
+    count as not there. What is no result belongs to the one that it is no older than; a picture, if it shows
+    ``gene`` (None: any).
 
     Raises
     ------
     OutputError
         A file is there that belongs to something else, and not ``force``.
     """
-    tables = {kind: path for kind, path in paths.items() if kind != PICTURE and path.exists()}
+    there = {kind: path for kind, path in paths.items() if path.exists()}
+    results = results_of(there)
+    made = [path for kind, path in there.items() if kind not in results]
     try:
-        for kind, path in tables.items():
+        for kind, path in results.items():
             _check_belongs(path, read_identity(path, kind), wanted)
-        picture = paths.get(PICTURE)
-        if picture is None or not picture.exists():
-            return tables.keys() == paths.keys()
-        if not tables:
-            raise OutputError(f"{file_text(picture.name)} exists without its table; {option('force')} replaces it")
-        _check_shows(picture, gene)
+        if made and not results:
+            raise OutputError(f"{file_text(made[0].name)} exists without its table; {option('force')} replaces it")
+        if PICTURE in there:
+            _check_shows(there[PICTURE], gene)
     except OutputError:
         if force:
             return False
         raise
-    newest = max(path.stat().st_mtime_ns for path in tables.values())
-    return len(tables) == len(paths) - 1 and picture.stat().st_mtime_ns >= newest
+    if there.keys() != paths.keys():
+        return False
+    newest = max(path.stat().st_mtime_ns for path in results.values())
+    return all(path.stat().st_mtime_ns >= newest for path in made)
 
 
 def _check_shows(picture: Path, gene: str | None) -> None:
@@ -120,10 +119,10 @@ def check_written(paths: Paths, prints: Mapping[str, Any], size: tuple[int, int]
     genes) and belongs."""
     for kind, path in paths.items():
         try:
-            whole = fingerprint(path) == prints[kind] and (kind == PICTURE or shape(path, kind) == size)
+            whole = fingerprint(path) == prints[kind] and (kind not in RESULTS or shape(path, kind) == size)
         except (OSError, KeyError, ValueError) as error:
             raise OutputError(f"{file_text(path.name)} cannot be read back ({type(error).__name__})") from error
         if not whole:
             raise OutputError(f"{file_text(path.name)} is not what its worker wrote")
-        if kind != PICTURE:
+        if kind in RESULTS:
             _check_belongs(path, read_identity(path, kind), wanted)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from bleep_cli.batch.kinds import PICTURE, WRITERS, results_of
 from bleep_cli.batch.prepare import Batch, Job
-from bleep_cli.batch.resume import PICTURE, is_complete
+from bleep_cli.batch.resume import is_complete
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
 from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.blocks import default_gene
-from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
 from bleep_cli.outputs.stored import shape
 from bleep_cli.prediction.estimate import estimate
@@ -122,7 +122,7 @@ def predict_slide(
                 shown = batch.gene or default_gene(prediction)
                 write_gene_png(prediction, shown, path, force=force)
             else:
-                FORMATS[kind].write(prediction, path, force=force, progress=progress)
+                WRITERS[kind].write(prediction, path, force=force, progress=progress)
     finally:
         ready.slide.close()
     size = (len(prediction.grid), len(prediction.symbols))
@@ -140,6 +140,6 @@ def finished(job: Job, batch: Batch) -> Record | None:
     wanted = replace(job.wanted, slide=opened.sha256, mpp=opened.mpp)
     if not is_complete(job.paths, wanted, gene=batch.gene, force=batch.force):
         return None
-    size = next(shape(path, kind) for kind, path in job.paths.items() if kind in FORMATS)
+    size = next(shape(path, kind) for kind, path in results_of(job.paths).items())
     gene = picture_gene(job.paths[PICTURE]) if PICTURE in job.paths else None
     return record_of(job, batch, COMPLETE, opened.findings, slide=opened, size=size, gene=gene)

@@ -21,12 +21,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from bleep_cli.base.reasons import did_you_mean, reason
 from bleep_cli.base.text import file_text, path_of
 from bleep_cli.base.text_table import read_text
 from bleep_cli.batch.entries import Entry
+from bleep_cli.choices import Plane
 from bleep_cli.errors import UsageError, option
 
 SEPARATORS = ",;\t"
@@ -123,6 +124,16 @@ def _text(text: str, _folder: Path, _comma: bool) -> str:
     return text
 
 
+def _names(text: str, _folder: Path, _comma: bool) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _plane(text: str, _folder: Path, _comma: bool) -> str:
+    if text not in get_args(Plane):
+        raise ValueError(f"{text} is none of {', '.join(get_args(Plane))}")
+    return text
+
+
 def _number(text: str, _folder: Path, comma: bool) -> float:
     try:
         value = float(text.replace(",", ".") if comma else text)
@@ -141,6 +152,8 @@ COLUMNS: Mapping[str, Cell] = MappingProxyType(
         "mask": _file,
         "at": _file,
         "scene": _text,
+        "origin": _plane,
+        "mask_class": _names,
         "stride_um": _number,
         "min_tissue": _number,
     }

@@ -6,7 +6,6 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bleep_cli.base.text import counted, duration, file_text, megabytes
@@ -70,10 +69,8 @@ def command_of(job: Job, batch: Batch) -> str:
     own: list[str] = []
     for name, value in vars(job.options).items():
         if value is not None and value != getattr(batch.options, name):
-            own += [
-                f"--{name.replace('_', '-')}",
-                file_text(value.name) if isinstance(value, Path) else str(value),
-            ]
+            shown = ",".join(value) if isinstance(value, tuple) else getattr(value, "name", str(value))
+            own += [f"--{name.replace('_', '-')}", file_text(shown)]
     return shlex.join(["bleep", "predict", file_text(job.slide.name), *batch.command, *own])
 
 

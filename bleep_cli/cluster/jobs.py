@@ -16,6 +16,7 @@ import numpy as np
 
 from bleep_cli.base.atomic import remove_leftovers
 from bleep_cli.base.text import counted, file_text
+from bleep_cli.batch.kinds import results_of
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import check_written, identity
 from bleep_cli.batch.tell import Record, Tally
@@ -26,7 +27,6 @@ from bleep_cli.cluster.scheduler import Attempts, Plain, Work, connected
 from bleep_cli.cluster.worker import UnusableError
 from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.outputs.formats import FORMATS
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Progress, Section, Tells
@@ -78,9 +78,9 @@ def _next(
 
 def _check(jobs: Sequence[Job]) -> None:
     """What can be told before anybody is asked to work."""
-    if not set(jobs[0].paths) & set(FORMATS):
+    if not results_of(jobs[0].paths):
         raise UsageError(
-            f"{option('scheduler')} needs a table ({option('format')} h5ad or zarr): a picture cannot be checked"
+            f"{option('scheduler')} needs a table ({option('format')} h5ad or zarr): the others cannot be checked"
         )
 
 

@@ -8,7 +8,9 @@ A cohort file is TOML; paths in it are relative to it::
     id = "C5"
     donor = "C"
     image = "images/C5.jpg"
-    mpp = 0.69                                  # optional if the image states it
+    mpp = 0.69                                  # optional if the image, or an array of Visium, states it
+    # image_scale = 0.15                        # where the image is a smaller copy of the positions'
+    # orientation = "turned by 90 degrees"      # what was done to the image since; "as it is" says: nothing
     # scene = 1                                 # of an image file with several pictures: index from 0, or name
     counts = "counts/C5.tsv.gz"                 # a table of spots and genes, or 10x's .h5 or .mtx ...
     positions = "spots/C5_selection.tsv"        # ... with their positions
@@ -43,6 +45,7 @@ from typing import Any
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.base.toml_file import read_toml
+from bleep_cli.cohort.orientation import ORIENTATIONS
 from bleep_cli.cohort.parts.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of
 from bleep_cli.errors import ReferenceError, UsageError
@@ -66,14 +69,25 @@ def must_be_a_count(value: Any) -> str:
     return "" if number and value >= 0 else "must be a whole number, 0 (keeps every spot) or more"
 
 
+def must_be_an_orientation(value: Any) -> str:
+    """What is wrong with a value that has to be one of the eight orientations; empty where nothing is."""
+    return "" if value in ORIENTATIONS else f"must be one of {', '.join(ORIENTATIONS)}, in quotes"
+
+
 TEXTS = ("species", "licence", "citation")
 FOR_ALL = ("min_counts",)  # above the sections, these stand for every section that names none of its own
+OWN_PICTURES = (
+    '; name the scan; a picture inside the h5ad (uns["spatial"][...]["images"]["hires"]) is a small copy of it, '
+    "which has to be saved as PNG to be named"
+)
 BENCH = "bench"  # a table of a task of HEST-Bench, which nothing reads here
 OF_EVERY = (
     Key("id", needed=True),
     Key("donor", needed=True),
     Key("image", needed=True),
     Key("mpp", fault=must_be_positive),
+    Key("image_scale", fault=must_be_positive),
+    Key("orientation", fault=must_be_an_orientation),
     Key("scene", fault=must_be_a_scene),
     Key("genes"),
     Key("genome"),
@@ -92,6 +106,24 @@ def cohort_entries(path: Path) -> list[dict[str, Any]]:
     table = _table(path)
     for_all = {key: table[key] for key in FOR_ALL if key in table}
     return [filled(entry, path.parent) for entry in checked_entries(table.get("section", []), path.name, for_all)]
+
+
+def each_entry(path: Path) -> list[tuple[str, dict[str, Any] | ReferenceError]]:
+    """The same, each with its id, or its number where it has none, and with what is wrong with it in its stead.
+
+    Raises for a file that is broken as a whole.
+    """
+    table = _table(path)
+    for_all = {key: table[key] for key in FOR_ALL if key in table}
+    found: list[tuple[str, dict[str, Any] | ReferenceError]] = []
+    for number, entry in enumerate(_tables(table.get("section", []), path.name, for_all), 1):
+        name = str(entry.get("id", number))
+        try:
+            _check_entry(entry, f"{path.name}, section {name}")
+            found.append((name, filled(entry, path.parent)))
+        except ReferenceError as error:
+            found.append((name, error))
+    return found
 
 
 def filled(entry: Mapping[str, Any], base: Path) -> dict[str, Any]:
@@ -132,15 +164,19 @@ def checked_entries(entries: Any, where: str, for_all: Mapping[str, Any] | None 
 
     ``where`` names their file; ``for_all`` are keys of every section that has none of its own.
     """
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ReferenceError(f"{where}: no [[section]] in it")
-    tables: list[dict[str, Any]] = [{**(for_all or {}), **entry} for entry in entries]
+    tables = _tables(entries, where, for_all or {})
     for number, entry in enumerate(tables, 1):
         _check_entry(entry, f"{where}, section {entry.get('id', number)}")
-    ids = [entry["id"] for entry in tables]
+    return tables
+
+
+def _tables(entries: Any, where: str, for_all: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ReferenceError(f"{where}: no [[section]] in it")
+    ids = [entry["id"] for entry in entries if isinstance(entry.get("id"), str)]
     if len(set(ids)) != len(ids):
         raise ReferenceError(f"{where}: two sections have the same id")
-    return tables
+    return [{**for_all, **entry} for entry in entries]
 
 
 def _check_entry(entry: Mapping[str, Any], where: str) -> None:
@@ -152,7 +188,8 @@ def _check_entry(entry: Mapping[str, Any], where: str) -> None:
     said = {key for source in sources for reader in readers_of(source) for key in reader.fills}
     missing = {key.name for key in OF_EVERY if key.needed} - said - set(entry)
     if missing:
-        raise ReferenceError(f"{where}: {', '.join(sorted(missing))} missing")
+        own = OWN_PICTURES if "image" in missing and sources == ["h5ad"] else ""
+        raise ReferenceError(f"{where}: {', '.join(sorted(missing))} missing{own}")
     if len(sources) != 1:
         raise ReferenceError(f"{where}: give exactly one of {', '.join(SOURCES)}")
     _check_together(entry, sources[0], where)

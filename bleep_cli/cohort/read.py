@@ -13,13 +13,15 @@ import numpy as np
 
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
+from bleep_cli.cohort.parts.plane import NO_FACTORS, spot_plane
 from bleep_cli.cohort.parts.reader import RawSection
+from bleep_cli.cohort.place import on_picture
 from bleep_cli.cohort.readers.registry import reader_for, source_of
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Genes, genes_of, is_missing
 from bleep_cli.genes.names import strip_version, sum_duplicates
-from bleep_cli.types import F64, Bool, Progress, Section, Str, no_progress
+from bleep_cli.types import F64, Bool, Progress, Section, SpotPlane, Str, no_progress
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -30,7 +32,7 @@ MOST_LEFT_OUT, OF_MEDIAN = 100.0, 0.1  # counts of a spot below both of which it
 def read_cohort(
     path: Path | str, *, only: Sequence[str] | None = None, progress: Progress = no_progress
 ) -> list[Section]:
-    """The sections of a cohort file, in its order; ``only`` keeps those ids.
+    """The sections of a cohort file, in its order, spots compared with their images; ``only`` keeps those ids.
 
     Raises ``ReferenceError`` for a broken file or section, ``UsageError`` for a file or id that is not there.
     """
@@ -44,13 +46,16 @@ def read_cohort(
     sections = []
     for i, entry in enumerate(chosen):
         progress("sections", i, len(chosen))
-        sections.append(read_section(entry, path.parent))
+        sections.append(on_picture(read_section(entry, path.parent)))
     progress("sections", len(chosen), len(chosen))
     return sections
 
 
 def read_section(entry: dict[str, Any], base: Path) -> Section:
-    """One ``[[section]]`` table → ``Section``; spots without position, or of too few counts, are dropped."""
+    """One ``[[section]]`` table → ``Section``; spots without position, or of too few counts, are dropped.
+
+    Its image is not opened: :func:`bleep_cli.cohort.place.on_picture` puts the spots into its pixels.
+    """
     where = f"section {entry['id']}"
     entry = filled(entry, base)
     source = source_of(entry, base)
@@ -112,6 +117,16 @@ def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, wh
         mpp=entry.get("mpp"),
         scene=entry.get("scene"),
         findings=tuple(replace(f, where=entry["id"], origin="cohort file") for f in findings),
+        plane=_plane(raw, entry),
+    )
+
+
+def _plane(raw: RawSection, entry: dict[str, Any]) -> SpotPlane:
+    """The plane of the positions, with what the cohort file says of it."""
+    plane = raw.plane or spot_plane(raw.xy_l0, NO_FACTORS)
+    scale = entry.get("image_scale")
+    return replace(
+        plane, image_scale=None if scale is None else float(scale), orientation=entry.get("orientation", "")
     )
 
 

@@ -10,24 +10,34 @@ import typer
 from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
-from bleep_cli.errors import ReferenceError, SlideError
+from bleep_cli.commands.inspect_cohort import inspect_cohort
+from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import refuse_warnings
 
 
 def inspect(
     ctx: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A bundle, or a slide.")],
+    path: Annotated[Path, typer.Argument(help="A bundle, a slide, or a cohort file (.toml).")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
     scene: opt.Scene = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Draw the spots of a cohort's sections into this folder.")
+    ] = None,
+    force: opt.Force = False,
     strict: opt.Strict = False,
 ) -> None:
-    """Tell what a bundle holds, or what a slide is and what would be read of it."""
+    """Tell what a bundle or a cohort's sections hold, or what a slide is and what would be read of it."""
     from bleep_cli.api import inspect_bundle, inspect_slide
 
     console: Console = ctx.obj
     console.heed(strict=strict)
     console.begin(f"reading {file_text(path.name)} ...")
+    if path.suffix.lower() == ".toml":
+        inspect_cohort(console, path, out, force=force)
+        return
+    if out is not None:
+        raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
     if _is_slide(path):
         told = inspect_slide(path, mpp, scene)
         for finding in told.findings:

@@ -50,9 +50,11 @@ SlideTable = Annotated[
 ]
 Ref = Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
-Formats = Annotated[
-    str, typer.Option("--format", help="Comma-separated: h5ad, zarr, png (a picture of one gene).")
-]
+FORMATS = (
+    "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), html (a page with maps), "
+    "png (a picture of one gene)."
+)
+Formats = Annotated[str, typer.Option("--format", help=FORMATS)]
 Genes = Annotated[
     str | None,
     typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,3 +73,17 @@ def gene_values(prediction: Prediction, gene: str) -> F32:
     """One gene's predicted log1p expression, f32[n]; ``UsageError`` for a gene that is not predicted."""
     (values,) = columns_of(prediction, gene_columns(prediction, [gene]))
     return np.asarray(values, np.float32)
+
+
+def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:
+    """The same prediction of these genes alone, by symbol or id, in this order; None for all. ``UsageError`` for
+    one that is not predicted."""
+    if genes is None:
+        return prediction
+    columns = gene_columns(prediction, list(dict.fromkeys(genes)))
+    return replace(
+        prediction,
+        symbols=prediction.symbols[columns],
+        gene_ids=prediction.gene_ids[columns],
+        blocks=lambda: ((first, np.ascontiguousarray(block[:, columns])) for first, block in prediction.blocks()),
+    )

@@ -1,6 +1,8 @@
-"""Predictions as AnnData files that need no glue: one h5ad file, or one Zarr v3 store.
+"""The formats of a prediction. Two are results, which say all of themselves and can be read back: AnnData as one
+h5ad file, or as one Zarr v3 store. The others are made of the same for other programs: SpatialData, Parquet, CSV,
+QuPath's GeoJSON.
 
-Both hold the same elements (n tiles, g genes, k neighbours):
+Both results hold the same elements (n tiles, g genes, k neighbours):
 
 - ``X`` f32[n, g], log1p of normalised counts; ``var_names`` gene symbols, ``var["gene_ids"]``,
   ``var["reference_p01"]`` and ``["reference_p99"]`` f32[g], what was measured in the reference;
@@ -28,6 +30,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 from bleep_cli.errors import OutputError, UsageError, option
+from bleep_cli.outputs.exports.csv_table import write_csv
+from bleep_cli.outputs.exports.geojson import write_geojson
+from bleep_cli.outputs.exports.parquet import write_parquet
+from bleep_cli.outputs.exports.spatial_data import write_spatialdata
 from bleep_cli.outputs.h5ad import write_h5ad
 from bleep_cli.outputs.zarr_store import write_zarr
 from bleep_cli.types import Prediction, Progress, no_progress
@@ -64,6 +70,17 @@ def output_path(folder: Path, slide_id: str, format_name: str) -> Path:
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
-    {"h5ad": Format(".h5ad", write_h5ad), "zarr": Format(".zarr", write_zarr)}
+    {
+        "h5ad": Format(".h5ad", write_h5ad),
+        "zarr": Format(".zarr", write_zarr),
+        "spatialdata": Format(".spatialdata.zarr", write_spatialdata),
+        "parquet": Format(".bleep.parquet", write_parquet),
+        "csv": Format(".bleep.csv", write_csv),
+        "geojson": Format(".bleep.geojson", write_geojson),
+    }
 )
-"""The values of ``--format``."""
+"""The values of ``--format`` that are tables. What is named like the files of users (masks, positions) says
+``.bleep`` in its name, so that no ``--force`` replaces theirs."""
+
+RESULTS = ("h5ad", "zarr")
+"""Those that can be read back (:func:`bleep_cli.outputs.read.open_result`)."""

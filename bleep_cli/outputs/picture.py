@@ -1,18 +1,26 @@
-"""The picture of one predicted gene on its slide, as a PNG."""
+"""Pictures as PNG: one predicted gene on its slide, the spots of a section on its picture."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.outputs.blocks import gene_values
 from bleep_cli.plotting.gene import FOOTER, gene_figure
+from bleep_cli.plotting.section import FOOTER as SECTION_FOOTER
+from bleep_cli.plotting.section import SpotPicture, section_figure
 from bleep_cli.types import Prediction
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SAYS = f", predicted. {FOOTER}"  # the picture file's description, behind the gene
 PICTURE_SUFFIX = ".bleep.png"
 """Of its own, so that a slide that is a PNG is never taken for a result."""
+SECTION_SUFFIX = ".spots.png"
 
 
 def write_gene_png(prediction: Prediction, gene: str, path: Path, *, force: bool = False) -> None:
@@ -22,15 +30,26 @@ def write_gene_png(prediction: Prediction, gene: str, path: Path, *, force: bool
     ``UsageError`` for an unknown gene; ``OutputError`` if ``path`` exists and not ``force``, or if it cannot
     be written.
     """
+    values = gene_values(prediction, gene)
+    _write(lambda: gene_figure(prediction, gene, values), path, gene + _SAYS, force)
+
+
+def write_section_png(drawn: SpotPicture, path: Path, *, force: bool = False) -> None:
+    """Draws the spots of a section on its picture; at most 2,400 px an edge. The same section, the same bytes.
+
+    ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
+    """
+    _write(lambda: section_figure(drawn), path, SECTION_FOOTER, force)
+
+
+def _write(draw: Callable[[], Figure], path: Path, says: str, force: bool) -> None:
     import matplotlib.style
 
-    values = gene_values(prediction, gene)
     with matplotlib.style.context("default"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a slide may be named in any script
-        figure = gene_figure(prediction, gene, values)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be in any script
+        figure = draw()
         with atomic_path(path, force) as temp:
-            texts = {"Software": None, "Description": gene + _SAYS}
-            figure.savefig(temp, format="png", metadata=texts)
+            figure.savefig(temp, format="png", metadata={"Software": None, "Description": says})
 
 
 def picture_gene(path: Path) -> str | None:

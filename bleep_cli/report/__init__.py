@@ -1,5 +1,5 @@
-"""A result as one HTML page that needs no network: its maps, its reference, what was noticed, how it was made.
+"""A result as a person looks at it: one HTML page that needs no network, or a figure of several genes.
 
-The batch and the command ``report`` call it once a prediction is there. What the page does in a browser lies in
-``assets/``, plain JavaScript and CSS.
+The batch and the commands ``report`` and ``plot`` call it once a prediction is there. What the page does in a
+browser lies in ``assets/``, plain JavaScript and CSS.
 """

@@ -108,17 +108,18 @@ def pieces_html(prediction: Prediction) -> str:
 
 
 def provenance_html(said: Mapping[str, Any]) -> str:
-    """Everything the result says of how it was made, as nested lists; findings are told elsewhere."""
+    """Everything the result says of how it was made, by name; findings are told elsewhere."""
     return definitions(list(_flat({key: value for key, value in said.items() if key != "findings"})))
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, item in sorted(value.items()):
             yield from _flat(item, f"{path} › {key}" if path else str(key))
     elif isinstance(value, list | tuple):
         if any(isinstance(item, Mapping | list) for item in value):
-            yield from _flat({str(place): item for place, item in enumerate(value)}, path)
+            for place, item in enumerate(value):
+                yield from _flat(item, f"{path} › {place}")
         elif value:
             yield path, ", ".join(map(str, value))
     elif value is not None and value != "":

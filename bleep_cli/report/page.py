@@ -15,6 +15,7 @@ from pathlib import Path
 from string import Template
 
 from bleep_cli.base.atomic import atomic_path
+from bleep_cli.outputs.read import open_result
 from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.report import facts
 from bleep_cli.report.pack import jpeg
@@ -43,6 +44,19 @@ def write_report(
     with atomic_path(path, force) as temp:
         temp.write_text(page(prediction, genes), encoding="utf-8", newline="\n")
         progress("write", len(prediction.grid), len(prediction.grid))
+
+
+def report(
+    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
+) -> Path:
+    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
+
+    Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
+    result and a page that exists already, unless ``force``, or cannot be written.
+    """
+    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
+    write_report(open_result(result), target, genes=genes, force=force)
+    return target
 
 
 def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:

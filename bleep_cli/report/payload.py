@@ -23,8 +23,12 @@ MOST_GENES = 200
 _FEWEST_GENES = 20
 PALETTES = (EXPRESSION, "cividis", "inferno")
 """Colour maps that can be chosen; all even in lightness, and told apart by the colour-blind."""
-LAYERS = {"similarity": "Similarity to the reference"}
-"""Columns of ``Prediction.obs`` in words; others go by their names."""
+LAYERS = {
+    "similarity": ("Similarity to the reference", "low"),
+    "on_glass": ("Share on glass", "high"),
+    "under_ink": ("Share under pen ink", "high"),
+}
+"""Columns of ``Prediction.obs`` in words, and which values speak against a tile; others go by their names."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,7 @@ def payload(prediction: Prediction, genes: Sequence[str] | None = None) -> Paylo
             _gene(prediction, int(columns[place]), codes, float(spread[place]))
             for place, codes in zip(order, packed, strict=True)
         ],
-        "layers": [
-            {"name": name, "label": LAYERS.get(name, name.replace("_", " ")), "low": c.low, "high": c.high}
-            | {"yesNo": prediction.obs[name].dtype == np.bool_}
-            for name, c in layers.items()
-        ],
+        "layers": [_layer(name, prediction.obs[name].dtype == np.bool_, codes) for name, codes in layers.items()],
         "pieces": [str(name) for name in pieces],
         "palettes": {name: _hex(name) for name in PALETTES},
     }
@@ -101,6 +101,11 @@ def _gene(prediction: Prediction, column: int, codes: Codes, spread: float) -> d
     numbers = {"low": codes.low, "high": codes.high, "spread": spread if np.isfinite(spread) else 0.0}
     measured = [float(prediction.var[name][column]) for name in QUANTILES if name in prediction.var]
     return {**said, **numbers, "measured": measured if len(measured) == 2 and measured[0] < measured[1] else None}
+
+
+def _layer(name: str, yes_no: bool, codes: Codes) -> dict[str, Any]:
+    label, worse = LAYERS.get(name, (name.replace("_", " "), "low"))
+    return {"name": name, "label": label, "low": codes.low, "high": codes.high, "worse": worse, "yesNo": yes_no}
 
 
 def _hex(name: str) -> str:

@@ -24,7 +24,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 PUBLIC = {
     *("predict", "Predictor", "PredictOptions", "Prediction", "to_anndata", "write"),
     *("open_slide", "Slide", "TileSpec", "TileGrid", "Neighbours"),
-    *("open_bundle", "Bundle", "build_reference", "describe", "grow_reference", "Built", "read_cohort", "Section"),
+    *(
+        "open_result",
+        "open_bundle",
+        "Bundle",
+        "build_reference",
+        "describe",
+        "grow_reference",
+        "Built",
+        "read_cohort",
+        "Section",
+    ),
     *("BleepError", "UsageError", "SlideError", "ReferenceError", "DeviceError", "OutputError", "__version__"),
 }
 
@@ -143,7 +153,7 @@ def test_blocks_come_again_and_again(folder: Path) -> None:
     np.testing.assert_array_equal(once, again)
 
 
-@pytest.mark.parametrize(("name", "words"), [("a.csv", "choose among h5ad, zarr, png"), ("a", "choose among")])
+@pytest.mark.parametrize(("name", "words"), [("a.xlsx", "among h5ad, zarr, spatialdata"), ("a", "choose among")])
 def test_a_format_that_is_none_is_refused(folder: Path, name: str, words: str) -> None:
     prediction = bleep_cli.Predictor("bundle.zarr.zip").predict("slide.tif", at="positions.csv")
     with pytest.raises(bleep_cli.UsageError, match=words) as caught:

@@ -22,7 +22,7 @@ TRAINING_STACK = {"torch", "torchvision", "scanpy", "harmonypy", "scikit-learn",
 RUNTIME_EXTRAS = {"onnxruntime": "cpu", "onnx": "build", "hnswlib": "hnsw", "distributed": "cluster"}
 """What the runtime imports only where it is installed, and the extra that brings it."""
 # Needed and not imported by us: who imports them, and what of ours makes it do so.
-THROUGH_OTHERS = {"openslide-bin": "import openslide", "pyarrow": "read_parquet"}
+THROUGH_OTHERS = {"openslide-bin": "import openslide"}
 
 
 @pytest.fixture

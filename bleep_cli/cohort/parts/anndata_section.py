@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.cohort.parts.join import check_unique
+from bleep_cli.cohort.parts.plane import anndata_plane
 from bleep_cli.cohort.parts.reader import EVERY, LIBRARY, Entry, Key, RawSection
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
@@ -46,7 +47,9 @@ def section_of(adata: Any, entry: Entry) -> RawSection:
     counts, var, names, hint = _matrix(adata, entry.get("layer"))
     barcodes = adata.obs_names.to_numpy(dtype=str)[rows]
     check_unique(barcodes)
-    return RawSection(counts[rows], _features(var, names), barcodes, _coordinates(adata)[rows], findings, hint)
+    xy_l0 = _coordinates(adata)[rows]
+    plane = anndata_plane(adata, rows, xy_l0, entry.get("library"))
+    return RawSection(counts[rows], _features(var, names), barcodes, xy_l0, findings, hint, plane)
 
 
 # --- rows

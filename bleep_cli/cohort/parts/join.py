@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.cohort.parts.plane import NO_FACTORS, Factors, spot_plane
 from bleep_cli.cohort.parts.reader import EVERY, Counted, RawSection, Source
 from bleep_cli.cohort.parts.spot_names import matched
 from bleep_cli.errors import ReferenceError, SlideError
@@ -21,12 +22,20 @@ from bleep_cli.types import Slide, Str
 WELL = re.compile(r"(.+)-(\d+)$")
 
 
-def join(counted: Counted, positions: Positions, library: str | None = None) -> RawSection:
+def join(
+    counted: Counted,
+    positions: Positions,
+    library: str | None = None,
+    *,
+    factors: Factors = NO_FACTORS,
+    usual_um: tuple[float, float] | None = None,
+) -> RawSection:
     """Inner join of count rows and in-tissue positions by barcode, in the order of the positions.
 
-    ``library`` picks one of several capture areas, by the number that their barcodes end in, or takes all. Raises
-    ``ReferenceError`` where there are several and none is picked, where a barcode repeats, and where none is on
-    both sides.
+    ``library`` picks one of several capture areas, by the number that their barcodes end in, or takes all;
+    ``factors`` are those of the positions, ``usual_um`` the least and the most µm between spots of such arrays.
+    Raises ``ReferenceError`` where there are several and none is picked, where a barcode repeats, where none is
+    on both sides.
     """
     counted = _of_well(counted, positions, library)
     inside = positions.subset(positions.in_tissue)
@@ -46,7 +55,9 @@ def join(counted: Counted, positions: Positions, library: str | None = None) -> 
     unused = len(counted.barcodes) - len(kept.barcode)
     if unused:
         findings.append(Finding("counts-without-position", f"{unused} rows of counts have no position in tissue"))
-    return RawSection(counted.counts[row[found]], counted.features, kept.barcode, kept.xy_l0, tuple(findings))
+    plane = spot_plane(positions.xy_l0, factors, (positions.array_row, positions.array_col), usual_um)
+    of_spots = counted.counts[row[found]], counted.features, kept.barcode, kept.xy_l0
+    return RawSection(*of_spots, tuple(findings), plane=plane)
 
 
 def _of_well(counted: Counted, positions: Positions, library: str | None) -> Counted:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bleep_cli.base.toml_file import PATHS, has_control
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Features
-from bleep_cli.types import F64, Str
+from bleep_cli.types import F64, SpotPlane, Str
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -98,6 +98,8 @@ class RawSection:
     """What was dropped."""
     raw_counts: str = ""
     """Where the file has raw counts, if these are none: the end of a sentence."""
+    plane: SpotPlane | None = None
+    """What the files say of the plane of the positions; None where they say nothing but these."""
 
 
 def nothing_itself(_entry: Entry, _base: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bleep_cli.base.text_table import TextTable, is_number, ragged, read_text_table
 from bleep_cli.cohort.parts.join import join, section_positions, some
+from bleep_cli.cohort.parts.plane import factors_beside
 from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
 from bleep_cli.cohort.parts.spot_names import looks_like_a_spot, matched
 from bleep_cli.errors import ReferenceError
@@ -35,14 +36,17 @@ TYPES = ("featuretype", "featuretypes", "type")
 SYMBOLS = (
     "symbol", "symbols", "genesymbol", "genename", "genenames", "name", "hgncsymbol", "externalgenename", "gene",
 )  # fmt: skip
+ST_UM = (100.0, 200.0)  # between spots: 200 µm on the first arrays, 141 on those of 2,000 spots, then 100
 NO_NUMBER = ["", "na", "nan", "inf", "-inf", "NA", "NaN"]
 """What stands for a number that is missing; it is refused later, with every reader's NaN."""
 
 
 def read_table(source: Source) -> RawSection:
     """The counts at the positions in tissue. Which side are the spots is told by the names of the positions."""
-    positions = section_positions(source, source.file("positions"))
-    return join(read_counts(source.path, positions.barcode), positions, source.entry.get("library"))
+    path = source.file("positions")
+    positions, factors = section_positions(source, path), factors_beside(path)
+    counted = read_counts(source.path, positions.barcode)
+    return join(counted, positions, source.entry.get("library"), factors=factors, usual_um=ST_UM)
 
 
 def read_counts(path: Path, barcodes: Str) -> Counted:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.cohort.parts.join import join, section_positions
+from bleep_cli.cohort.parts.plane import factors_beside
 from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
 from bleep_cli.cohort.parts.tenx_mtx import is_mtx, tenx_mtx
 from bleep_cli.cohort.readers.h5ad import is_h5ad
@@ -75,9 +76,9 @@ def _csr(group: Any) -> sparse.csr_matrix:
 
 def read_tenx(source: Source) -> RawSection:
     """A matrix with a table of positions."""
-    return join(
-        tenx(source.path), section_positions(source, source.file("positions")), source.entry.get("library")
-    )
+    path = source.file("positions")
+    counted, positions = tenx(source.path), section_positions(source, path)
+    return join(counted, positions, source.entry.get("library"), factors=factors_beside(path))
 
 
 def is_tenx(path: Path) -> bool:

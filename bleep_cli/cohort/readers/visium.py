@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bleep_cli.cohort.parts.join import join
+from bleep_cli.cohort.parts.plane import factors_beside
 from bleep_cli.cohort.parts.reader import LIBRARY, Counted, RawSection, Reader, Source
 from bleep_cli.cohort.parts.tenx_mtx import is_mtx
 from bleep_cli.cohort.readers.tenx import tenx
@@ -33,7 +34,8 @@ def read_visium(source: Source) -> RawSection:
 
 def visium_section(outs: Path, library: str | None = None) -> RawSection:
     """The same of a folder, of one capture area where its matrix holds several."""
-    return join(_matrix(outs), read_positions(_positions(outs)), library)
+    positions = _positions(outs)
+    return join(_matrix(outs), read_positions(positions), library, factors=factors_beside(positions))
 
 
 def _matrix(outs: Path) -> Counted:

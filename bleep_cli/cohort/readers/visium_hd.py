@@ -16,6 +16,7 @@ import numpy as np
 
 from bleep_cli.cohort.parts.join import join
 from bleep_cli.cohort.parts.outlines import ring_centroid
+from bleep_cli.cohort.parts.plane import factors_in
 from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
 from bleep_cli.cohort.readers.visium import one_of, visium_section
@@ -62,7 +63,8 @@ def cells_of(folder: Path) -> RawSection:
     outlines = _first_of(folder, "cell_segmentations.geojson")
     names, xy = cell_centroids(json.loads(outlines.read_text(encoding="utf-8-sig")), outlines.name)
     row = np.arange(len(names), dtype=np.int64)
-    return join(counted, Positions(names, xy, row, np.zeros_like(row), np.ones(len(names), dtype=bool)))
+    positions = Positions(names, xy, row, np.zeros_like(row), np.ones(len(names), dtype=bool))
+    return join(counted, positions, factors=factors_in(folder / "spatial"))
 
 
 def _first_of(folder: Path, wanted: str) -> Path:

@@ -26,6 +26,9 @@ function placesOf(values, [low, high]) {
   return places;
 }
 
+/** How much of a colour is seen where low values let the tissue through, by its place in the palette. */
+function sheerness(place) { return 0.08 + (0.92 * place) / 255; }
+
 /** Round numbers within a range. */
 function ticksOf(low, high, most) {
   const rough = (high - low) / most, decade = 10 ** Math.floor(Math.log10(rough));

@@ -9,7 +9,7 @@ const HINTS = {
 
 class Page {
   constructor(slide, picture) {
-    Object.assign(this, { slide, picture, mode: "free", fixed: [0, 1], opacity: 0.8, grey: false, sheer: false, tile: -1, active: 0 });
+    Object.assign(this, { slide, picture, mode: "free", fixed: [0, 1], opacity: 0.8, grey: false, sheer: true, tile: -1, active: 0 });
     this.tiles = Array.from({ length: slide.n }, (_, tile) => tile);
     this.hidden = new Uint8Array(slide.n);
     this.palettes = Object.fromEntries(Object.entries(slide.palettes).map(([name, digits]) => [name, paletteOf(digits)]));
@@ -239,30 +239,33 @@ class Page {
     const { layers } = this.slide;
     $$("trust").hidden = !layers.length;
     $$("layer").append(...layers.map((layer, i) => new Option(layer.label, i)));
+    const chosen = () => layers[Number($$("layer").value)];
     const hide = () => {
-      const layer = layers[Number($$("layer").value)];
-      if (!layer) return;
-      $$("threshold-line").hidden = layer.yesNo;
-      $$("marked-line").hidden = !layer.yesNo;
-      const from = Number($$("threshold").value), marked = $$("marked").checked;
+      const layer = chosen(), from = Number($$("threshold").value), marked = $$("marked").checked;
+      const hides = (code) => code !== NO_VALUE && (layer.yesNo ? marked && code === STEPS : layer.worse === "low" ? code < from : code > from);
       let count = 0;
       layer.codes.forEach((code, tile) => {
-        const hides = layer.yesNo ? marked && code === STEPS : code < from && code !== NO_VALUE;
-        this.hidden[tile] = hides ? 1 : 0;
+        this.hidden[tile] = hides(code) ? 1 : 0;
         count += this.hidden[tile];
       });
-      $$("threshold-out").textContent = from ? shown(layer.ofCode(from)) : "none";
+      $$("threshold-out").textContent = from === (layer.worse === "low" ? 0 : STEPS) ? "none" : shown(layer.ofCode(from));
       $$("hidden-tiles").textContent = `${count.toLocaleString("en")} of ${this.slide.n.toLocaleString("en")} tiles hidden`;
       this.redraw();
     };
-    $$("layer").addEventListener("change", () => {
-      $$("threshold").value = 0;
+    const start = () => {
+      const layer = chosen(), low = layer.worse === "low";
+      $$("threshold-line").hidden = layer.yesNo;
+      $$("marked-line").hidden = !layer.yesNo;
+      $$("threshold-way").textContent = low ? "Hide below" : "Hide above";
+      $$("threshold").value = low ? 0 : STEPS;
       $$("marked").checked = false;
       hide();
-    });
+    };
+    if (!layers.length) return;
+    $$("layer").addEventListener("change", start);
     for (const id of ["threshold", "marked"]) $$(id).addEventListener("input", hide);
-    $$("show-layer").addEventListener("click", () => this.choose(this.active, layers[Number($$("layer").value)]));
-    hide();
+    $$("show-layer").addEventListener("click", () => this.choose(this.active, chosen()));
+    start();
   }
 
   greyPicture() {

@@ -30,6 +30,9 @@ class MapPanel {
     this.restyle();
   }
 
+  /** Whether low values let the tissue through: those of a gene may; a layer's low values are what is looked for. */
+  get sheer() { return this.page.sheer && this.values.kind === "gene"; }
+
   /** After a change of gene, scale or palette. */
   restyle() {
     const { values, page } = this;
@@ -70,7 +73,7 @@ class MapPanel {
     context.globalAlpha = 1;
     this.drawCursor(context);
     this.drawScaleBar(context, height);
-    drawStrip(this.strip, this.values, this.scale, page.palette, ratio, page.tile, slide.unit);
+    drawStrip(this.strip, this, ratio);
     map.dataset.shown = this.values.name;
   }
 
@@ -85,7 +88,7 @@ class MapPanel {
     for (let code = 0; code <= NO_VALUE; code++) {
       if (from[code] === from[code + 1]) continue;
       context.fillStyle = code === NO_VALUE ? NO_DATA : page.palette[this.places[code]];
-      context.globalAlpha = page.sheer && code !== NO_VALUE ? 0.08 + (0.92 * this.places[code]) / 255 : 1;
+      context.globalAlpha = this.sheer && code !== NO_VALUE ? sheerness(this.places[code]) : 1;
       for (let i = from[code]; i < from[code + 1]; i++) {
         const tile = tiles[i];
         if (hidden[tile]) continue;

@@ -22,7 +22,8 @@ function binsOf(values, [low, high]) {
   return bins;
 }
 
-function drawStrip(canvas, values, scale, palette, ratio, tile, unit) {
+function drawStrip(canvas, panel, ratio) {
+  const { values, scale, page } = panel, { palette, tile } = page;
   const { context, width, height } = freshContext(canvas, ratio);
   const top = 16, base = height - 27, bar = 8, [low, high] = scale;
   const bins = binsOf(values, scale), most = Math.max(...bins), step = width / BINS;
@@ -30,7 +31,7 @@ function drawStrip(canvas, values, scale, palette, ratio, tile, unit) {
   context.fillStyle = "#56626f";
   context.textBaseline = "top";
   context.textAlign = "right";
-  context.fillText(values.kind === "gene" ? unit : values.label, width, 0);
+  context.fillText(values.kind === "gene" ? page.slide.unit : values.label, width, 0);
   context.textAlign = "left";
   context.fillText("tiles", 0, 0);
   bins.forEach((count, i) => {
@@ -40,8 +41,11 @@ function drawStrip(canvas, values, scale, palette, ratio, tile, unit) {
   });
   for (let i = 0; i < 256; i++) {
     context.fillStyle = palette[i];
-    context.fillRect((i * width) / 256, base + 2, width / 256 + 0.5, bar);
+    context.globalAlpha = panel.sheer ? sheerness(i) : 1;
+    const left = Math.round((i * width) / 256); // whole pixels: translucent ones must not overlap
+    context.fillRect(left, base + 2, Math.round(((i + 1) * width) / 256) - left, bar);
   }
+  context.globalAlpha = 1;
   context.fillStyle = "#1b2530";
   for (const { value, text } of ticksOf(low, high, Math.max(2, width / 90))) {
     const x = ((value - low) / (high - low)) * width;

@@ -11,6 +11,7 @@ class Values {
     this.high = said.high;
     this.measured = said.measured ?? null; // [1st, 99th percentile] over the reference's spots
     this.yesNo = said.yesNo ?? false;
+    this.worse = said.worse ?? "low"; // the end that speaks against a tile
     this.spread = said.spread ?? 0;
   }
 

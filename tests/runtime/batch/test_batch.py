@@ -11,7 +11,6 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
-from conftest import MPP, draw, kind_map
 from PIL import Image
 
 from bleep_cli.batch.entries import Entry
@@ -26,6 +25,7 @@ from bleep_cli.outputs.picture import picture_gene
 from bleep_cli.prediction.options import PredictOptions
 
 CPU = PredictOptions(device="cpu")
+MPP = 4.0  # µm per pixel of the made-up slide
 Told = tuple[int, list[dict[str, Any]], str]
 Bleep = Callable[..., Told]
 
@@ -43,11 +43,12 @@ def bleep(capsys: pytest.CaptureFixture[str], small_bundle: Path, tmp_path: Path
     return call
 
 
-def pictures(folder: Path, *names: str) -> list[Path]:
-    """Pictures of a section, which state no pixel size."""
+def pictures(slide: Path, folder: Path, *names: str) -> list[Path]:
+    """The slide as pictures, which state no pixel size."""
     folder.mkdir(exist_ok=True)
     for name in names:
-        Image.fromarray(draw(kind_map(9), 9)).save(folder / name)
+        with Image.open(slide) as image:
+            image.convert("RGB").save(folder / name)
     return [folder / name for name in names]
 
 
@@ -65,7 +66,7 @@ def test_a_table_names_results_and_sets_what_is_of_one_slide(
 ) -> None:
     """Two slides of one name, one without a pixel size, one with an outline: each as its row says."""
     copies(query_slide, tmp_path / "A", "scan.tif")
-    pictures(tmp_path / "B", "scan.png")
+    pictures(query_slide, tmp_path / "B", "scan.png")
     half = np.zeros((40, 60), np.uint8)
     half[:20] = 255
     Image.fromarray(half).save(tmp_path / "A" / "outline.png")
@@ -143,7 +144,7 @@ def test_mpp_of_several_slides_is_for_those_that_state_none(
     bleep: Bleep, query_slide: Path, tmp_path: Path
 ) -> None:
     copies(query_slide, tmp_path / "f", "states.tif")
-    (bare,) = pictures(tmp_path / "f", "bare.png")
+    (bare,) = pictures(query_slide, tmp_path / "f", "bare.png")
     code, records, err = bleep(tmp_path / "f" / "states.tif", bare, "--mpp", "2.5")
     assert code == 0
     assert [(r["slide"], r["mpp"]) for r in records] == [("states.tif", MPP), ("bare.png", 2.5)]
@@ -260,7 +261,7 @@ def test_options_that_do_not_fit_one_slide_cost_no_other(bleep: Bleep, query_sli
     (tmp_path / "t.csv").write_text("slide,mask\na.tif,m.geojson\nb.tif,\n")
     code, records, err = bleep("--slides", tmp_path / "t.csv")
     assert (code, [r["status"] for r in records]) == (3, ["failed", "written"])
-    assert err.startswith("bleep: 1/2 a.tif: no t")
+    assert err.startswith("bleep: 1/2 a.tif: the mask m.geojson marks less than a pixel of ")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,8 +118,23 @@ def test_another_slide_of_the_same_name_is_refused(
 
 
 def test_pictures_alone_cannot_be_resumed(bleep: Bleep) -> None:
-    with pytest.raises(UsageError, match=r"^resume needs a table"):
-        bleep("--resume", "--format", "png")
+    for formats in ("png", "html", "html,png"):
+        with pytest.raises(UsageError, match=r"^resume needs a table"):
+            bleep("--resume", "--format", formats)
+
+
+@pytest.mark.slow
+def test_a_page_belongs_to_the_table_that_it_is_no_older_than(bleep: Bleep, tmp_path: Path) -> None:
+    out, formats = tmp_path / "out", ("--format", "html,h5ad")
+    done, made = "complete already", "written"
+    assert set(bleep("--resume", *formats).values()) == {made}
+    assert set(bleep("--resume", *formats).values()) == {done}
+    (out / "s0.html").unlink()
+    os.utime(out / "s1.html", ns=(0, (out / "s1.h5ad").stat().st_mtime_ns - 1))
+    assert bleep("--resume", *formats) == {"s0.tif": made, "s1.tif": made, "s2.tif": done}
+    (out / "s2.h5ad").unlink()
+    with pytest.raises(OutputError, match=r"^s2\.html exists without its table; force replaces it$"):
+        bleep("--resume", *formats)
 
 
 @pytest.mark.slow

@@ -60,9 +60,13 @@ def test_excels_own_first_line(tmp_path: Path) -> None:
 
 
 def test_columns_without_a_name_and_further_options(tmp_path: Path) -> None:
-    path = written(tmp_path, "slide;stride_um;min_tissue;;\na.svs;56;0,25;;\n")
+    head = "slide;stride_um;min_tissue;scene;origin;mask_class;;\n"
+    path = written(tmp_path, head + "a.svs;56;0,25;1;level0;Tumor, Stroma;;\n")
     (entry,) = read_table(path)
-    assert entry.options == {"stride_um": 56.0, "min_tissue": 0.25}
+    numbers = {"stride_um": 56.0, "min_tissue": 0.25}
+    assert entry.options == numbers | {"scene": "1", "origin": "level0", "mask_class": ("Tumor", "Stroma")}
+    with pytest.raises(UsageError, match=r"^slides\.csv, row 2: origin corner is none of auto, "):
+        read_table(written(tmp_path, "slide,origin\na.svs,corner\n"))
 
 
 @pytest.mark.skipif(os.sep == "\\", reason="these are the paths of Windows")

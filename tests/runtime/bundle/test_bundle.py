@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from made_tissue import small_signature
+from made_nuclei import small_signature
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_tissue import small_signature
+from made_nuclei import small_signature
 
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.contents import ENCODING_VERSION

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_prediction import PROVENANCE, make_prediction
 
-from bleep_cli.outputs.geojson import MOST_GENES, write_geojson
+from bleep_cli.outputs.exports.geojson import MOST_GENES, write_geojson
 from bleep_cli.types import Prediction
 
 

@@ -13,8 +13,8 @@ import pytest
 from made_prediction import PROVENANCE, SLIDE, make_prediction
 
 from bleep_cli.errors import OutputError
-from bleep_cli.outputs.csv_table import write_csv
-from bleep_cli.outputs.parquet import write_parquet
+from bleep_cli.outputs.exports.csv_table import write_csv
+from bleep_cli.outputs.exports.parquet import write_parquet
 from bleep_cli.types import F32, Prediction
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_prediction import SYMBOLS, make_prediction
 
-from bleep_cli.outputs.spatial_data import element_name, write_spatialdata
+from bleep_cli.outputs.exports.spatial_data import element_name, write_spatialdata
 
 NAME = "patient_7.section-2"
 

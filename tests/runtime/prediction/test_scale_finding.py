@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_tissue import section, tissue
+from made_nuclei import section, tissue
 
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.verify import verify

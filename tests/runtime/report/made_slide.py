@@ -35,6 +35,7 @@ def make_slide(rows: int = 20, columns: int = 30, genes: tuple[str, ...] = GENES
             expression[:, genes.index(name)] = values
     similarity = (0.5 + 0.5 * row / rows).astype(np.float32)
     similarity[7:8] = np.nan
+    ink = np.where(column == columns - 1, 0.5, 0).astype(np.float32)
     fields: dict[str, Any] = {
         "slide_id": f"slide {HOSTILE}",
         "grid": TileGrid(
@@ -51,7 +52,7 @@ def make_slide(rows: int = 20, columns: int = 30, genes: tuple[str, ...] = GENES
         "symbols": np.array(genes),
         "gene_ids": np.array([f"ENSG{i:011d}" for i in range(len(genes))]),
         "neighbours": Neighbours(np.zeros((n, 7), np.int64), np.zeros((n, 7), np.float32)),
-        "obs": {"similarity": similarity, "out_of_focus<b>": column == 0},
+        "obs": {"similarity": similarity, "out_of_focus<b>": column == 0, "under_ink": ink},
         "blocks": lambda: _blocks(expression),
         "hires": np.full(
             (int((rows + 4) * PX * SCALEF), int((columns + 4) * PX * SCALEF), 3), (240, 200, 220), np.uint8

@@ -85,13 +85,15 @@ def test_every_value_is_there_within_half_a_step() -> None:
         assert gene["spread"] == pytest.approx(truth.std(dtype=np.float64))
         assert gene["measured"] == [0, 12]
         assert gene["id"] == prediction.gene_ids[GENES.index(gene["name"])]
-    similarity, marked = (
+    similarity, marked, ink = (
         values_of(*pair) for pair in zip(head["layers"], arrays["codes"][len(GENES) :], strict=True)
     )
     np.testing.assert_allclose(similarity, prediction.obs["similarity"], atol=0.002)
     assert np.isnan(similarity[7])
     np.testing.assert_array_equal(marked, prediction.obs["out_of_focus<b>"])
-    assert [layer["yesNo"] for layer in head["layers"]] == [False, True]
+    assert [layer["yesNo"] for layer in head["layers"]] == [False, True, False]
+    assert [layer["worse"] for layer in head["layers"]] == ["low", "low", "high"]
+    np.testing.assert_array_equal(ink, prediction.obs["under_ink"])
     centre = prediction.grid.centre_l0 * SCALEF
     np.testing.assert_allclose(np.stack([arrays["x"], arrays["y"]], axis=1), centre, atol=1e-3)
     assert names == list(prediction.grid.tile_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_tissue import checks, section, small_signature, tissue
+from made_nuclei import checks, section, small_signature, tissue
 from PIL import Image, ImageFilter
 
 from bleep_cli.bundle.contents import SectionRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_tissue import section, small_signature, tissue
+from made_nuclei import section, small_signature, tissue
 from PIL import Image
 
 from bleep_cli.bundle.signature import Signature

@@ -57,7 +57,8 @@ def _decode(section: Section, spec: TileSpec, file: Path) -> None:
 
 
 def cache_tag(section: Section, spec: TileSpec) -> str:
-    """Name of what is cached of a section: its spots, its image's bytes, its scale and the tile."""
+    """Name of what is cached of a section: its spots and where they lie, its image's bytes, scale and tile."""
     digest = hashlib.sha256(f"{section.sha256} {len(section.barcodes)} {section.mpp} {spec.px} {spec.um}".encode())
+    digest.update(np.ascontiguousarray(section.xy_l0, "<f8").tobytes())  # its own hash is of positions as given
     digest.update(bytes.fromhex(file_sha256(Path(section.image))))
     return f"{section.id}-{digest.hexdigest()[:16]}"

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bleep_cli.base.atomic import atomic_path
 from bleep_cli.cohort.cohort_file import TEXTS
+from bleep_cli.cohort.pitch import neighbour_distance
+from bleep_cli.cohort.place import on_picture
 from bleep_cli.cohort.read import read_section
 from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F64, Progress, Section, no_progress
 from bleep_train.recipes.folder import Checked, in_place, require_all
 from bleep_train.recipes.manifest import Manifest
-
-NEXT_TO = 1.25  # spots up to this many times the least distance are neighbours; a square's diagonal is 1.41 of it
 
 
 @dataclass(frozen=True)
@@ -57,25 +55,17 @@ def gather(
             mpp = round(mpp_of(section.xy_l0, manifest.build.pitch_um), 4)
             notes.append(f"{section.id}: {mpp} µm per pixel, from spots {manifest.build.pitch_um:g} µm apart")
             section, settled = replace(section, mpp=mpp), {**settled, "mpp": mpp}
-        sections.append(section)
+        sections.append(on_picture(section))
         entries.append(settled)
     progress("sections", len(chosen), len(chosen))
     return Ingredients(tuple(sections), tuple(entries), (*checked.notes, *notes))
 
 
 def mpp_of(xy_l0: F64, pitch_um: float) -> float:
-    """µm per pixel of spots f64[n, 2] on a square or hexagonal array whose neighbours lie ``pitch_um`` apart.
-
-    The median over all pairs of neighbours, not over nearest ones: of positions that scatter, these are too near.
-    """
-    from scipy.spatial import KDTree
-
+    """µm per pixel of spots f64[n, 2] on a square or hexagonal array whose neighbours lie ``pitch_um`` apart."""
     if len(xy_l0) < 2:
         raise ReferenceError("the pixel size cannot be told from less than two spots")
-    tree = KDTree(xy_l0)
-    least = float(np.median(tree.query(xy_l0, k=2)[0][:, 1]))
-    pairs = tree.query_pairs(NEXT_TO * least, output_type="ndarray")
-    return pitch_um / float(np.median(np.linalg.norm(xy_l0[pairs[:, 0]] - xy_l0[pairs[:, 1]], axis=1)))
+    return pitch_um / neighbour_distance(xy_l0)
 
 
 def write_cohort_file(

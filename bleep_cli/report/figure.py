@@ -11,6 +11,7 @@ from bleep_cli.base.atomic import atomic_path
 from bleep_cli.choices import Scale
 from bleep_cli.errors import UsageError, option
 from bleep_cli.outputs.blocks import columns_of, gene_columns
+from bleep_cli.outputs.read import open_result
 from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.plotting.genes import genes_figure
 from bleep_cli.types import Prediction
@@ -44,19 +45,26 @@ def write_genes_figure(
 
     kind = path.suffix.lower().lstrip(".")
     if kind not in FIGURE_FORMATS:
-        raise UsageError(f"{option('out')} {path.name}: its ending has to be .{', .'.join(FIGURE_FORMATS)}")
+        raise UsageError(f"{option('out')} {path.name}: its ending has to be .png, .svg or .pdf")
     if not 0 < opacity <= 1:
         raise UsageError(f"{option('opacity')} {opacity:g}: give more than 0, up to 1")
     columns = gene_columns(prediction, list(dict.fromkeys(genes)), "genes")
     if not 0 < len(columns) <= _MOST_GENES:
         raise UsageError(f"{option('genes')} names {len(columns)} genes; a figure takes 1 to {_MOST_GENES}")
     symbols = [str(symbol) for symbol in prediction.symbols[columns]]
-    values = columns_of(prediction, columns)
     with (
+        atomic_path(path, force) as temp,
         matplotlib.style.context(["default", _STYLE]),
         warnings.catch_warnings(),
-        atomic_path(path, force) as temp,
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a slide may be named in any script
+        values = columns_of(prediction, columns)
         figure = genes_figure(prediction, symbols, values, scale=scale, opacity=opacity)
         figure.savefig(temp, format=kind, metadata=_TEXTS[kind])
+
+
+def plot(
+    result: Path | str, genes: Sequence[str], path: Path | str, *, scale: Scale, opacity: float, force: bool
+) -> None:
+    """The figure of a written result; raises as :func:`write_genes_figure` and ``open_result`` do."""
+    write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def write_spatialdata(
         _write_image(root.create_group("images"), f"{name}_he", prediction)
         _write_shapes(root.create_group("shapes"), temp, f"{name}_tiles", prediction)
         _write_table(root.create_group("tables"), f"{name}_tiles", prediction, progress)
-        zarr.consolidate_metadata(root.store)
+        with warnings.catch_warnings(action="ignore"):  # the shapes are a file that Zarr does not know
+            zarr.consolidate_metadata(root.store)
 
 
 def _write_image(images: zarr.Group, name: str, prediction: Prediction) -> None:

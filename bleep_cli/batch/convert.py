@@ -1,0 +1,46 @@
+"""A written result in other formats, without its slide and without its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bleep_cli.base.atomic import check_free
+from bleep_cli.batch.kinds import PICTURE, WRITERS, check_kinds, in_order, target
+from bleep_cli.errors import UsageError, option
+from bleep_cli.outputs.blocks import default_gene, of_genes
+from bleep_cli.outputs.picture import write_gene_png
+from bleep_cli.outputs.read import open_result
+from bleep_cli.types import Progress, no_progress
+
+
+def convert(
+    result: Path | str,
+    formats: Sequence[str],
+    folder: Path | str | None = None,
+    *,
+    genes: Sequence[str] | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Writes a result in other formats, beside it or into ``folder``, of ``genes`` (symbols or ids) or all, block
+    by block; returns what was written.
+
+    Raises ``UsageError`` for what is no result, an unknown format or gene, or the result's own file as target,
+    ``OutputError`` for a damaged result and for a file that exists, unless ``force``, or cannot be written.
+    """
+    check_kinds(tuple(formats))
+    source = Path(result)
+    prediction = of_genes(open_result(source), genes)
+    into, stem = source.parent if folder is None else Path(folder), source.name.removesuffix(source.suffix)
+    out = {kind: target(into, stem, kind) for kind in in_order(tuple(formats))}
+    for kind, path in out.items():
+        if path.exists() and path.samefile(source):
+            raise UsageError(f"{option('format')} {kind}: {source.name} is that already; choose another folder")
+        check_free(path, force)
+    for kind, path in out.items():
+        if kind == PICTURE:
+            write_gene_png(prediction, default_gene(prediction), path, force=force)
+        else:
+            WRITERS[kind].write(prediction, path, force=force, progress=progress)
+    return list(out.values())

@@ -1,0 +1,22 @@
+"""How far neighbouring spots lie apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bleep_cli.types import F64
+
+NEXT_TO = 1.25  # spots up to this many times the least distance are neighbours; a square's diagonal is 1.41 of it
+
+
+def neighbour_distance(xy: F64) -> float:
+    """The pitch of spots f64[n, 2] on a square or hexagonal array, in the unit of ``xy``; n of two or more.
+
+    The median over all pairs of neighbours, not over nearest ones: of positions that scatter, these are too near.
+    """
+    from scipy.spatial import KDTree
+
+    tree = KDTree(xy)
+    least = float(np.median(tree.query(xy, k=2)[0][:, 1]))
+    pairs = tree.query_pairs(NEXT_TO * least, output_type="ndarray")
+    return float(np.median(np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1)))

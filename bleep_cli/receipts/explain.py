@@ -1,0 +1,29 @@
+"""Receipts of a result that was written, or of a prediction at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.outputs.read import open_result
+from bleep_cli.receipts.receipt import Receipt, receipts
+from bleep_cli.types import Prediction
+
+
+def explain(
+    result: Prediction | Path | str,
+    ref: Bundle | Path | str,
+    tile: str,
+    genes: Sequence[str],
+    *,
+    without_donors: Sequence[str] = (),
+) -> list[Receipt]:
+    """Where values of one tile come from: the measured spots behind it, and each value computed again from them.
+
+    ``result`` is a prediction, or a file that was written; ``ref`` the bundle that it came from; ``genes`` symbols
+    or ids. ``without_donors`` takes the weight from spots of those donors. Raises ``UsageError`` for a tile, gene
+    or donor that is not there, ``ReferenceError`` for another bundle, ``OutputError`` for a damaged result.
+    """
+    found = result if isinstance(result, Prediction) else open_result(result)
+    return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)

@@ -1,0 +1,112 @@
+"""Every format from ``bleep predict`` and ``bleep convert``, and what ``--resume`` makes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from bleep_cli.cli import app
+from bleep_cli.errors import OutputError, UsageError
+
+ALL = "geojson,h5ad,csv,html,parquet,png,spatialdata,zarr"
+NAMES = {
+    "a.bleep.csv",
+    "a.bleep.geojson",
+    "a.bleep.parquet",
+    "a.bleep.png",
+    "a.h5ad",
+    "a.html",
+    "a.spatialdata.zarr",
+    "a.zarr",
+}
+
+
+def run(*arguments: Any) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def predict(slide: Path, bundle: Path, out: Path, kinds: str, *further: str) -> str:
+    return run(
+        "predict", slide, "--ref", bundle, "-o", out, "--format", kinds, "--views", "1", "-k", "5", *further
+    )
+
+
+@pytest.fixture
+def slide(query_slide: Path, tmp_path: Path) -> Path:
+    link = tmp_path / f"a{query_slide.suffix}"
+    link.symlink_to(query_slide)
+    return link
+
+
+def same_values(folder: Path) -> None:
+    """Every table of a folder holds what the h5ad holds."""
+    wanted = anndata.read_h5ad(folder / "a.h5ad")
+    genes = wanted.var_names.tolist()
+    np.testing.assert_array_equal(anndata.read_zarr(folder / "a.zarr").X, wanted.X)
+    store = anndata.read_zarr(folder / "a.spatialdata.zarr" / "tables" / "table")
+    np.testing.assert_array_equal(store.X, wanted.X)
+    csv = pd.read_csv(folder / "a.bleep.csv", float_precision="round_trip")
+    for table in (pd.read_parquet(folder / "a.bleep.parquet"), csv):
+        np.testing.assert_array_equal(table[genes].to_numpy(np.float32), wanted.X)
+    page = json.loads((folder / "a.bleep.geojson").read_text(encoding="utf-8"))
+    measured = [[tile["properties"]["measurements"][gene] for gene in genes] for tile in page["features"]]
+    np.testing.assert_allclose(measured, wanted.X, rtol=1e-4)
+
+
+def test_all_at_once_and_by_conversion(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    predict(slide, small_bundle, tmp_path / "out", ALL)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == NAMES
+    same_values(tmp_path / "out")
+    run("convert", tmp_path / "out" / "a.zarr", "--format", ALL, "-o", tmp_path / "again")
+    assert {path.name for path in (tmp_path / "again").iterdir()} == NAMES
+    same_values(tmp_path / "again")
+    first, second = (anndata.read_h5ad(tmp_path / folder / "a.h5ad") for folder in ("out", "again"))
+    np.testing.assert_array_equal(first.X, second.X)
+    pd.testing.assert_frame_equal(first.obs, second.obs)
+
+
+def test_chosen_genes_in_their_order(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    predict(slide, small_bundle, tmp_path, "h5ad")
+    whole = anndata.read_h5ad(tmp_path / "a.h5ad")
+    run("convert", tmp_path / "a.h5ad", "--format", "parquet", "--genes", "GENE5,GENE1")
+    table = pd.read_parquet(tmp_path / "a.bleep.parquet")
+    assert [name for name in table.columns if name.startswith("GENE")] == ["GENE5", "GENE1"]
+    np.testing.assert_array_equal(table["GENE5"].to_numpy(), whole[:, "GENE5"].X.ravel())
+
+
+def test_what_conversion_refuses(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    predict(slide, small_bundle, tmp_path, "h5ad")
+    with pytest.raises(UsageError, match="format tiff: choose among h5ad, zarr, spatialdata"):
+        run("convert", tmp_path / "a.h5ad", "--format", "tiff")
+    with pytest.raises(UsageError, match=r"format h5ad: a\.h5ad is that already"):
+        run("convert", tmp_path / "a.h5ad", "--format", "h5ad", "--force")
+    with pytest.raises(UsageError, match="NOGENE"):
+        run("convert", tmp_path / "a.h5ad", "--format", "csv", "--genes", "NOGENE")
+    (tmp_path / "a.bleep.csv").write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        run("convert", tmp_path / "a.h5ad", "--format", "csv")
+    assert (tmp_path / "a.bleep.csv").read_text() == "mine"
+
+
+def test_resume_takes_what_is_no_older_than_its_result(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    kinds = "csv,h5ad,geojson"
+    out = tmp_path / "out"
+    predict(slide, small_bundle, out, kinds)
+    assert "complete already" in predict(slide, small_bundle, out, kinds, "--resume")
+    (out / "a.bleep.csv").unlink()
+    assert "complete already" not in predict(slide, small_bundle, out, kinds, "--resume")
+    assert (out / "a.bleep.csv").exists()
+    (out / "a.h5ad").unlink()
+    with pytest.raises(OutputError, match="exists without its table"):
+        predict(slide, small_bundle, out, kinds, "--resume")
+    with pytest.raises(UsageError, match="needs a table"):
+        predict(slide, small_bundle, out, "csv,geojson", "--resume")
