@@ -5,8 +5,8 @@
 DATA is the folder with her2st, her2st-other, mob-2k, mob-animals and slides. Every reference is of some sections,
 every slide is one that took no part in it. Slides are weighed whole (up to ``--tiles`` tiles) and in crops of
 ``--crop`` tiles side by side, as they are and changed: other stains, gamma, JPEG of quality 50, blurred by a pixel
-of their own. Told apart are slides of the reference's own tissue (its donor's, or another's), no coarser than its
-images, and all others, which should never be doubted where their scale is right.
+of their own. Told apart are slides of the reference's own tissue (its donor's, or another's), those of them that
+are coarser than its images, and slides of other tissue; none should be doubted where its scale is right.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from side_by_side import report
 
 from bleep_cli.bundle.contents import SectionRecord
 from bleep_cli.signatures.make import signature_or_why
-from bleep_cli.signatures.scale import FINE_ENOUGH, LEAST_TILES, ScaleCheck, Scales
+from bleep_cli.signatures.scale import ERROR, FINE_ENOUGH, LEAST_TILES, ScaleCheck, Scales
 from bleep_cli.signatures.tiles import Features, TileShape, read_tiles, spread
 from bleep_cli.slide.open import open_slide
 from bleep_cli.slide.raster import Level, RasterSlide
@@ -37,7 +37,6 @@ from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.types import F32, F64, U8, Section, TileSpec
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
-WRONG = (0.5, 2.0)
 RGB = np.arange(256) / 255
 
 
@@ -192,10 +191,15 @@ class Slides:
         image = Image.fromarray(opened.read((0, 0), (width, height), (width, height)))
         opened.close()
         raster = Picture(np.asarray(CHANGES[change](image)))
-        for scale in SCALES:
-            slide = RasterSlide(source.path, raster, source.mpp * scale)
+        for scale in scales(change):
+            slide = RasterSlide(source.path, raster, source.mpp * scale, "stated wrong")
             tiles = read_tiles(slide, self.centres(name), TileShape(112, mpp))
             self._kept[name, mpp, change, scale] = self._extractor.of(tiles)
+
+
+def scales(change: str) -> tuple[float, ...]:
+    """What a slide's mpp is multiplied by."""
+    return SCALES if change == "as it is" else (0.5, 1.0, 2.0)
 
 
 def crops(n: int, size: int) -> list[slice]:
@@ -212,9 +216,10 @@ def run(slides: Slides, trial: Trial, crop: int, changes: list[str]) -> Iterator
     reference, home = Scales(signature, records), slides.known[trial.of[0]].tissue
     for name in trial.on:
         source = slides.known[name]
-        own = source.tissue == home and source.mpp <= FINE_ENOUGH * signature.mpp
+        fine = source.mpp <= FINE_ENOUGH * signature.mpp / 2
+        tissue = "other" if source.tissue != home else "own" if fine else "own, coarser"
         for change in changes:
-            for scale in SCALES:
+            for scale in scales(change):
                 stated = source.mpp * scale
                 found = slides.features(name, signature.mpp, change, scale)
                 for part in crops(len(found), crop):
@@ -226,7 +231,7 @@ def run(slides: Slides, trial: Trial, crop: int, changes: list[str]) -> Iterator
                     yield {
                         "reference": trial.name,
                         "slide": name,
-                        "tissue": "own" if own else "other",
+                        "tissue": tissue,
                         "change": change,
                         "scale": scale,
                         "whole": part == slice(0, len(found)),
@@ -236,7 +241,8 @@ def run(slides: Slides, trial: Trial, crop: int, changes: list[str]) -> Iterator
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Counts by the tissue, the change and whether all of the slide was seen."""
+    """Doubted of all, by the tissue, the change and whether all of the slide was seen; how often the true mpp lies
+    between the low and the high of the estimate."""
     groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["tissue"], row["change"], row["whole"]].append(row)
@@ -246,7 +252,10 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for scale in SCALES:
             at = [row["verdict"] for row in some if row["scale"] == scale]
             doubted, silent = at.count("doubtful"), at.count("not checked")
-            line[f"x{scale:g}"] = f"{doubted}/{len(at)}" + (f" ({silent} not checked)" if silent else "")
+            told = f"{doubted}/{len(at)}" + (f" ({silent} not checked)" if silent else "")
+            line[f"x{scale:g}"] = told if at else None
+        off = [row["off"] for row in some if row["off"] is not None]
+        line["estimate holds"] = f"{sum(o <= np.log2(ERROR) for o in off)}/{len(off)}" if off else None
         out.append(line)
     return out
 

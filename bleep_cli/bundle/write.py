@@ -140,7 +140,7 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
         _put_tower(root, TOWERS[chosen], other.model, other.cost.attrs())
     if a.signature is not None:
         for path, values in a.signature.arrays().items():
-            _put(root, path, values)
+            _put_rows(root, path, values, values.dtype.str, values.shape)
         root[TILES].attrs.update(a.signature.attrs())
 
 

@@ -13,7 +13,7 @@ from bleep_cli.bundle.signature import Signature
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, told_of, weigh
+from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, check_scale, told_of
 from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
@@ -94,7 +94,7 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, si
             "detail that the image tower was trained on is missing"
         )
         findings.append(Finding("slide-coarse", told, slide.name))
-    scale = weigh(slide, laid.grid, in_tissue, signature, info.sections)
+    scale = check_scale(slide, laid.grid, in_tissue, signature, info.sections)
     findings += [*laid.findings, *told_of(scale, slide)]
     return Plan(slide, laid.grid, in_tissue, tuple(findings), options, name, laid.obs, scale)
 

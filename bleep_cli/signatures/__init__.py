@@ -1,4 +1,4 @@
-"""How a reference's tissue looks at its own scale and at wrong ones, and a slide weighed against that.
+"""How a reference's tissue looks at its own scale and at wrong ones, and a slide's scale weighed against that.
 
-Building and growing a reference make the signature, every plan of a slide weighs the slide by it.
+``reference`` calls it when a bundle is built or grown, ``prediction`` when a slide is opened.
 """

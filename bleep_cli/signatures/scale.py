@@ -16,7 +16,7 @@ import numpy as np
 
 from bleep_cli.bundle.contents import SectionRecord
 from bleep_cli.bundle.signature import Signature
-from bleep_cli.errors import option
+from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.signatures.tiles import Features, TileShape, backbone_sha256, read_tiles, spread
 from bleep_cli.types import F32, F64, I64, Bool, Slide, TileGrid
@@ -58,24 +58,34 @@ class ScaleCheck:
 NO_CHECK = ScaleCheck("not checked", reason="the reference keeps no signature of its tissue")
 
 
-def weigh(
+def check_scale(
     slide: Slide, grid: TileGrid, in_tissue: Bool, signature: Signature | None, sections: Sequence[SectionRecord]
 ) -> ScaleCheck:
     """The stated scale of a slide, weighed by up to ``QUERY_TILES`` of its tiles. SlideError."""
     if signature is None:
         return NO_CHECK
-    if len(signature.section) < LEAST_TILES:
-        return ScaleCheck("not checked", reason="the reference's signature is of too few tiles")
-    if signature.backbone_sha256 != backbone_sha256():
-        return ScaleCheck("not checked", reason="the reference's signature is by another network")
-    if slide.mpp > FINE_ENOUGH * signature.mpp:
-        return ScaleCheck("not checked", reason=f"{slide.mpp:.3g} µm/px are too coarse to tell")
     centres = grid.centre_l0[in_tissue]
-    if len(centres) < LEAST_TILES:
-        return ScaleCheck("not checked", reason=f"{len(centres)} tiles in tissue are too few")
-    centres = centres[spread(centres, QUERY_TILES)]
-    tiles = read_tiles(slide, centres, TileShape(signature.px, signature.mpp))
+    why_not = _why_not(slide.mpp, len(centres), signature)
+    if why_not:
+        return ScaleCheck("not checked", reason=why_not)
+    chosen = centres[spread(centres, QUERY_TILES)]
+    tiles = read_tiles(slide, chosen, TileShape(signature.px, signature.mpp))
     return Scales(signature, sections).judge(Features().of(tiles), slide.mpp)
+
+
+def _why_not(mpp: float, tiles: int, signature: Signature) -> str:
+    """Why a slide of that mpp and that many tiles in tissue cannot be weighed; empty where it can."""
+    if len(signature.section) < LEAST_TILES:
+        return "the reference's signature is of too few tiles"
+    if mpp > FINE_ENOUGH * signature.mpp:
+        return f"{mpp:.3g} µm/px are too coarse to tell"
+    if tiles < LEAST_TILES:
+        return f"{tiles} tiles in tissue are too few"
+    try:
+        known = backbone_sha256()
+    except UsageError as error:  # an installation without it
+        return error.text
+    return "" if signature.backbone_sha256 == known else "the reference's signature is by another network"
 
 
 class Scales:

@@ -33,6 +33,7 @@ CONTENT = {
     "bundle-1.0.zarr.zip": "6a36170a517b45457290b6242de6c27cdb2f2b661a25078d26f5d00a74e0ea74",
     "bundle-1.1.zarr.zip": "4cb69f79f39a247847857fb63fe5e729d7c27a5d7c4d6f8967d87f0a965bfe5d",
     "bundle-1.2.zarr.zip": "f7c6edfd3387f66b6bdcf23b39be7e284e946595f6bb02f84525822bf8f3d81e",
+    "bundle-1.3.zarr.zip": "0fe96831f08e668a73acc7fe267c00f5823c917e6ece01bd357cee7d1f4a2470",
 }
 
 

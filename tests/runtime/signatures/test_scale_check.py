@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from bleep_cli.bundle.contents import SectionRecord
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.signatures.make import signature_or_why
-from bleep_cli.signatures.scale import ERROR, NO_CHECK, ScaleCheck, kept_out_groups, told_of, weigh
+from bleep_cli.signatures.scale import ERROR, NO_CHECK, ScaleCheck, check_scale, kept_out_groups, told_of
 from bleep_cli.signatures.tiles import backbone_sha256
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import grid_over_tissue
@@ -55,7 +55,7 @@ def weighed(signature: Signature, sections: list[Section], tmp_path: Path) -> We
         made = section(tmp_path / "q.png", image, mpp, "Q", pitch_um=60.0)
         slide = open_slide(made.image, mpp)
         grid = section_grid(made, mpp, SPEC)
-        found = weigh(slide, grid, np.ones(len(grid), bool), signature, records(sections))
+        found = check_scale(slide, grid, np.ones(len(grid), bool), signature, records(sections))
         slide.close()
         return found
 
@@ -110,13 +110,17 @@ def test_too_coarse_too_little_and_no_signature_are_told_apart(
     slide = open_slide(made.image, MPP)
     grid = section_grid(made, MPP, SPEC)
     inside = np.ones(len(grid), bool)
-    assert weigh(slide, grid, inside, None, records(sections)) == NO_CHECK
+    assert check_scale(slide, grid, inside, None, records(sections)) == NO_CHECK
     other = replace(signature, backbone_sha256="another")
-    told = weigh(slide, grid, inside, other, records(sections))
+    told = check_scale(slide, grid, inside, other, records(sections))
     assert (told.verdict, told.reason) == ("not checked", "the reference's signature is by another network")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bleep_cli.signatures.tiles.BACKBONE", "absent.onnx")
+        told = check_scale(slide, grid, inside, signature, records(sections))
+        assert (told.verdict, told.reason.split(";")[0]) == ("not checked", "this installation lacks absent.onnx")
     few = replace(small_signature(11), backbone_sha256=backbone_sha256())
-    assert weigh(slide, grid, inside, few, records(sections)).reason.endswith("of too few tiles")
-    assert weigh(slide, grid, np.arange(len(grid)) < 11, signature, records(sections)).reason.startswith(
+    assert check_scale(slide, grid, inside, few, records(sections)).reason.endswith("of too few tiles")
+    assert check_scale(slide, grid, np.arange(len(grid)) < 11, signature, records(sections)).reason.startswith(
         "11 tiles"
     )
     slide.close()
@@ -161,7 +165,7 @@ def test_a_section_that_took_no_part_and_other_tissue(data_dir: Path) -> None:
         for factor in (0.5, 1.0, 2.0):
             slide = open_slide(path, mpp * factor)
             grid = grid_over_tissue(slide, find_tissue(slide), TileSpec(224, (155.0,)), 155.0, 0.5).grid
-            found.append(weigh(slide, grid, np.ones(len(grid), bool), made, records(kept)).verdict)
+            found.append(check_scale(slide, grid, np.ones(len(grid), bool), made, records(kept)).verdict)
             slide.close()
         return found
 
