@@ -17,7 +17,11 @@ from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # jobs of a shell ignore it
+HEED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs of a shell ignore it,
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # those of nohup this
+"""
 COMMAND = """
 import hashlib, sys, threading, time
 from pathlib import Path
@@ -63,7 +67,10 @@ def interrupted(child: subprocess.Popen[str], name: str) -> tuple[int, str, str]
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     child.send_signal(getattr(signal, name))
-    out, err = child.communicate(timeout=60)
+    try:
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
     return child.returncode, out, err
 
 
