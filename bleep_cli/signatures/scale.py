@@ -51,8 +51,8 @@ class ScaleCheck:
     """Why it was not checked."""
 
     def plain(self) -> dict[str, Any]:
-        """As JSON-able values, without what is None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """As JSON-able values, without what it does not state."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
 
 NO_CHECK = ScaleCheck("not checked", reason="the reference keeps no signature of its tissue")
