@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bleep_cli import choices
+from bleep_cli.base.assets import DEMO_BUNDLE, asset
 
 # Of several commands
 Device = Annotated[
@@ -48,7 +49,22 @@ SlideTable = Annotated[
         help="CSV of slides: slide, and what is of one slide only: name of its results, mpp, mask, at, ...",
     ),
 ]
-Ref = Annotated[Path, typer.Option("--ref", envvar="BLEEP_REF", help="Reference bundle, .zarr or .zarr.zip.")]
+
+
+def _built_in(ref: Path) -> Path:
+    """``demo`` is the synthetic reference that is installed with the program."""
+    return asset(DEMO_BUNDLE) if str(ref) == "demo" and not ref.exists() else ref
+
+
+Ref = Annotated[
+    Path,
+    typer.Option(
+        "--ref",
+        envvar="BLEEP_REF",
+        callback=_built_in,
+        help="Reference bundle, .zarr or .zarr.zip; demo is the built-in synthetic one.",
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 FORMATS = (
     "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), html (a page with maps), "

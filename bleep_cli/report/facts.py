@@ -45,11 +45,12 @@ def reference_facts(prediction: Prediction) -> Facts:
     reference = _part(prediction.provenance, "reference")
     sections = [str(name) for name in reference.get("sections", ())]
     more = f" and {len(sections) - _MOST_SECTIONS} more" if len(sections) > _MOST_SECTIONS else ""
-    counts = [("Donors", "donors"), ("Measured spots", "spots")]
+    donors, spots = (_count(reference[key]) if key in reference else "" for key in ("donors", "spots"))
     facts = [
         ("Name", str(reference.get("name", ""))),
         ("Species and tissue", str(reference.get("species", ""))),
-        *((label, _count(reference[key]) if key in reference else "") for label, key in counts),
+        ("Donors", "1: what holds for another is not known" if donors == "1" else donors),
+        ("Measured spots", spots),
         ("Sections", f"{', '.join(sections[:_MOST_SECTIONS])}{more}"),
         ("Licence", str(reference.get("licence", ""))),
         ("Citation", str(reference.get("citation", ""))),

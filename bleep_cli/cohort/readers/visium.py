@@ -34,8 +34,8 @@ def read_visium(source: Source) -> RawSection:
 
 def visium_section(outs: Path, library: str | None = None) -> RawSection:
     """The same of a folder, of one capture area where its matrix holds several."""
-    positions = _positions(outs)
-    return join(_matrix(outs), read_positions(positions), library, factors=factors_beside(positions))
+    counted, positions = _matrix(outs), _positions(outs)
+    return join(counted, read_positions(positions), library, factors=factors_beside(positions))
 
 
 def _matrix(outs: Path) -> Counted:

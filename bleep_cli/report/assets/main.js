@@ -114,7 +114,10 @@ class Page {
     add(slide.names[tile]);
     const seen = new Set(this.panels.map((panel) => panel.values));
     for (const values of seen) add(`${values.label} ${valueWords(values, tile)}`, true);
-    for (const values of slide.layers) if (!seen.has(values)) add(`${values.label} ${valueWords(values, tile)}`);
+    for (const values of slide.layers) {
+      const harmless = values.worse === "high" && values.at(tile) === 0; // no ink, no glass
+      if (!seen.has(values) && !harmless) add(`${values.label} ${valueWords(values, tile)}`);
+    }
     if (slide.pieces.length > 1) add(`piece ${slide.pieces[slide.piece[tile]]}`);
     add(`x ${shown(slide.x[tile] * slide.umPerPx)} µm, y ${shown(slide.y[tile] * slide.umPerPx)} µm`);
     $$("readout").replaceChildren(...parts);

@@ -39,13 +39,13 @@ function drawStrip(canvas, panel, ratio) {
     context.fillStyle = palette[Math.round(((i + 0.5) / BINS) * 255)];
     context.fillRect(i * step, base - tall, Math.max(1, step - 1), tall);
   });
-  for (let i = 0; i < 256; i++) {
-    context.fillStyle = palette[i];
-    context.globalAlpha = panel.sheer ? sheerness(i) : 1;
-    const left = Math.round((i * width) / 256); // whole pixels: translucent ones must not overlap
-    context.fillRect(left, base + 2, Math.round(((i + 1) * width) / 256) - left, bar);
-  }
-  context.globalAlpha = 1;
+  const colours = context.createLinearGradient(0, 0, width, 0);
+  palette.forEach((colour, i) => {
+    const seen = Math.round(255 * (panel.sheer ? sheerness(i) : 1));
+    colours.addColorStop(i / 255, colour + seen.toString(16).padStart(2, "0"));
+  });
+  context.fillStyle = colours;
+  context.fillRect(0, base + 2, width, bar);
   context.fillStyle = "#1b2530";
   for (const { value, text } of ticksOf(low, high, Math.max(2, width / 90))) {
     const x = ((value - low) / (high - low)) * width;

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from made_tissue import section, small_signature, tissue
+from made_nuclei import section, small_signature, tissue
 
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.signature import TILES, Signature

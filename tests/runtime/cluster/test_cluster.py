@@ -335,11 +335,18 @@ def test_a_reference_built_on_workers_is_the_one_built_here(
 
 
 def test_a_section_that_cannot_be_embedded_is_told_as_it_is_here(
-    two: Cluster, bleep: Bleep, small_cohort: Path, make_encoders: Callable[..., Encoders], tmp_path: Path
+    two: Cluster,
+    bleep: Bleep,
+    small_cohort: Path,
+    make_encoders: Callable[..., Encoders],
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
     folder = Path(shutil.copytree(small_cohort.parent, tmp_path / "cohort"))
     make_encoders().save(tmp_path / "encoders")
     (folder / "S0.png").write_bytes(b"no picture")
+    # as of a picture that breaks once it was compared with its spots, which is done here, before anything is sent
+    monkeypatch.setattr("bleep_cli.cohort.read.on_picture", lambda section: replace(section, plane=None))
     command = (
         "build-reference",
         folder / "cohort.toml",
@@ -352,7 +359,8 @@ def test_a_section_that_cannot_be_embedded_is_told_as_it_is_here(
         bleep(*command)
     with pytest.raises(ReferenceError) as there:
         bleep(*command, "--scheduler", two.address)
-    assert str(there.value).split(": ", 1)[1] == str(here.value)
+    told = "section S0: S0.png: cannot be decoded: not a slide or picture of a known format"
+    assert str(there.value) == str(here.value) == told
     assert not (tmp_path / "a.zarr").exists()
 
 

@@ -243,7 +243,7 @@ print(ascii(read_positions(table).barcode.tolist()))
 def test_umlauts_where_the_locale_knows_none(tmp_path: Path) -> None:
     folder = tmp_path / "Präparate"
     folder.mkdir()
-    Image.new("RGB", (60, 40)).save(folder / "Färbung.png")
+    Image.new("RGB", (60, 40), "pink").save(folder / "Färbung.png")
     (folder / "Zählung.csv").write_text("\n".join([",µ,B", "Höhle,1,2", "Wand,3,4"]), encoding="utf-8")
     (folder / "Plätze.txt").write_text("\n".join(["id;x;y", "Höhle;10;20", "Wand;30;20"]), encoding="utf-8-sig")
     mtx = {

@@ -34,7 +34,7 @@ def hest(folder: Path, ids: tuple[str, ...] = ("TENX99",), counts: str = "st", *
         )
         data.obsm["spatial"] = np.array([[10, 20], [30, 21], [50, 22]])
         data.write_h5ad(folder / counts / f"{name}.h5ad")
-        Image.new("RGB", (60, 30)).save(folder / "wsis" / f"{name}.tif")
+        Image.new("RGB", (60, 30), "pink").save(folder / "wsis" / f"{name}.tif")
         (folder / "metadata" / f"{name}.json").write_text(json.dumps({**METADATA, **metadata}))
     return folder
 
@@ -72,7 +72,7 @@ def test_a_folder_and_an_id_say_it_all(tmp_path: Path, counts: str) -> None:
 
 def test_what_the_cohort_file_says_goes_before_the_metadata(tmp_path: Path) -> None:
     hest(tmp_path / "hest_data")
-    Image.new("RGB", (60, 30)).save(tmp_path / "own.png")
+    Image.new("RGB", (60, 30), "pink").save(tmp_path / "own.png")
     (section,) = read_cohort(cohort(tmp_path, 'donor = "D"\nmpp = 0.3\nimage = "own.png"\n'))
     assert (section.donor, section.mpp, Path(section.image).name) == ("D", 0.3, "own.png")
     (tmp_path / "hest_data" / "metadata" / "TENX99.json").unlink()

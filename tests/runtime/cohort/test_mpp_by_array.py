@@ -150,13 +150,9 @@ def test_a_real_space_ranger_folder(tmp_path: Path, data_dir: Path) -> None:
     path.write_text(f'[[section]]\nid = "v"\ndonor = "d"\nimage = "{image}"\nspaceranger = "{outs.as_posix()}"\n')
     (found,) = read_cohort(path)
     assert found.mpp == pytest.approx(23.335, rel=1e-3)  # 600 px of 5 full-resolution pixels each
-    assert [f.code for f in found.findings] == [
-        "spots-few-counts",
-        "picture-scaled",
-        "mpp-by-array",
-        "spots-on-glass",
-    ]
-    assert neighbour_distance(found.xy_l0) * found.mpp == pytest.approx(100.0, rel=1e-3)
+    codes = [f.code for f in found.findings]
+    assert codes == ["spots-few-counts", "picture-scaled", "mpp-by-array", "spots-on-glass"]
+    assert neighbour_distance(found.xy_l0) * found.mpp == pytest.approx(100.0, rel=5e-3)
 
 
 @pytest.mark.parametrize(("mpp", "told"), [(0.69, False), (0.35, False), (0.2, True), (1.4, True)])

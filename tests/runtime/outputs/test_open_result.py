@@ -20,12 +20,12 @@ from scipy import sparse
 from bleep_cli.errors import BleepError, OutputError, UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.outputs import read
-from bleep_cli.outputs.formats import FORMATS
+from bleep_cli.outputs.formats import FORMATS, RESULTS
 from bleep_cli.outputs.read import open_result
 from bleep_cli.types import Prediction
 
 COARSE = Finding("slide-coarse", "1.0 µm per pixel where 0.5 would do", "s.svs", "give a finer scan")
-KINDS = list(FORMATS)
+KINDS = list(RESULTS)
 
 
 def whole(prediction: Prediction) -> np.ndarray:

@@ -161,6 +161,8 @@ def test_what_is_known_stands_in_words() -> None:
     ):
         assert told in words, told
     assert "Nothing was noticed" in page(make_slide(findings=()))
+    lone = page(make_slide(provenance={"reference": {"donors": 1}}))
+    assert "<dt>Donors</dt><dd>1: what holds for another is not known</dd>" in lone
 
 
 def test_genes_that_are_asked_for() -> None:

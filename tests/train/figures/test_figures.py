@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from visium_sample import HIRES, made_sample, write_cohort_of, write_visium
 
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.plotting.style import colour_limits
@@ -24,7 +25,7 @@ from bleep_train.figures.gene_gene import gene_gene_figure, hierarchical_order
 from bleep_train.figures.moments import moments_figure
 from bleep_train.figures.style import house_style
 from bleep_train.figures.tissue import WASH, SectionPicture, read_tissue, spot_pitch
-from bleep_train.figures.write import FigureOptions, write_figures
+from bleep_train.figures.write import FigureOptions, _tissue, write_figures
 from bleep_train.metrics.gene_gene import gene_gene
 from bleep_train.study.saved import FoldFolder, FoldTruth, StudyRecord, load_study, save_study
 
@@ -320,3 +321,13 @@ def test_what_is_not_there_is_told(study: Path, tmp_path: Path, options: FigureO
 def test_folder_without_a_study_is_told(tmp_path: Path, bleep_train: Callable[..., str]) -> None:
     with pytest.raises(UsageError, match=r"holds no study.json; run bleep-train evaluate"):
         bleep_train("figures", tmp_path, "-o", tmp_path / "out")
+
+
+def test_a_scale_that_only_the_array_of_the_spots_knows(study: Path, result: Result, tmp_path: Path) -> None:
+    sample = made_sample()
+    write_visium(tmp_path, sample)
+    cohort = write_cohort_of(tmp_path, "outs/spatial/tissue_hires_image.png")
+    of_visium = replace(result, section="v", xy_l0=sample.xy[sample.inside] * HIRES)
+    drawn = _tissue(study, of_visium, FigureOptions(cohort=cohort))
+    assert drawn.um_per_l0 == pytest.approx(2.0)
+    assert drawn.pitch_l0 == pytest.approx(50.0, rel=1e-3)

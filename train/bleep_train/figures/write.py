@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from bleep_cli.base.atomic import check_free
 from bleep_cli.cohort.cohort_file import cohort_entries
+from bleep_cli.cohort.place import on_picture
+from bleep_cli.cohort.read import read_section
 from bleep_cli.errors import UsageError, option
 from bleep_cli.types import Progress, no_progress
 from bleep_train.figures.clusters import clusters_figure
@@ -130,5 +132,8 @@ def _tissue(study: Path, result: Result, options: FigureOptions) -> SectionPictu
         raise UsageError(
             f"{path.name} has no section {result.section}; name the study's own cohort with {option('cohort')}"
         )
+    mpp = entry.get("mpp")
+    if mpp is None:  # the picture states it, or the array of the spots, which its counts come with
+        mpp = on_picture(read_section(entry, path.parent)).mpp
     width_px = round(_WIDEST_PANEL_IN * options.dpi)
-    return read_tissue(path.parent / entry["image"], entry.get("mpp"), result.xy_l0, width_px)
+    return read_tissue(path.parent / entry["image"], mpp, result.xy_l0, width_px)
