@@ -1,6 +1,6 @@
 """How often a slide's wrong scale is found, and a right one doubted (docs/scale-check.md).
 
-    python benchmarks/scale.py DATA [--tiles 48] [--crop 16] [--json FILE]
+    python benchmarks/scale.py DATA [--tiles 48] [--crop 16] [--changes ...] [--only ...] [--json FILE]
 
 DATA is the folder with her2st, her2st-other, mob-2k, mob-animals and slides. Every reference is of some sections,
 every slide is one that took no part in it. Slides are weighed whole (up to ``--tiles`` tiles) and in crops of
@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=48)
     parser.add_argument("--crop", type=int, default=16)
     parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
-    parser.add_argument("--only", help="a part of a reference's name")
+    parser.add_argument("--only", nargs="+", help="parts of references' names")
     parser.add_argument("--made", type=Path, help="folder that keeps the synthetic sections")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -274,7 +274,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bleep-bench-") as folder:
         slides = Slides(sources(given.data, given.made or Path(folder)), given.tiles)
         for trial in trials(slides.known):
-            if given.only and given.only not in trial.name:
+            if given.only and not any(part in trial.name for part in given.only):
                 continue
             done = list(run(slides, trial, given.crop, given.changes))
             rows += done

@@ -28,7 +28,7 @@ LEAST_TILES = 12
 FINE_ENOUGH = 1.25  # a slide may be this much coarser than the signature's tiles
 RATIO = 1.2  # nearer to the reference at a wrong scale than at the stated one, by this
 REACH = 1.4  # and by this than at the other end of the scales
-ALIKE = 1.35  # as far from the reference as its own tiles are from the rest of it, times this
+ALIKE = 1.45  # as far from the reference as its own tiles are from the rest of it, times this
 LEAN = 0.4  # octaves that the regression has to lean the same way
 DOUBT = (0.5, 2.0)  # the wrong scales that are told
 NEIGHBOURS = 5
@@ -51,8 +51,8 @@ class ScaleCheck:
     """Why it was not checked."""
 
     def plain(self) -> dict[str, Any]:
-        """As JSON-able values, without what is None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """As JSON-able values, without what it does not state."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
 
 NO_CHECK = ScaleCheck("not checked", reason="the reference keeps no signature of its tissue")

@@ -72,6 +72,7 @@ def test_a_right_scale_is_recorded_and_not_told(signed: Path, slide: Path) -> No
     assert [f for f in prediction.findings if f.code == "mpp-doubtful"] == []
     check = prediction.provenance["scale_check"]
     assert check["verdict"] == "agrees"
+    assert list(check) == ["verdict", "estimate", "low", "high"]
     assert check["low"] < 0.5 < check["high"]
 
 
