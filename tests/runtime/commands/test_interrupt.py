@@ -65,9 +65,9 @@ run(app, "bleep", interrupted="all is well", missing="")
 def interrupted(child: subprocess.Popen[str], name: str) -> tuple[int, str, str]:
     """Waits for the child's word, sends it the signal; its exit code, stdout and stderr."""
     assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    child.send_signal(getattr(signal, name))
     try:
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(getattr(signal, name))
         out, err = child.communicate(timeout=60)
     finally:
         child.kill()
@@ -114,15 +114,16 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
 def test_it_ends_while_tiles_are_embedded(tmp_path: Path, name: str) -> None:
     """In the middle of ONNX Runtime's work in several threads."""
     code = """
+import threading
 from bleep_cli.towers import encoder, session
 plain = encoder.run
 def run(*arguments):
-    print("ready", flush=True) if not told else None
-    told.append(1)
+    if first.acquire(blocking=False):  # several threads come here
+        print("ready", flush=True)
     for _ in range(10_000):
         vectors = plain(*arguments)
     return vectors
-told = []
+first = threading.Lock()
 encoder.run = run
 from bleep_cli.cli import main
 main()

@@ -114,8 +114,8 @@ def test_the_bundle_is_that_of_build_reference_with_its_terms(
 ) -> None:
     out, cohort = tmp_path / "phantom.zarr", tmp_path / "cohort.toml"
     printed = bleep_train("recipe", own, "--from", phantoms.parent, "-o", out, "--cohort", cohort)
-    assert "cohort.toml: 1 sections" in printed
-    assert printed.endswith("from 1 sections; Apache-2.0\n")
+    assert "cohort.toml: 1 section" in printed
+    assert printed.endswith("from 1 section; Apache-2.0\n")
     bundle = open_bundle(out)
     info = bundle.info
     assert (info.species, info.licence, info.citation) == ("none: synthetic", "Apache-2.0", "Nobody 2020")
