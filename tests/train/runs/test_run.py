@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -68,7 +69,9 @@ def test_a_held_out_section_teaches_nothing(phantoms: Path, run: Path, train_tin
     counts = mmread(matrix, spmatrix=False).toarray()
     with gzip.open(matrix, "wb") as file:
         mmwrite(file, coo_matrix(7 * counts[::-1] + 1), field="integer")
-    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(cohort.parent / "C-S1" / "C-S1.tif")
+    picture = cohort.parent / "C-S1" / "C-S1.tif"
+    height, width = tifffile.imread(picture).shape[:2]
+    Image.new("RGB", (width, height), (200, 120, 180)).save(picture)
     out = tmp_path / "again"
     shutil.copytree(run / "cache", out / "cache")
     train_tiny(cohort, out)
