@@ -102,6 +102,8 @@ CODES: Mapping[str, Code] = {
     ),
     "pitch-unusual": Code("note", "spots lie nearer or farther apart than on any array of their kind"),
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
+    # of the files of a result
+    "geojson-genes": Code("note", "a GeoJSON file holds the genes that vary most, not all"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bleep_cli.base.atomic import check_free
-from bleep_cli.batch.kinds import PICTURE, WRITERS, check_kinds, in_order, target
+from bleep_cli.batch.kinds import PICTURE, WRITERS, check_kinds, in_order, left_out, target
 from bleep_cli.errors import UsageError, option
+from bleep_cli.findings import Finding
 from bleep_cli.outputs.blocks import default_gene, of_genes
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
 from bleep_cli.types import Progress, no_progress
+
+
+def _untold(_finding: Finding) -> None:
+    """For a caller that does not want to know."""
 
 
 def convert(
@@ -21,10 +26,11 @@ def convert(
     *,
     genes: Sequence[str] | None = None,
     force: bool = False,
+    tell: Callable[[Finding], None] = _untold,
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Writes a result in other formats, beside it or into ``folder``, of ``genes`` (symbols or ids) or all, block
-    by block; returns what was written.
+    by block; returns what was written. ``tell`` is told what files do not hold.
 
     Raises ``UsageError`` for what is no result, an unknown format or gene, or the result's own file as target,
     ``OutputError`` for a damaged result and for a file that exists, unless ``force``, or cannot be written.
@@ -38,6 +44,8 @@ def convert(
         if path.exists() and path.samefile(source):
             raise UsageError(f"{option('format')} {kind}: {source.name} is that already; choose another folder")
         check_free(path, force)
+    for finding in left_out(out, len(prediction.symbols), source.name):
+        tell(finding)
     for kind, path in out.items():
         if kind == PICTURE:
             write_gene_png(prediction, default_gene(prediction), path, force=force)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bleep_cli.errors import UsageError, option
+from bleep_cli.findings import Finding
+from bleep_cli.outputs.exports.geojson import MOST_GENES
 from bleep_cli.outputs.formats import FORMATS, RESULTS, Format, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX
 from bleep_cli.report.page import PAGE_SUFFIX, write_report
@@ -40,3 +42,11 @@ def target(folder: Path, stem: str, kind: str) -> Path:
 def results_of(paths: Paths) -> Paths:
     """The files that can be read back."""
     return {kind: path for kind, path in paths.items() if kind in RESULTS}
+
+
+def left_out(kinds: Iterable[str], genes: int, slide: str) -> tuple[Finding, ...]:
+    """What files of those kinds do not hold of a prediction of so many genes."""
+    if "geojson" not in kinds or genes <= MOST_GENES:
+        return ()
+    what = f"its GeoJSON holds the {MOST_GENES} genes that vary most, of {genes}"
+    return (Finding("geojson-genes", what, slide, f"{option('genes')} chooses others"),)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from bleep_cli.batch.kinds import PICTURE, WRITERS, results_of
+from bleep_cli.batch.kinds import PICTURE, WRITERS, left_out, results_of
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import is_complete
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
@@ -117,6 +117,9 @@ def predict_slide(
         for finding in ready.findings:
             tell(finding)
         prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
+        further = left_out(job.paths, len(prediction.symbols), ready.slide.name)
+        for finding in further:
+            tell(finding)
         for kind, path in job.paths.items():
             if kind == PICTURE:
                 shown = batch.gene or default_gene(prediction)
@@ -126,7 +129,7 @@ def predict_slide(
     finally:
         ready.slide.close()
     size = (len(prediction.grid), len(prediction.symbols))
-    return record_of(job, batch, WRITTEN, ready.findings, slide=ready.slide, size=size, gene=shown)
+    return record_of(job, batch, WRITTEN, (*ready.findings, *further), slide=ready.slide, size=size, gene=shown)
 
 
 def finished(job: Job, batch: Batch) -> Record | None:

@@ -26,6 +26,12 @@ def convert(
     console: Console = ctx.obj
     with console.progress(result.name) as progress:
         written = api.convert(
-            result, opt.names(formats), out, genes=gene_list(genes), force=force, progress=progress
+            result,
+            opt.names(formats),
+            out,
+            genes=gene_list(genes),
+            force=force,
+            tell=console.finding,
+            progress=progress,
         )
     console.data({"files": [str(path) for path in written]}, [str(path) for path in written])

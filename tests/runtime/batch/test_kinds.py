@@ -110,3 +110,22 @@ def test_resume_takes_what_is_no_older_than_its_result(slide: Path, small_bundle
         predict(slide, small_bundle, out, kinds, "--resume")
     with pytest.raises(UsageError, match="needs a table"):
         predict(slide, small_bundle, out, "csv,geojson", "--resume")
+
+
+def test_genes_that_a_geojson_leaves_out_are_told(
+    slide: Path, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("bleep_cli.batch.kinds", "bleep_cli.outputs.exports.geojson"):
+        monkeypatch.setattr(f"{module}.MOST_GENES", 5)
+    record = json.loads(predict(slide, small_bundle, tmp_path, "h5ad,geojson", "--json"))
+    assert [(f["code"], f["what"]) for f in record["findings"] if f["code"] == "geojson-genes"] == [
+        ("geojson-genes", "its GeoJSON holds the 5 genes that vary most, of 12")
+    ]
+    tile = json.loads((tmp_path / "a.bleep.geojson").read_text(encoding="utf-8"))["features"][0]
+    assert sum(name.startswith("GENE") for name in tile["properties"]["measurements"]) == 5
+    arguments = ["convert", str(tmp_path / "a.h5ad"), "--format", "geojson", "-o", str(tmp_path / "again")]
+    told = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert (
+        "note: a.h5ad: its GeoJSON holds the 5 genes that vary most, of 12; --genes chooses others" in told.stderr
+    )
+    assert "GeoJSON" not in CliRunner().invoke(app, [*arguments, "--genes", "GENE1", "--force"]).stderr
