@@ -13,11 +13,11 @@ from bleep_cli.findings import Finding
 from bleep_cli.signatures.tiles import (
     PX,
     SCALES,
-    Features,
     TileShape,
     backbone_sha256,
     evenly,
     read_tiles,
+    shipped_features,
     signature_mpp,
     spread,
 )
@@ -112,7 +112,7 @@ def _features(
     usable = [i for i, mpp in enumerate(mpps) if mpp <= FINE_ENOUGH * shape.mpp / 2]
     kept = [usable[i] for i in evenly(len(usable), TILES // LEAST_TILES)]
     count = min(MOST_TILES, TILES // max(1, len(kept)))
-    extractor, number = Features(), []
+    extractor, number = shipped_features(), []
     found: list[list[F32]] = [[np.empty((0, sum(LEVEL_DIMS)), np.float32)] for _ in scales]
     for done, place in enumerate(kept):
         progress("signature", done, len(kept))

@@ -18,7 +18,7 @@ from bleep_cli.bundle.contents import SectionRecord
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.signatures.tiles import Features, TileShape, backbone_sha256, read_tiles, spread
+from bleep_cli.signatures.tiles import TileShape, backbone_sha256, read_tiles, shipped_features, spread
 from bleep_cli.types import F32, F64, I64, Bool, Slide, TileGrid
 
 Verdict = Literal["agrees", "doubtful", "not checked"]
@@ -70,7 +70,7 @@ def check_scale(
         return ScaleCheck("not checked", reason=why_not)
     chosen = centres[spread(centres, QUERY_TILES)]
     tiles = read_tiles(slide, chosen, TileShape(signature.px, signature.mpp))
-    return Scales(signature, sections).judge(Features().of(tiles), slide.mpp)
+    return Scales(signature, sections).judge(shipped_features().of(tiles), slide.mpp)
 
 
 def _why_not(mpp: float, tiles: int, signature: Signature) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -60,6 +61,12 @@ def read_tiles(slide: Slide, centres_l0: F64, shape: TileShape, scale: float = 1
 def backbone_sha256() -> str:
     """Of the shipped backbone. ``UsageError`` where this installation lacks it."""
     return file_sha256(asset(BACKBONE))
+
+
+@cache
+def shipped_features() -> Features:
+    """The one of this process: a batch loads the network once. ``UsageError`` where this installation lacks it."""
+    return Features()
 
 
 class Features:
