@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bleep_cli.base.atomic import check_free
+from bleep_cli.base.files.atomic import check_free
 from bleep_cli.batch.kinds import PICTURE, WRITERS, check_kinds, in_order, left_out, target
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding

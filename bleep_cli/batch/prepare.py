@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bleep_cli.base.atomic import check_free
+from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import file_text, path_of
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target

@@ -1,7 +1,7 @@
 """What a slide has on disk already, and whether it is what would be written again: the one check of ``--resume``.
 
-A result appears whole or not at all (``base/atomic.py``), so a file that is there is finished. Whether it belongs
-to this run is read from its own provenance, ``uns["bleep"]``: version of bleep-cli, hash of the reference,
+A result appears whole or not at all (``base/files/atomic.py``), so a file that is there is finished. Whether it
+belongs to this run is read from its own provenance, ``uns["bleep"]``: version of bleep-cli, hash of the reference,
 options, hash of the slide, the pixel size that was used. The device does not count, nor does a precision that was
 left to it (``--precision auto``), nor do date and command line. A picture says which gene it shows.
 """

@@ -23,9 +23,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
+from bleep_cli.base.files.text_table import read_text
 from bleep_cli.base.reasons import did_you_mean, reason
 from bleep_cli.base.text import file_text, path_of
-from bleep_cli.base.text_table import read_text
 from bleep_cli.batch.entries import Entry
 from bleep_cli.choices import Plane
 from bleep_cli.errors import UsageError, option

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from bleep_cli.base.atomic import replacing
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.atomic import replacing
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.base.reasons import reason
 from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.stored import DTYPES

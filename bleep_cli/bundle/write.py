@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.atomic import TEMP_SUFFIX, atomic_path
+from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.content_hash import content_sha256

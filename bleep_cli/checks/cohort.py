@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.atomic import check_free
+from bleep_cli.base.files.atomic import check_free
 from bleep_cli.cohort.cohort_file import each_entry
 from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.place import fitted, looked_at, on_slide

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.base.atomic import remove_leftovers
+from bleep_cli.base.files.atomic import remove_leftovers
 from bleep_cli.base.text import counted, file_text
 from bleep_cli.batch.kinds import results_of
 from bleep_cli.batch.prepare import Batch, Job

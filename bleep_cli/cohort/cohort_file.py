@@ -43,8 +43,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.files.toml_file import read_toml
 from bleep_cli.base.reasons import did_you_mean
-from bleep_cli.base.toml_file import read_toml
 from bleep_cli.cohort.orientation import ORIENTATIONS
 from bleep_cli.cohort.parts.reader import Key
 from bleep_cli.cohort.readers.registry import READERS, SOURCES, readers_of

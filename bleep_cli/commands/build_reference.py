@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bleep_cli.base.atomic import check_free
+from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import counted, file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console

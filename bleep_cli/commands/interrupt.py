@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from bleep_cli.base.atomic import remove_unfinished
+from bleep_cli.base.files.atomic import remove_unfinished
 from bleep_cli.base.privacy import remove_temporary
 
 INTERRUPTED = 130

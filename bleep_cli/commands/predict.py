@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bleep_cli import choices
+from bleep_cli.base.files.text_table import read_text
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.text import file_text
-from bleep_cli.base.text_table import read_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.program import COMMON

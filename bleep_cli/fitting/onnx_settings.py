@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bleep_cli.base.files.toml_file import read_toml
 from bleep_cli.base.reasons import did_you_mean, reason
-from bleep_cli.base.toml_file import read_toml
 from bleep_cli.errors import UsageError
 
 Rgb = tuple[float, float, float]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.blocks import checked_blocks
 from bleep_cli.outputs.elements import X_ATTRS, write_all_but_x
 from bleep_cli.types import Prediction, Progress, no_progress

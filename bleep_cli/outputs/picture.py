@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.blocks import gene_values
 from bleep_cli.plotting.gene import FOOTER, gene_figure
 from bleep_cli.plotting.section import FOOTER as SECTION_FOOTER

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.choices import Scale
 from bleep_cli.errors import UsageError, option
 from bleep_cli.outputs.blocks import columns_of, gene_columns

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.base.hashing import file_sha256, sha256_of
-from bleep_cli.base.json_file import write_json
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.base.rows import Rows
 from bleep_cli.errors import DeviceError

@@ -14,13 +14,13 @@ import numpy as np
 
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
-from bleep_cli.slide.depth import deep_format, spread
 from bleep_cli.slide.facts import PLAIN, Facts, Scene, Stored
 from bleep_cli.slide.jpeg_header import JpegHeader, jpeg_header
 from bleep_cli.slide.limits import CODEC_ERRORS, MAX_DECODED_BYTES, check_ratio
 from bleep_cli.slide.mpp import Claim, resolution_claim
-from bleep_cli.slide.pixels import PixelFormat, Samples, to_rgb
 from bleep_cli.slide.raster import CONVERT, Level
+from bleep_cli.slide.samples.depth import deep_format, spread
+from bleep_cli.slide.samples.pixels import PixelFormat, Samples, to_rgb
 from bleep_cli.slide.turn import WORDS, size_upright
 from bleep_cli.types import U8
 

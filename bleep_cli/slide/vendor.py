@@ -11,8 +11,8 @@ import numpy as np
 from bleep_cli.errors import SlideError
 from bleep_cli.slide.facts import Facts, Scene, Stored
 from bleep_cli.slide.mpp import Claim
-from bleep_cli.slide.pixels import PixelFormat, to_rgb
 from bleep_cli.slide.raster import Level, level_scale
+from bleep_cli.slide.samples.pixels import PixelFormat, to_rgb
 from bleep_cli.types import U8
 
 if TYPE_CHECKING:

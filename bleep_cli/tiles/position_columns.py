@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bleep_cli.base.text_table import is_number
+from bleep_cli.base.files.text_table import is_number
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F64, Bool, Str
 

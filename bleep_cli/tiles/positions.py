@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bleep_cli.base.files.text_table import TextTable, is_number, read_text_table
 from bleep_cli.base.reasons import reason
-from bleep_cli.base.text_table import TextTable, is_number, read_text_table
 from bleep_cli.errors import UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.tiles.position_columns import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.array_cache import ArrayCache
+from bleep_cli.base.files.array_cache import ArrayCache
 from bleep_cli.tiles.read import PIXEL, read_field
 from bleep_cli.types import I64, U8, Slide, TileGrid
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from bleep_cli.base.assets import BACKBONE, DEMO_BUNDLE, DEMO_CARD, DEMO_SLIDE, DEMO_TRUTH
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.base.hashing import file_sha256
-from bleep_cli.base.json_file import write_json
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.checks.demo import agreement, predict_demo
 from bleep_cli.fitting.backbone import TILE_PX

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.base.text_table import read_text
+from bleep_cli.base.files.text_table import read_text
 
 PATHS = "write paths with / or in 'single quotes'"
 """What mends a path with backslashes, which in double quotes begin a special character."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bleep_cli.base.toml_file import PATHS, has_control
+from bleep_cli.base.files.toml_file import PATHS, has_control
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Features
 from bleep_cli.types import F64, SpotPlane, Str

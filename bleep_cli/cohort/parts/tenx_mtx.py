@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bleep_cli.base.text_table import GZIP, read_text
+from bleep_cli.base.files.text_table import GZIP, read_text
 from bleep_cli.cohort.parts.reader import Counted
 from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.features import Features

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.base.text_table import TextTable, is_number, ragged, read_text_table
+from bleep_cli.base.files.text_table import TextTable, is_number, ragged, read_text_table
 from bleep_cli.cohort.parts.join import join, section_positions, some
 from bleep_cli.cohort.parts.plane import factors_beside
 from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.exports.columns import record_batches
 from bleep_cli.types import Prediction, Progress, no_progress
 

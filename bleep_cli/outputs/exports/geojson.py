@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.blocks import checked_blocks, most_varying
 from bleep_cli.types import I64, Prediction, Progress, no_progress
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.elements import categorical, elements, write_elements
 from bleep_cli.outputs.zarr_store import write_x
 from bleep_cli.types import F64, Prediction, Progress, no_progress

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.findings import Finding
-from bleep_cli.slide.pixels import COLOURS, DEEP_WHITE, PixelFormat
+from bleep_cli.slide.samples.pixels import COLOURS, DEEP_WHITE, PixelFormat
 
 DEPTHS = (8, 10, 12, 14)
 HALF = 32767  # brighter than that, all 16 bits are used

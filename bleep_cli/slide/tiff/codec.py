@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bleep_cli.slide.jpeg_header import jpeg_header
-from bleep_cli.slide.pixels import Samples
+from bleep_cli.slide.samples.pixels import Samples
 from bleep_cli.slide.tiff.tags import Compression, FieldType, Photometric, Predictor, Tag, Version
 from bleep_cli.types import U8
 

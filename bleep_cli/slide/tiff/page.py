@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from bleep_cli.slide.limits import MAX_DECODED_BYTES
-from bleep_cli.slide.pixels import COLOURS, ColourModel, PixelFormat
 from bleep_cli.slide.raster import COLOUR_NEEDED, CONVERT
+from bleep_cli.slide.samples.pixels import COLOURS, ColourModel, PixelFormat
 from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, SampleType, Shape
 from bleep_cli.slide.tiff.ifd import Ifd
 from bleep_cli.slide.tiff.tags import (

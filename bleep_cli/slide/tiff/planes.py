@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.findings import Finding
-from bleep_cli.slide.pixels import PixelFormat
 from bleep_cli.slide.raster import COLOUR_NEEDED
+from bleep_cli.slide.samples.pixels import PixelFormat
 from bleep_cli.slide.tiff.ifd import TiffBytes
 from bleep_cli.slide.tiff.ome import Channel
 from bleep_cli.slide.tiff.page import Page

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.base.array_cache import ArrayCache
+from bleep_cli.base.files.array_cache import ArrayCache
 from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Facts, Scene, Stored
-from bleep_cli.slide.pixels import ColourModel, to_rgb
 from bleep_cli.slide.raster import Level, level_scale
+from bleep_cli.slide.samples.pixels import ColourModel, to_rgb
 from bleep_cli.slide.tiff.claims import pixel_size_claims, software
 from bleep_cli.slide.tiff.contents import Contents, read_contents
 from bleep_cli.slide.tiff.ifd import TiffBytes, chain

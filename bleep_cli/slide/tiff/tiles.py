@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import SlideError
-from bleep_cli.slide.depth import spread
 from bleep_cli.slide.limits import CODEC_ERRORS, check_ratio
-from bleep_cli.slide.pixels import Samples
+from bleep_cli.slide.samples.depth import spread
+from bleep_cli.slide.samples.pixels import Samples
 from bleep_cli.slide.tiff.codec import IMAGE_CODECS, decode_bytes, decode_image
 from bleep_cli.slide.tiff.ifd import TiffBytes
 from bleep_cli.slide.tiff.page import Page

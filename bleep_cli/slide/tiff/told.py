@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.findings import Finding
-from bleep_cli.slide.depth import deep_format
-from bleep_cli.slide.pixels import PixelFormat
+from bleep_cli.slide.samples.depth import deep_format
+from bleep_cli.slide.samples.pixels import PixelFormat
 from bleep_cli.slide.tiff.claims import bits_used
 from bleep_cli.slide.tiff.contents import Contents, Picture, is_smaller
 from bleep_cli.slide.tiff.ifd import TiffBytes

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bleep_cli.base.atomic import OLD_SUFFIX, TEMP_SUFFIX, atomic_path, check_free, remove_leftovers, replacing
+from bleep_cli.base.files.atomic import (
+    OLD_SUFFIX,
+    TEMP_SUFFIX,
+    atomic_path,
+    check_free,
+    remove_leftovers,
+    replacing,
+)
 from bleep_cli.errors import OutputError, SlideError
 
 
@@ -214,7 +221,7 @@ def test_a_killed_run_leaves_only_a_recognisable_name(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temp:
     temp.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bleep_cli.base.toml_file import has_control, read_toml
+from bleep_cli.base.files.toml_file import has_control, read_toml
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ COMMAND = """
 import hashlib, sys, threading, time
 from pathlib import Path
 import typer
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.commands.program import add_command, console_of, new_app, run
 
 target = Path(sys.argv.pop())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from slide_samples import data_path, noise, write_tiff
 
-from bleep_cli.base.array_cache import ArrayCache
+from bleep_cli.base.files.array_cache import ArrayCache
 from bleep_cli.embedding.lanes import Lanes, overlapped
 from bleep_cli.slide.open import open_slide
 from bleep_cli.slide.tiff.raster import TiffRaster

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bleep_cli.base.atomic import check_free
+from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import counted
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from bleep_cli.base.toml_file import read_toml
+from bleep_cli.base.files.toml_file import read_toml
 from bleep_cli.errors import UsageError, option
 from bleep_train.config.schema import PUBLISHED, Config
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
+from bleep_cli.base.files.toml_file import read_toml
 from bleep_cli.base.reasons import reason
-from bleep_cli.base.toml_file import read_toml
 from bleep_cli.cohort.readers.hest import hest_counts, hest_fill, hest_ids
 from bleep_cli.errors import ReferenceError, UsageError, option
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.atomic import replacing
+from bleep_cli.base.files.atomic import replacing
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.tiles.read import stream_tiles
 from bleep_cli.tiles.section import section_grid, section_slide

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bleep_cli.base.atomic import check_free
+from bleep_cli.base.files.atomic import check_free
 from bleep_cli.cohort.cohort_file import cohort_entries
 from bleep_cli.cohort.place import on_picture
 from bleep_cli.cohort.read import read_section

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 
 SHORT = {
     "hvg50": "HVG50 r",

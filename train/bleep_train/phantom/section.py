@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.types import F32, F64, U8, Progress, Str, no_progress
 from bleep_train.phantom import files as write

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.base.reasons import first_line, reason
 from bleep_cli.errors import BleepError, OutputError, UsageError, option
 from bleep_cli.types import Progress, no_progress

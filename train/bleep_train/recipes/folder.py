@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bleep_cli.base.atomic import replacing
+from bleep_cli.base.files.atomic import replacing
 from bleep_cli.base.reasons import reason
 from bleep_cli.errors import OutputError, ReferenceError, UsageError, option
 from bleep_train.recipes.manifest import FILE_KEYS, DataFile, Manifest

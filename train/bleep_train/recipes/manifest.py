@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from bleep_cli.base.toml_file import read_toml
+from bleep_cli.base.files.toml_file import read_toml
 from bleep_cli.cohort.cohort_file import checked_entries
 from bleep_cli.errors import ReferenceError, UsageError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.cohort.cohort_file import TEXTS
 from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.place import on_picture

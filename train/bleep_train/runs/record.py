@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from bleep_cli.base.atomic import atomic_path
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.atomic import atomic_path
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.types import Section
 from bleep_train.config.schema import Config

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.embedding.embedder import embedder_of

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError, UsageError, option

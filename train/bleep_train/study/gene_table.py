@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bleep_cli.base.atomic import atomic_path
+from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.types import F32, F64, Str
 from bleep_train.metrics.maps import MAP_METRICS
 from bleep_train.metrics.per_gene import GENE_METRICS

@@ -32,8 +32,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.atomic import atomic_path
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.atomic import atomic_path
+from bleep_cli.base.files.json_file import write_json
 from bleep_cli.errors import UsageError
 from bleep_cli.types import F32, F64, I64, Str
 from bleep_train.metrics.per_gene import measured_sets

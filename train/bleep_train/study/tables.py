@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.json_file import write_json
+from bleep_cli.base.files.json_file import write_json
 from bleep_train.config.protocols import BENCH
 from bleep_train.methods.by_name import BLEEP
 from bleep_train.metrics.bootstrap import interval
