@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from visium_sample import HIRES, Sample, made_sample, resized, write_cohort_of, write_visium
+from visium_sample import HIRES, Sample, resized, write_cohort_of, write_visium
 
 from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.cohort.read import read_cohort
@@ -16,17 +16,6 @@ from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.types import Section
 
 SMALL = "outs/spatial/tissue_hires_image.png"  # 2 µm per pixel, of which it states nothing
-
-
-@pytest.fixture(scope="module")
-def sample() -> Sample:
-    return made_sample()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, sample: Sample) -> Path:
-    write_visium(tmp_path, sample)
-    return tmp_path
 
 
 def section(folder: Path, image: str, *lines: str) -> Section:

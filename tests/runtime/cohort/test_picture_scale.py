@@ -7,24 +7,13 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
-from visium_sample import HIRES, LOWRES, Sample, made_sample, resized, write_cohort_of, write_visium
+from visium_sample import HIRES, LOWRES, Sample, resized, write_cohort_of, write_visium
 
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError
 from bleep_cli.tiles.read import read_tiles
 from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.types import Section, TileSpec
-
-
-@pytest.fixture(scope="module")
-def sample() -> Sample:
-    return made_sample()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, sample: Sample) -> Path:
-    write_visium(tmp_path, sample)
-    return tmp_path
 
 
 def section(folder: Path, image: str, *lines: str, **source: str) -> Section:
