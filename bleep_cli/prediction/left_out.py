@@ -50,7 +50,7 @@ def left_out(info: BundleInfo, options: PredictOptions, slide: Slide) -> LeftOut
     compared: another export of the same picture is another file.
     """
     asked = excluded_sections(info, options)
-    told = [_told("donor-left-out", info, asked, "as was asked", slide.name)] if asked else []
+    told = [Finding("donor-left-out", _told(info, asked, "as was asked"), slide.name)] if asked else []
     known = {record.image_sha256 for record in info.sections if record.id not in asked} - {""}
     own = [r for r in info.sections if r.image_sha256 == slide.sha256 and r.id not in asked] if known else []
     if not own:
@@ -65,18 +65,17 @@ def left_out(info: BundleInfo, options: PredictOptions, slide: Slide) -> LeftOut
         if len(everything) < len(info.sections):
             added = tuple(r.id for r in info.sections if r.id in of_own and r.id not in asked)
             why = f"{same}; {option('include_own')} keeps them"
-            return LeftOut(everything, (*told, _told("own-left-out", info, added, why, slide.name)))
+            return LeftOut(everything, (*told, Finding("own-left-out", _told(info, added, why), slide.name)))
     what = f"{same}, and the reference has no other: its own measurement is what predicts it"
     return LeftOut(asked, (*told, Finding("own-kept", what, slide.name)))
 
 
-def _told(code: str, info: BundleInfo, ids: tuple[str, ...], why: str, slide: str) -> Finding:
+def _told(info: BundleInfo, ids: tuple[str, ...], why: str) -> str:
     records = [record for record in info.sections if record.id in ids]
     spots = sum(record.n for record in records)
     unseen = all(record.towers_saw_it is False for record in records)
     towers = "" if unseen else "; the towers may have been fitted to them"
-    what = f"{_names(records)} ({counted(spots, 'spot')} of the reference) left out of the search: {why}{towers}"
-    return Finding(code, what, slide)
+    return f"{_names(records)} ({counted(spots, 'spot')} of the reference) left out of the search: {why}{towers}"
 
 
 def _names(records: list[SectionRecord]) -> str:

@@ -20,7 +20,6 @@ from bleep_cli.towers.encoder import OnnxExpressionEncoder, unit
 from bleep_cli.types import F32, Section, Str
 
 SPOT_BLOCK = 4096  # spots whose expression is embedded at a time
-ONE_DONOR = "spots-one-donor"
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,11 @@ def image_sha256(section: Section) -> str:
 
 def one_donor(findings: Sequence[Finding], sections: Sequence[SectionRecord]) -> tuple[Finding, ...]:
     """The findings, with a warning of ``sections`` that are all of one donor, and without an earlier one."""
-    kept = tuple(finding for finding in findings if finding.code != ONE_DONOR)
+    kept = tuple(finding for finding in findings if finding.code != "spots-one-donor")
     if len({record.donor for record in sections}) > 1:
         return kept
     told = f"all spots are of one donor ({sections[0].donor})"
-    return (*kept, Finding(ONE_DONOR, told, mend="add sections of other donors"))
+    return (*kept, Finding("spots-one-donor", told, mend="add sections of other donors"))
 
 
 def repeat_by_section(sections: Sequence[Section], values: Sequence[str]) -> Str:

@@ -178,8 +178,8 @@ def test_a_lacking_gene_is_left_out_of_the_whole_and_noted(base: Bundle, section
     np.testing.assert_array_equal(grown.expression[: len(old)][old], whole.expression[: len(old)][old][:, kept])
     (told,) = [f for f in grow(base, lacking).findings if f.code == "genes-dropped"]
     assert str(told) == (
-        "2 of 24 genes of base.zarr left out, which not all new sections measure (GENE14, GENE20); genes base keeps "
-        "them"
+        "2 of 24 genes of base.zarr left out, which not all new sections measure (GENE14, GENE20); genes base "
+        "keeps them"
     )
 
 
