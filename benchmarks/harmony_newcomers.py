@@ -50,7 +50,7 @@ from bleep_train.phantom.section import write_phantom_cohort
 K, PANEL = 50, 1000
 KNOWN = ("P1", "P2", "P3", "P4")
 NEW, STRANGER = "P5", "P6"
-SIZE_UM = (1800.0, 1400.0)
+SIZE_UM = (1600.0, 1300.0)
 
 
 def main() -> None:
@@ -84,12 +84,13 @@ def synthetic(seeds: list[int], batches: list[float]) -> Iterator[Score]:
     """A score per batch effect, tested donor and way."""
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="bleep-bench-") as folder:
-            donors = (*KNOWN, NEW, STRANGER)
-            made = write_phantom_cohort(Path(folder), seed, donors=donors, sections_per_donor=2, size_um=SIZE_UM)
-            wanted = [f"{d}-S1" for d in donors] + [f"{NEW}-S2"]
-            sections = read_cohort(made, only=wanted)
-            order = {name: i for i, name in enumerate(wanted)}
-            sections.sort(key=lambda s: order[s.id])
+            sections = []
+            for donors, count in (((*KNOWN, STRANGER), 1), ((NEW,), 2)):
+                out = Path(folder) / str(count)
+                made = write_phantom_cohort(
+                    out, seed, donors=donors, sections_per_donor=count, size_um=SIZE_UM
+                )
+                sections += read_cohort(made)
             spaces = Spaces(sections, known=[s.donor in KNOWN for s in sections])
             for batch in batches:
                 spaces.measure([thinned(s, batch, seed) for s in sections])

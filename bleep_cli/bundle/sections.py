@@ -50,7 +50,7 @@ def index_without(bundle: Bundle, key: Key, kept: Bool) -> Index:
 
 def slope_without(bundle: Bundle, columns: I64, kept: Bool) -> F32:
     """The slope f32[d, g] of those genes as the spots ``kept`` bool[n] alone give it: that of all would carry what
-    was measured in the others into a prediction without them. Raises as :meth:`Bundle.slope`."""
+    was measured in the others into a prediction without them. Raises as ``Bundle.slope``."""
     bundle.slope(columns[:0])
     attrs, rows = bundle.array(SLOPE).attrs, np.flatnonzero(kept)
     return expression_slope(
