@@ -87,9 +87,7 @@ def synthetic(seeds: list[int], batches: list[float]) -> Iterator[Score]:
             sections = []
             for donors, count in (((*KNOWN, STRANGER), 1), ((NEW,), 2)):
                 out = Path(folder) / str(count)
-                made = write_phantom_cohort(
-                    out, seed, donors=donors, sections_per_donor=count, size_um=SIZE_UM
-                )
+                made = write_phantom_cohort(out, seed, donors=donors, sections_per_donor=count, size_um=SIZE_UM)
                 sections += read_cohort(made)
             spaces = Spaces(sections, known=[s.donor in KNOWN for s in sections])
             for batch in batches:

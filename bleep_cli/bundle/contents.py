@@ -56,7 +56,8 @@ class BundleInfo:
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
-    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p; then it cannot grow."""
+    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p, which spots that
+    are added later do not have."""
     expression_precision: ExpressionPrecision = "f16"
     """How expression is stored."""
     species: str = ""

@@ -63,14 +63,11 @@ def grow_reference(
     A gene of the base that a section lacks is left out of the whole, where ``genes`` is "shared", up to
     ``MAX_DROPPED`` of them. Where it is "base", and in the panel always, it counts as not detected there, up to
     ``MAX_ABSENT`` of them. Raises ``ReferenceError`` for a section that is already in, by its hash or by what was
-    measured in its spots, or that lacks more genes, and for a base whose expression tower saw batch-corrected
-    data, which newcomers do not have.
+    measured in its spots, or that lacks more genes.
+
+    Where the expression tower saw batch-corrected expression, which newcomers do not have, all spots are looked up
+    by their tiles from then on (``key`` "image").
     """
-    if base.info.tower_input != "log1p":
-        raise ReferenceError(
-            f"{base.name}: its expression tower saw batch-corrected expression, so spots cannot "
-            "be added; train without harmony, or build from all sections"
-        )
     refuse_twice({record.sha256: f"{base.name} (as {record.id})" for record in base.info.sections}, sections)
     names = {record.id for record in base.info.sections} & {s.id for s in sections}
     if names:
@@ -108,9 +105,10 @@ def grow_reference(
     info = replace(
         base.info,
         sections=records,
+        key=base.info.key if base.info.tower_input == "log1p" else "image",
         parent_sha256=base.content_sha256,
         merged_sha256=(),
-        findings=one_donor(findings, records),
+        findings=one_donor((*findings, *_told_of_towers(base, sections)), records),
     )
     return Built(_texts_of_the_first(info, len(base.info.sections)), arrays)
 
@@ -129,6 +127,16 @@ def _texts_of_the_first(info: BundleInfo, count: int) -> BundleInfo:
         intended_use=f"{plain} {what}",
         findings=(*info.findings, Finding("base-of-other-use", what)),
     )
+
+
+def _told_of_towers(base: Bundle, sections: Sequence[Section]) -> list[Finding]:
+    if base.info.tower_input == "log1p":
+        return []
+    what = (
+        f"the expression tower saw batch-corrected expression, which {counted(len(sections), 'new section')} "
+        f"({', '.join(s.id for s in sections)}) cannot have: all spots are looked up by their tiles (key image)"
+    )
+    return [Finding("towers-batch-corrected", what, mend="bleep build-reference of all sections fits new towers")]
 
 
 def align_genes(section: Section, base: Bundle) -> Aligned:

@@ -210,12 +210,14 @@ def _info(bundles: Sequence[Bundle], records: tuple[SectionRecord, ...], told: l
             Finding("settings-of-first", f"{', '.join(differing)} as in {bundles[0].name}; the others differ")
         )
     earlier = dict.fromkeys(finding for bundle in bundles for finding in bundle.info.findings)
+    by_tiles = first.tower_input != "log1p" and any(bundle.info.key == "image" for bundle in bundles)
     exact = any(bundle.info.expression_precision == "f32" for bundle in bundles)
     return replace(
         first,
         sections=records,
         parent_sha256=bundles[0].content_sha256,
         merged_sha256=tuple(bundle.content_sha256 for bundle in bundles[1:]),
+        key="image" if by_tiles else first.key,  # one of them has spots without batch-corrected expression
         expression_precision="f32" if exact else "f16",
         findings=one_donor((*earlier, *told), records),
     )

@@ -20,6 +20,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.grow import align_genes, grow_reference
+from bleep_cli.reference.merge import merge_references
 from bleep_cli.reference.parts import Built, described
 from bleep_cli.types import Section
 
@@ -255,11 +256,21 @@ def test_another_section_of_a_known_name_is_refused(base: Bundle, sections: list
         grow(base, replace(sections[2], id="S1"))
 
 
-def test_a_base_of_batch_corrected_towers_is_refused(
+def test_newcomers_to_batch_corrected_towers_are_looked_up_by_their_tiles(
     sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
 ) -> None:
-    given = np.ones((len(sections[0].barcodes), 12), np.float32)
+    given = np.random.default_rng(0).random((len(sections[0].barcodes), 12), np.float32)
     built = build_reference(sections[:1], make_encoders(), device="cpu", tower_input=given)
     write_bundle(tmp_path / "h.zarr", built.info, built.arrays)
-    with pytest.raises(ReferenceError, match=r"^h\.zarr: .* batch-corrected .* train without harmony"):
-        grow(open_bundle(tmp_path / "h.zarr"), sections[2])
+    base = open_bundle(tmp_path / "h.zarr")
+    grown = grow(base, sections[2])
+    assert (base.info.key, grown.info.key, grown.info.tower_input) == ("expression", "image", "harmony")
+    (told,) = [f for f in grown.findings if f.severity == "warning"]
+    assert told.code == "towers-batch-corrected" and "1 new section (S2) cannot have" in told.what
+    write_bundle(tmp_path / "g.zarr", grown.info, grown.arrays)
+    bundle = open_bundle(tmp_path / "g.zarr")
+    assert [check for check in verify(bundle) if not check.ok] == []
+    other = build_reference(sections[1:2], make_encoders(), device="cpu", tower_input=given)
+    write_bundle(tmp_path / "o.zarr", other.info, other.arrays)
+    for order in (["o.zarr", "g.zarr"], ["g.zarr", "o.zarr"]):
+        assert merge_references([tmp_path / name for name in order]).info.key == "image"
