@@ -112,6 +112,9 @@ CODES: Mapping[str, Code] = {
     "signature-missing": Code(
         "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
     ),
+    "reliability-missing": Code(
+        "note", "the reference has too few spots to measure how well its genes are predicted"
+    ),
     "base-of-other-use": Code("warning", "the base was made for something else, such as the synthetic demo"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),
     "one-donor": Code("warning", "the towers are fitted to one donor: what holds for the next one is not known"),

@@ -16,7 +16,7 @@ from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.3"
+ENCODING_VERSION = "1.4"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class BundleInfo:
     """Content hash of the bundle that this one grew from; empty where there is none."""
     findings: tuple[Finding, ...] = ()
     """What was noticed when it was built."""
+    reliability: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able: what the numbers per gene were measured by; empty where nothing was."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able: the configuration that the towers were trained with."""
 

@@ -233,6 +233,7 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
             for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
         },
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
+        reliability=dict(attrs.get("reliability", {})),
         training=attrs.get("training", {}),
     )
 

@@ -220,6 +220,7 @@ def _attrs(info: BundleInfo) -> dict[str, Any]:
         "licence": info.licence,
         "citation": info.citation,
         "intended_use": info.intended_use,
+        **({"reliability": json.loads(json.dumps(info.reliability))} if info.reliability else {}),
         "training": json.loads(json.dumps(info.training)),
         **({"findings": [finding.plain() for finding in info.findings]} if info.findings else {}),
     }

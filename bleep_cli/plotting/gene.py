@@ -30,7 +30,9 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     edge_hires = prediction.grid.drawn_edge_l0() * prediction.hires_scalef
     window = window_of(centre_hires, edge_hires, prediction.hires)
     um_per_hires = prediction.grid.mpp / prediction.hires_scalef
-    panels = two_panels(window, prediction.hires, um_per_hires, ("H&E", f"{gene}, predicted"))
+    panels = two_panels(
+        window, prediction.hires, um_per_hires, ("H&E", f"{gene}, predicted{held_out_r(prediction, gene)}")
+    )
     limits = colour_limits(values, least=0.0)
     tiles = draw_tiles(panels.right, centre_hires, edge_hires, values, limits)
     units = prediction.provenance.get("expression_units", UNITS)
@@ -45,6 +47,15 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     )
     add_words(panels.figure, prediction.slide_id, about, FOOTER)
     return panels.figure
+
+
+def held_out_r(prediction: Prediction, gene: str) -> str:
+    """``, held-out r 0.42`` of a gene by its symbol, as a title ends; empty where the reference does not know."""
+    place = np.flatnonzero(prediction.symbols == gene)
+    r = prediction.var.get("heldout_r")
+    if r is None or not len(place) or not np.isfinite(r[place[0]]):
+        return ""
+    return f", held-out r {float(r[place[0]]):.2f}"
 
 
 def window_of(centre_hires: F64, edge_hires: float, picture: U8) -> Window:

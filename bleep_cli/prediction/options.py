@@ -40,6 +40,10 @@ class PredictOptions:
     """Classes of the mask that are tissue; none: all but those to ignore."""
     genes: tuple[str, ...] | None = None
     """Symbols or ids; None: all."""
+    min_r: float | None = None
+    """Held-out r in the reference from which on a gene is called reliable; None: none is called so or not."""
+    drop_unreliable: bool = False
+    """Whether genes below ``min_r`` are left out."""
     k: int | None = None
     """Neighbours to combine."""
     aggregation: Aggregation | None = None
@@ -62,6 +66,10 @@ class PredictOptions:
             raise UsageError(f"{option('stride_um')} {self.stride_um}: give 1 to 10000 µm")
         if not 0.0 <= self.min_tissue <= 1.0:
             raise UsageError(f"{option('min_tissue')} {self.min_tissue}: give a fraction from 0 to 1")
+        if self.min_r is not None and not -1.0 <= self.min_r <= 1.0:
+            raise UsageError(f"{option('min_r')} {self.min_r}: give a correlation from -1 to 1")
+        if self.drop_unreliable and self.min_r is None:
+            raise UsageError(f"{option('drop_unreliable')} leaves out genes below {option('min_r')}; give it")
         if not self.temperature > 0:
             raise UsageError(f"{option('temperature')} {self.temperature}: give a positive number")
 

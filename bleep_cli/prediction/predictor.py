@@ -17,14 +17,22 @@ from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.prediction.correct import corrected, offsets
+from bleep_cli.prediction.genes_kept import genes_kept
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
-from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord, created
+from bleep_cli.prediction.provenance import (
+    Provenance,
+    ReferenceRecord,
+    SlideRecord,
+    TileRecord,
+    created,
+    reliability_of,
+)
 from bleep_cli.slide.open import read_overview
 from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
+from bleep_cli.types import F32, U8, Bool, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
 SEARCH_TILES = 512  # searched together, while the next ones are embedded
 HIRES_PX = 2000  # long edge of the overview kept in the output
@@ -42,7 +50,7 @@ class Predictor:
         self.options = options or PredictOptions()
         self.k, self.key, self.views, self.aggregation = resolved(self.bundle, self.options)
         self._recorded = recorded_options(self.bundle, self.options)
-        self._columns = self.bundle.gene_rows(self.options.genes)
+        self._columns, self._genes_said = genes_kept(self.bundle, self.options)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
         self._index: Index = self.bundle.index(self.key)
         self._slope = self.bundle.slope(self._columns) if self.aggregation == "corrected" else None
@@ -55,9 +63,9 @@ class Predictor:
         return self.embedder.encoder
 
     @cached_property
-    def _measured(self) -> dict[str, F32]:
+    def _var(self) -> dict[str, F32 | Bool]:
         """What every prediction says of its genes."""
-        return measured_range(self._expression)
+        return {**measured_range(self._expression), **self._genes_said}
 
     @property
     def n_genes(self) -> int:
@@ -114,7 +122,7 @@ class Predictor:
             provenance=self._provenance(ready, command).plain(),
             findings=ready.findings,
             obsm={} if self._slope is None else {"offset": offset},
-            var=self._measured,
+            var=self._var,
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
@@ -190,6 +198,7 @@ class Predictor:
             precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},
             findings=[finding.plain() for finding in ready.findings],
             scale_check=ready.scale.plain(),
+            reliability=reliability_of(info),
             versions=versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
         )
 
