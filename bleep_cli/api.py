@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,7 +205,7 @@ def build_reference(
             built = build.build_reference(
                 sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
             )
-            built = with_reliability(built, fitted.refit, progress=report)
+            built = with_reliability(replace(built, looks=fitted.looks), fitted.refit, progress=report)
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
         built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)

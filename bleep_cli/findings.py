@@ -30,6 +30,7 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     # of a slide
+    "slide-strange": Code("warning", "most tiles of the slide look like nothing in the reference"),
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),

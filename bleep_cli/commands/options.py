@@ -84,6 +84,10 @@ MinR = Annotated[
 DropUnreliable = Annotated[
     bool, typer.Option("--drop-unreliable", help="Leave out the genes that --min-r calls unreliable.")
 ]
+OodRate = Annotated[
+    float,
+    typer.Option("--ood-rate", help="Share of the reference's own left-out tiles that count as strange to it."),
+]
 Aggregation = Annotated[
     choices.Aggregation | None,
     typer.Option("--aggregation", help="How neighbours are combined; default the bundle's."),

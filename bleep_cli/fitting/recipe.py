@@ -17,6 +17,7 @@ from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import MOST_TRAINING, Choice, choose, held_out_groups, some
 from bleep_cli.fitting.features import SpotFeatures, section_features
 from bleep_cli.fitting.graphs import expression_tower, image_tower
+from bleep_cli.fitting.looks import fit_looks
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes.panel import most_variable
@@ -42,6 +43,8 @@ class Fitted:
     """Unit vectors f32[n, d] of the spots' tiles, from the features that the fit has read already."""
     refit: Refit
     """The same fit, with the same choice, to some of the spots; of many, to 6,000 at even distances."""
+    looks: F32
+    """f32[n, l] what the spots' tiles look like, as the image tower tells it."""
     findings: tuple[Finding, ...]
     """How they were fitted."""
 
@@ -76,6 +79,8 @@ def fit_towers(
     image, spot = fit_heads(*chosen, choice.penalty)
     width = np.tile(scale, choice.fields)
     head = _unscaled(image, width)
+    smallest = features.mean(1)
+    looks = fit_looks(smallest, scale, features.stain)
     info = {
         "views": views,
         "recommended_views": views,
@@ -86,7 +91,7 @@ def fit_towers(
         "training": {"recipe": RECIPE, **backbone.record, **choice.attrs()},
     }
     encoders = Encoders(
-        image=image_tower(backbone.model, backbone.px, choice.fields, head),
+        image=image_tower(backbone.model, backbone.px, choice.fields, head, looks),
         expression=expression_tower(spot),
         tile=TileSpec(backbone.px, spec.um[: choice.fields]),
         panel=tuple(map(str, keys)),
@@ -105,7 +110,14 @@ def fit_towers(
         image, spot = fit_heads(*sides, choice.penalty)
         return _embedded(features, choice.fields, _unscaled(image, width)), unit(spot(panel))
 
-    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), refit, tuple(findings))
+    return Fitted(
+        encoders=encoders,
+        choice=choice,
+        embed_images=lambda _: _embedded(features, choice.fields, head),
+        refit=refit,
+        looks=looks(smallest, features.stain),
+        findings=tuple(findings),
+    )
 
 
 def _unscaled(head: LinearHead, width: F32) -> LinearHead:

@@ -108,7 +108,7 @@ class Provenance:
     scale_check: Mapping[str, Any]
     """What the slide's tissue says of its mpp (:class:`bleep_cli.signatures.scale.ScaleCheck`)."""
     reliability: Mapping[str, Any]
-    """How the numbers per gene were measured, or that they are not available."""
+    """How the numbers per gene were measured and strange tiles told, or that this is not available."""
     versions: Mapping[str, str]
     """Installed libraries that the numbers come from."""
 
@@ -121,9 +121,9 @@ NOT_AVAILABLE = "not available"
 """What a result says of what its reference does not hold."""
 
 
-def reliability_of(info: BundleInfo) -> dict[str, Any]:
+def reliability_of(info: BundleInfo, tiles: Mapping[str, Any] | str) -> dict[str, Any]:
     """What a result says of how far its genes and tiles can be believed; an older bundle cannot say it."""
-    return {"per_gene": dict(info.reliability) or NOT_AVAILABLE}
+    return {"per_gene": dict(info.reliability) or NOT_AVAILABLE, "tiles": tiles}
 
 
 def created() -> str:

@@ -100,7 +100,7 @@ def leave_out(
     """
     by, group = groups_of(arrays.donor, arrays.section, arrays.xy_l0)
     group = group % MOST_FOLDS
-    spots = _drawn(group, most)
+    spots = drawn(group, most)
     fold_of = group[spots].astype(np.int32)
     names = np.unique(group)
     folds = []
@@ -115,7 +115,7 @@ def leave_out(
     return LeftOut(spots, fold_of, by, towers, expression.shape[1], tuple(folds), expression)
 
 
-def _drawn(group: I64, most: int) -> I64:
+def drawn(group: I64, most: int) -> I64:
     """Rows of every group, in proportion to its size, ``most`` of all at most; ascending."""
     if len(group) <= most:
         return np.arange(len(group))
