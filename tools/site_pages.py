@@ -1,6 +1,6 @@
 """Builds the documentation as a site: ``build/site``, which opens from the disk and loads nothing from elsewhere.
 
-    python tools/site.py [FOLDER]         (make site)
+    python tools/site_pages.py [FOLDER]         (make site)
 
 The pages stay where they are, readable on the code host. They are copied with whatever they link to into a folder of
 the same shape, README.md as the first page, so that every relative link leads where it led; mkdocs then checks links and
@@ -45,7 +45,7 @@ def build(folder: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
         shutil.copyfile(CONFIG, Path(made, "mkdocs.yml"))
-        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean", "--quiet"]
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean"]
         done = subprocess.run([*command, "-f", f"{made}/mkdocs.yml", "-d", str(folder.resolve())], check=False)
     if done.returncode:
         sys.exit(done.returncode)
