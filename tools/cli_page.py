@@ -59,7 +59,11 @@ def table(command: Any) -> list[str]:
 
 def part(name: str, command: Any, level: int) -> list[str]:
     """A heading, the help's own words and the table of a command, then those of its commands."""
-    lines = [f"{'#' * level} {name}", "", *[" ".join(p.split()) + "\n" for p in (command.help or "").split("\n\n")]]
+    lines = [
+        f"{'#' * level} {name}",
+        "",
+        *[" ".join(p.split()) + "\n" for p in (command.help or "").split("\n\n")],
+    ]
     lines += table(command)
     for inner, sub in getattr(command, "commands", {}).items():
         lines += [] if sub.hidden else part(f"{name} {inner}", sub, level + 1)
