@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import ExpressionPrecision
@@ -104,5 +105,7 @@ class BundleArrays:
     """The image tower at further precisions."""
     signature: Signature | None = None
     """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""
+    calibration: Calibration | None = None
+    """How far predictions miss; None where that was not measured."""
     looks: Looks | None = None
     """What its tiles look like, by which strange ones are told; None where the image tower does not tell it."""

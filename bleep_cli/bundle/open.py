@@ -18,6 +18,7 @@ from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.calibration import Calibration, read_calibration
 from bleep_cli.bundle.looks import Looks, read_looks
 from bleep_cli.bundle.signature import Signature, read_signature
 from bleep_cli.bundle.store import open_group
@@ -107,6 +108,11 @@ class Bundle:
         Raises ``ReferenceError`` for a damaged one.
         """
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
+
+    def calibration(self) -> Calibration | None:
+        """How far its predictions miss; None for a bundle without it. Raises ``ReferenceError`` for a damaged
+        one."""
+        return read_calibration(self.root, self.name, self.read, self.n_spots, len(self.symbols))
 
     def looks(self) -> Looks | None:
         """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""

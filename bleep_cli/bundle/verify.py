@@ -55,6 +55,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("slope", _slope),
         ("signature", _signature),
         ("looks", _looks),
+        ("calibration", _calibration),
         ("genes", _genes),
         ("spots", _spots),
         ("towers", _towers),
@@ -149,6 +150,14 @@ def _looks(bundle: Bundle) -> str:
     if wide != told:
         raise ReferenceError(f"{wide} looks of every tile are stored, the image tower tells {told}")
     return f"{len(found.spot)} tiles of {wide} looks, {len(found.left_out)} left-out distances by {found.by}"
+
+
+def _calibration(bundle: Bundle) -> str:
+    found = bundle.calibration()
+    if found is None:
+        return "none stored; no intervals and draws"
+    axis = f"residuals share {found.share:.2f} over {found.range_um:.0f} µm" if len(found.axis) else "no axis"
+    return f"{len(found.levels)} levels of every gene; {axis}"
 
 
 def _genes(bundle: Bundle) -> str:
