@@ -35,6 +35,8 @@ class SectionRecord:
     """Hex digest of its image's main file, by which a slide is known as it; empty where nobody kept it."""
     towers_saw_it: bool | None = None
     """Whether the towers were fitted to it; None where that is not known."""
+    mpp: float | None = None
+    """µm per level-0 pixel of its image; None where nobody kept it."""
 
 
 @dataclass(frozen=True)

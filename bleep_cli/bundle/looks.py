@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import ReferenceError
-from bleep_cli.types import F32, F64, I64
+from bleep_cli.types import F32, F64, I64, Bool
 
 if TYPE_CHECKING:
     import zarr
@@ -46,6 +46,12 @@ class Looks:
         """How strange tiles of looks f32[q, l] are, f32[q]: 0 like the middle one of the reference's own left-out
         tiles, 1 like the strangest of twenty of these."""
         return scored(part_distances(looks, self.tiles.astype(np.float32)), self.middle, self.reach)
+
+    def of_spots(self, kept: Bool) -> Looks | None:
+        """The same with the tiles of the spots ``kept`` bool[n] alone, by the same distances of all; None where
+        none remains."""
+        inside = kept[self.spot]
+        return replace(self, tiles=self.tiles[inside], spot=self.spot[inside]) if inside.any() else None
 
     def p_values(self, scores: F32) -> F32:
         """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""

@@ -12,6 +12,8 @@ from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import row_blocks
 from bleep_cli.base.text import counted
+from bleep_cli.bundle.calibration import CALIBRATION
+from bleep_cli.bundle.calibration import DTYPES as CALIBRATION_DTYPES
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.looks import DTYPES as LOOKS_DTYPES
@@ -89,7 +91,8 @@ def _dtypes(bundle: Bundle) -> str:
         wrong.append("expression")
     if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
         wrong.append(SLOPE)
-    for group, dtypes in ((SIGNATURE, SIGNATURE_DTYPES), (LOOKS, LOOKS_DTYPES)):
+    groups = ((SIGNATURE, SIGNATURE_DTYPES), (LOOKS, LOOKS_DTYPES), (CALIBRATION, CALIBRATION_DTYPES))
+    for group, dtypes in groups:
         if group in bundle.root:
             paths = {f"{group}/{name}": dtype for name, dtype in dtypes.items()}
             wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
 from bleep_cli.base.version import __version__
+from bleep_cli.bundle.calibration import SCORES
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
-from bleep_cli.bundle.calibration import SCORES
 from bleep_cli.bundle.looks import TILES as LOOKS_TILES
 from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -114,7 +114,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
     with _reading(name, "X"):
         shape = _x(root).shape
     with _reading(name, "layers"):
-        layers = sorted(filter(OUR_LAYERS.fullmatch, root.get("layers", ())), key=_numbered)
+        layers = sorted(filter(OUR_LAYERS.fullmatch, _element_names(root, "layers")), key=_numbered)
         shapes = {_x(root, f"layers/{layer}").shape for layer in layers}
     sound = (
         {shape, *shapes} == {(len(obs), len(var))}
@@ -189,6 +189,10 @@ def _findings(said: Mapping[str, Any], name: str) -> Any:
 
 
 # --- expression
+
+
+def _element_names(root: Any, place: str) -> Iterable[str]:
+    return root[place].keys() if place in root else ()
 
 
 def _numbered(layer: str) -> tuple[int, str]:

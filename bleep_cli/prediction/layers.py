@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bleep_cli.base.text import counted
 from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import Aggregation
@@ -17,7 +18,8 @@ from bleep_cli.prediction.draws import draw
 from bleep_cli.prediction.impute import Expression, impute_blocks
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.spread import mean_and_spread
-from bleep_cli.types import F32, I64, Blocks, Neighbours, TileGrid
+from bleep_cli.prediction.tile_checks import Columns
+from bleep_cli.types import F32, I64, Blocks, Bool, Neighbours, TileGrid
 
 LOWER, UPPER = "lower", "upper"
 SAMPLE = "sample_{}"
@@ -71,6 +73,25 @@ class Layers:
             )
         _refuse_other(bundle, options, aggregation)
 
+    @property
+    def count(self) -> int:
+        """How many."""
+        return self._samples + 2 * (self._interval is not None)
+
+    def told(self, columns: Columns, in_tissue: Bool, slide: str) -> list[Finding]:
+        """A finding where bounds are given for tiles that ``columns`` call strange, or nothing tells which are."""
+        if self._interval is None:
+            return []
+        if "ood" not in columns:
+            what = "the bounds hold for tiles like the reference's, and nothing tells which of these are"
+        elif strange := int((np.asarray(columns["ood"], bool) & in_tissue).sum()):
+            what = (
+                f"for {counted(strange, 'tile')} strange to the reference the bounds may hold less than they say"
+            )
+        else:
+            return []
+        return [Finding("interval-strange", what, slide, "see the column ood, and leave such tiles out")]
+
     def of(self, found: Found, grid: TileGrid) -> dict[str, Callable[[], Blocks]]:
         """By name, each as ``Prediction.blocks``."""
         calibration = self._calibration
@@ -84,14 +105,6 @@ class Layers:
         for number in range(1, self._samples + 1):
             out[SAMPLE.format(number)] = _sample(found, grid, calibration, number)
         return out
-
-
-def told_of_strange_bounds(strange: int, asked: bool, slide: str) -> list[Finding]:
-    """A finding where bounds are given for tiles that are strange to the reference."""
-    if not asked or not strange:
-        return []
-    what = f"the bounds of {strange:,} tiles that are strange to the reference may hold less than they say"
-    return [Finding("interval-strange", what, slide, "leave out tiles by the column ood")]
 
 
 def _refuse_other(bundle: Bundle, options: PredictOptions, aggregation: Aggregation) -> None:

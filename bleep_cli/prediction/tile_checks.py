@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,14 @@ class TileChecks:
         self._spots = _held(bundle.embedding_rows("expression"))
         _, self._donor = np.unique(bundle.spots("donor"), return_inverse=True)
         self._rate = rate
+
+    def without(self, kept: Bool) -> TileChecks:
+        """The same by the spots ``kept`` bool[n] of the reference alone."""
+        if self._looks is None:
+            return self
+        some = copy(self)
+        some._looks = self._looks.of_spots(kept)
+        return some
 
     def of(self, looks: F32, found: Neighbours, weights: F32) -> dict[str, F32]:
         """f32[m] by name, of tiles of ``looks`` f32[m, l] and ``weights`` f32[m, k] of their neighbours.

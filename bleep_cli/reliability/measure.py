@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.contents import BundleArrays
 from bleep_cli.bundle.looks import Looks
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built
+from bleep_cli.reliability.axis import find_axis
 from bleep_cli.reliability.groups import groups_of, neighbourhoods
+from bleep_cli.reliability.intervals import LEVELS, interval_scores
 from bleep_cli.reliability.left_out import MOST_SPOTS, LeftOut, Refit, drawn, leave_out
 from bleep_cli.reliability.per_gene import per_gene
 from bleep_cli.reliability.strangeness import calibrated
@@ -20,8 +25,8 @@ FEWEST_SPOTS = 20
 
 
 def with_reliability(built: Built, refit: Refit | None = None, *, progress: Progress = no_progress) -> Built:
-    """The same with numbers per gene, what they were measured by, and, where the image tower tells what tiles look
-    like, how strange its own are to it.
+    """The same with numbers per gene, what they were measured by, how far values lie from predicted ones, and,
+    where the image tower tells what tiles look like, how strange its own are to it.
 
     ``refit`` as :func:`leave_out` takes it. Of fewer than 20 spots nothing is measured, and a finding says so.
     """
@@ -34,8 +39,21 @@ def with_reliability(built: Built, refit: Refit | None = None, *, progress: Prog
     left_out = leave_out(arrays, built.info, refit, progress=progress)
     columns = per_gene(left_out, neighbourhoods(arrays.section, arrays.xy_l0))
     info = replace(built.info, reliability=_attrs(left_out, arrays))
-    arrays = replace(arrays, gene_columns={**arrays.gene_columns, **columns}, looks=_looks(built))
-    return Built(info, arrays)
+    mpp = {record.id: record.mpp for record in info.sections if record.mpp}
+    further: dict[str, Any] = {
+        "gene_columns": {**arrays.gene_columns, **columns},
+        "looks": _looks(built),
+        "calibration": _calibration(left_out, arrays, mpp),
+    }
+    return Built(info, replace(arrays, **further))
+
+
+def _calibration(left_out: LeftOut, arrays: BundleArrays, mpp: Mapping[str, float]) -> Calibration:
+    scores, floor = interval_scores(left_out)
+    axis = find_axis(left_out, arrays, mpp)
+    if axis is None:
+        return Calibration(LEVELS, scores, floor, np.empty(0, np.float32))
+    return Calibration(LEVELS, scores, floor, axis.values, axis.share, axis.range_um)
 
 
 def _looks(built: Built) -> Looks | None:
