@@ -11,7 +11,7 @@ from bleep_cli.base.text import counted, file_text
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
 from bleep_cli.errors import UsageError, option
-from bleep_cli.prediction.left_out import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.read import open_result
-from bleep_cli.prediction.left_out import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.receipt import receipts, recomputed
