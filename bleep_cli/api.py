@@ -25,6 +25,7 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
+from bleep_cli.checks.gene_inspection import inspect_genes
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device, GeneRule, Plane
@@ -41,9 +42,9 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
-from bleep_cli.reference.choose import shrink_reference
-from bleep_cli.reference.merge import merge_references
 from bleep_cli.reference.parts import Built, described, opened, with_findings
+from bleep_cli.reliability.measure import with_reliability
+from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
@@ -78,6 +79,7 @@ __all__ = [
     "grow_reference",
     "inspect_bundle",
     "inspect_cohort",
+    "inspect_genes",
     "inspect_slide",
     "list_slides",
     "load_encoders",
@@ -218,10 +220,11 @@ def build_reference(
                 embed_images=fitted.embed_images,
                 progress=report,
             )
+            built = with_reliability(replace(built, looks=fitted.looks), fitted.refit, progress=report)
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
         built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
-        return _as_stated(built, cohort)
+        return _as_stated(with_reliability(built, progress=report), cohort)
 
 
 def grow_reference(
@@ -242,7 +245,7 @@ def grow_reference(
     with reporting(progress, bundle.name) as report:
         sections = _sections(cohort, only, report)
         grown = grow.grow_reference(bundle, sections, genes=genes, device=device, progress=report)
-        return _as_stated(grown, cohort)
+        return _as_stated(with_reliability(grown, progress=report), cohort)
 
 
 def describe(built: Built, *, species: str = "", licence: str = "", citation: str = "") -> Built:

@@ -261,9 +261,9 @@ class Prediction:
     """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
     row times the bundle's slope)."""
 
-    var: Mapping[str, F32] = field(default_factory=dict)
-    """Further f32[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the reference's spots
-    were measured."""
+    var: Mapping[str, F32 | Bool] = field(default_factory=dict)
+    """Further f32[g] or bool[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the
+    reference's spots were measured; how well each gene is predicted (:mod:`bleep_cli.bundle.per_gene`)."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
@@ -70,6 +71,8 @@ class BundleInfo:
     """Content hashes of the further bundles that were merged into that one."""
     findings: tuple[Finding, ...] = ()
     """What was noticed when it was built."""
+    reliability: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able: what the numbers per gene were measured by; empty where nothing was."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able: the configuration that the towers were trained with."""
 
@@ -108,3 +111,5 @@ class BundleArrays:
     """The image tower at further precisions."""
     signature: Signature | None = None
     """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""
+    looks: Looks | None = None
+    """What its tiles look like, by which strange ones are told; None where the image tower does not tell it."""

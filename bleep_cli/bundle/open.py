@@ -18,6 +18,7 @@ from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.looks import Looks, read_looks
 from bleep_cli.bundle.signature import Signature, read_signature
 from bleep_cli.bundle.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array, reading
@@ -106,6 +107,10 @@ class Bundle:
         Raises ``ReferenceError`` for a damaged one.
         """
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
+
+    def looks(self) -> Looks | None:
+        """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""
+        return read_looks(self.root, self.name, self.read, self.n_spots)
 
     def index(self, key: Key) -> Index:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
@@ -242,6 +247,7 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
         },
         merged_sha256=tuple(map(str, attrs.get("merged_sha256", ()))),
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
+        reliability=dict(attrs.get("reliability", {})),
         training=attrs.get("training", {}),
     )
 

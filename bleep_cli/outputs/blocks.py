@@ -85,5 +85,6 @@ def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:
         prediction,
         symbols=prediction.symbols[columns],
         gene_ids=prediction.gene_ids[columns],
+        var={name: values[columns] for name, values in prediction.var.items()},
         blocks=lambda: ((first, np.ascontiguousarray(block[:, columns])) for first, block in prediction.blocks()),
     )

@@ -139,7 +139,7 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         provenance=said,
         findings=_findings(said, name),
         obsm=further,
-        var={str(key): values for key, column in var.items() if _is_f32(values := column.to_numpy())},
+        var={str(key): values for key, column in var.items() if _is_said(values := column.to_numpy())},
     )
 
 
@@ -170,6 +170,10 @@ def _further(obs: pd.DataFrame) -> Iterator[tuple[str, F32 | Bool]]:
 
 def _is_f32(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.dtype == np.float32
+
+
+def _is_said(values: Any) -> bool:
+    return _is_f32(values) or (isinstance(values, np.ndarray) and values.dtype == np.bool_)
 
 
 def _findings(said: Mapping[str, Any], name: str) -> Any:

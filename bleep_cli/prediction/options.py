@@ -9,7 +9,16 @@ from typing import Any
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.text import counted, file_text
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
+from bleep_cli.choices import (
+    MIN_TISSUE,
+    OOD_RATE,
+    WEIGHTED_TEMPERATURE,
+    Aggregation,
+    Device,
+    Key,
+    Plane,
+    Precision,
+)
 from bleep_cli.errors import UsageError, option
 from bleep_cli.prediction.excluded import excluded_sections
 
@@ -41,6 +50,12 @@ class PredictOptions:
     """Classes of the mask that are tissue; none: all but those to ignore."""
     genes: tuple[str, ...] | None = None
     """Symbols or ids; None: all."""
+    min_r: float | None = None
+    """Held-out r in the reference from which on a gene is called reliable; None: none is called so or not."""
+    drop_unreliable: bool = False
+    """Whether genes below ``min_r`` are left out."""
+    ood_rate: float = OOD_RATE
+    """Share of the reference's own left-out tiles that are called strange to it."""
     k: int | None = None
     """Neighbours to combine."""
     aggregation: Aggregation | None = None
@@ -69,6 +84,12 @@ class PredictOptions:
             raise UsageError(f"{option('stride_um')} {self.stride_um}: give 1 to 10000 µm")
         if not 0.0 <= self.min_tissue <= 1.0:
             raise UsageError(f"{option('min_tissue')} {self.min_tissue}: give a fraction from 0 to 1")
+        if self.min_r is not None and not -1.0 <= self.min_r <= 1.0:
+            raise UsageError(f"{option('min_r')} {self.min_r}: give a correlation from -1 to 1")
+        if not 0.0 < self.ood_rate < 1.0:
+            raise UsageError(f"{option('ood_rate')} {self.ood_rate}: give a share between 0 and 1")
+        if self.drop_unreliable and self.min_r is None:
+            raise UsageError(f"{option('drop_unreliable')} leaves out genes below {option('min_r')}; give it")
         if not self.temperature > 0:
             raise UsageError(f"{option('temperature')} {self.temperature}: give a positive number")
 

@@ -28,6 +28,9 @@ class Built:
 
     info: BundleInfo
     arrays: BundleArrays
+    looks: F32 | None = None
+    """f32[m, l] what the tiles of its last m spots look like, those that were embedded for it, as the image tower
+    tells it; None where it does not."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
