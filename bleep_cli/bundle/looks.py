@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import ReferenceError
-from bleep_cli.types import F32, F64, I64, Bool
+from bleep_cli.types import F32, F64, I64
 
 if TYPE_CHECKING:
     import zarr
@@ -47,11 +47,13 @@ class Looks:
         tiles, 1 like the strangest of twenty of these."""
         return scored(part_distances(looks, self.tiles.astype(np.float32)), self.middle, self.reach)
 
-    def of_spots(self, kept: Bool) -> Looks | None:
-        """The same with the tiles of the spots ``kept`` bool[n] alone, by the same distances of all; None where
-        none remains."""
-        inside = kept[self.spot]
-        return replace(self, tiles=self.tiles[inside], spot=self.spot[inside]) if inside.any() else None
+    def of_spots(self, rows: I64) -> Looks | None:
+        """The same of the reference's ``rows`` i64[n], ascending, alone, numbered by their place among them, with
+        the distances as they were; None where it has no tile of them."""
+        kept = np.isin(self.spot, rows)
+        if not kept.any():
+            return None
+        return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]))
 
     def p_values(self, scores: F32) -> F32:
         """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""

@@ -21,7 +21,7 @@ from bleep_cli.choices import (
     Precision,
 )
 from bleep_cli.errors import UsageError, option
-from bleep_cli.prediction.left_out import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections
 
 MOST_SAMPLES = 100
 

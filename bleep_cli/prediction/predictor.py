@@ -85,8 +85,8 @@ class Predictor:
             return Part(bundle.index(self.key), self.k, slope, self._checks)
         kept = spots_without(bundle, sections)
         slope = slope_without(bundle, self._columns, kept) if corrects else None
-        index, k = index_without(bundle, self.key, kept), min(self.k, int(kept.sum()))
-        return Part(index, k, slope, self._checks.without(kept))
+        k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
+        return Part(index_without(bundle, self.key, kept), k, slope, checks)
 
     @property
     def encoder(self) -> OnnxEncoder:

@@ -37,13 +37,11 @@ class TileChecks:
         _, self._donor = np.unique(bundle.spots("donor"), return_inverse=True)
         self._rate = rate
 
-    def without(self, kept: Bool) -> TileChecks:
-        """The same by the spots ``kept`` bool[n] of the reference alone."""
-        if self._looks is None:
-            return self
-        some = copy(self)
-        some._looks = self._looks.of_spots(kept)
-        return some
+    def of_spots(self, rows: I64) -> TileChecks:
+        """The same where only the reference's ``rows`` i64[n], ascending, have a part."""
+        out = copy(self)
+        out._looks = None if self._looks is None else self._looks.of_spots(rows)
+        return out
 
     def of(self, looks: F32, found: Neighbours, weights: F32) -> dict[str, F32]:
         """f32[m] by name, of tiles of ``looks`` f32[m, l] and ``weights`` f32[m, k] of their neighbours.
