@@ -30,6 +30,10 @@ class SectionRecord:
     donor: str
     n: int
     """Number of its spots."""
+    image_sha256: str = ""
+    """Hex digest of its image's main file, by which a slide is known as it; empty where nobody kept it."""
+    towers_saw_it: bool | None = None
+    """Whether the towers were fitted to it; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class BundleInfo:
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
-    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p; then it cannot grow."""
+    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p, which spots that
+    are added later do not have."""
     expression_precision: ExpressionPrecision = "f16"
     """How expression is stored."""
     species: str = ""
@@ -61,7 +66,9 @@ class BundleInfo:
     citation: str = ""
     intended_use: str = "Research use only. Not for diagnostic use."
     parent_sha256: str = ""
-    """Content hash of the bundle that this one grew from; empty where there is none."""
+    """Content hash of the bundle that this one was made from; empty where there is none."""
+    merged_sha256: tuple[str, ...] = ()
+    """Content hashes of the further bundles that were merged into that one."""
     findings: tuple[Finding, ...] = ()
     """What was noticed when it was built."""
     reliability: Mapping[str, Any] = field(default_factory=dict)

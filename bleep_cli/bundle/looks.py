@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,20 @@ class Looks:
         """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""
         above = len(self.left_out) - np.searchsorted(self.left_out, scores, side="left")
         return np.asarray((1 + above) / (1 + len(self.left_out)), np.float32)
+
+    def of_spots(self, rows: I64) -> Looks | None:
+        """Those of the spots ``rows`` i64[r], ascending, numbered by their place there; the distances stay those
+        of the whole. None where none of them has any."""
+        kept = np.isin(self.spot, rows)
+        if not kept.any():
+            return None
+        return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]).astype(np.int64))
+
+    def beside(self, other: Looks, first: int) -> Looks:
+        """With those of ``other``, whose spots are numbered from ``first`` on, behind its own; distances stay its
+        own."""
+        tiles, spot = np.concatenate([self.tiles, other.tiles]), np.concatenate([self.spot, first + other.spot])
+        return replace(self, tiles=tiles, spot=spot)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays as they are stored, by path."""

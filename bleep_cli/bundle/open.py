@@ -223,7 +223,15 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
     return BundleInfo(
         tile=spec,
         sections=tuple(
-            SectionRecord(str(s["id"]), str(s["sha256"]), str(s["donor"]), int(s["n"])) for s in attrs["sections"]
+            SectionRecord(
+                str(s["id"]),
+                str(s["sha256"]),
+                str(s["donor"]),
+                int(s["n"]),
+                str(s.get("image_sha256", "")),
+                None if s.get("towers_saw_it") is None else bool(s["towers_saw_it"]),
+            )
+            for s in attrs["sections"]
         ),
         views=int(attrs["views"]),
         recommended_views=int(attrs["recommended_views"]),
@@ -237,6 +245,7 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
             name: str(attrs.get(name, ""))
             for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
         },
+        merged_sha256=tuple(map(str, attrs.get("merged_sha256", ()))),
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
         reliability=dict(attrs.get("reliability", {})),
         training=attrs.get("training", {}),

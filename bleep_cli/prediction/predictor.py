@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from bleep_cli.base.machine import versions
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
+from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.sections import index_without, slope_without, spots_without
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.correct import corrected, offsets
@@ -38,7 +40,21 @@ from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.types import F32, U8, Bool, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
 SEARCH_TILES = 512  # searched together, while the next ones are embedded
+PARTS_HELD = 4  # of the reference, made ready: all of it, and without some sections each
 HIRES_PX = 2000  # long edge of the overview kept in the output
+
+
+@dataclass(frozen=True)
+class Part:
+    """A reference, or what is left of it without some sections."""
+
+    index: Index
+    k: int
+    """Neighbours to average."""
+    slope: F32 | None
+    """f32[d, g], where predictions are corrected by it."""
+    looks: Looks | None
+    """What tiles are compared with to tell strange ones; None where that cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,8 @@ class _Found:
     """f32[n, k] of the neighbours."""
     offset: F32
     """f32[n, d] how far each tile lies from its neighbours; d = 0 where nothing is corrected by it."""
+    slope: F32 | None
+    """f32[d, g], where predictions are corrected by it."""
     columns: Mapping[str, F32]
     """f32[n] by name: what :class:`TileChecks` says of each."""
 
@@ -68,11 +86,22 @@ class Predictor:
         self._recorded = recorded_options(self.bundle, self.options)
         self._columns, self._genes_said = genes_kept(self.bundle, self.options)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
-        self._index: Index = self.bundle.index(self.key)
-        self._slope = self.bundle.slope(self._columns) if self.aggregation == "corrected" else None
-        self._images = None if self._slope is None else self.bundle.embeddings("image")
+        self._images = self.bundle.embeddings("image") if self.aggregation == "corrected" else None
+        self._without = lru_cache(PARTS_HELD)(self._part)
         self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
+        self._without(())
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
+
+    def _part(self, sections: tuple[str, ...]) -> Part:
+        """The reference without those sections; all of it for none."""
+        bundle, corrects = self.bundle, self._images is not None
+        if not sections:
+            slope = bundle.slope(self._columns) if corrects else None
+            return Part(bundle.index(self.key), self.k, slope, self._checks.looks)
+        kept = spots_without(bundle, sections)
+        slope = slope_without(bundle, self._columns, kept) if corrects else None
+        k, looks = min(self.k, int(kept.sum())), self._checks.looks_of(np.flatnonzero(kept))
+        return Part(index_without(bundle, self.key, kept), k, slope, looks)
 
     @property
     def encoder(self) -> OnnxEncoder:
@@ -123,7 +152,7 @@ class Predictor:
     def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
         """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
         ``command`` as the command line that made it."""
-        found = self._found(ready.slide, ready.grid, progress)
+        found = self._found(ready.slide, ready.grid, self._without(ready.left_out), progress)
         judged = self._checks.judged(found.columns)
         findings = (*ready.findings, *told_of_strange(judged, ready.in_tissue, ready.slide.name))
         tiles = self._checks.said(judged, ready.in_tissue)
@@ -142,7 +171,7 @@ class Predictor:
             hires_scalef=scalef,
             provenance=self._provenance(ready, command, findings, tiles).plain(),
             findings=findings,
-            obsm={} if self._slope is None else {"offset": found.offset},
+            obsm={} if found.slope is None else {"offset": found.offset},
             var=self._var,
         )
 
@@ -152,37 +181,39 @@ class Predictor:
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
         """The K nearest reference spots of every tile."""
-        return self._found(slide, grid, progress).neighbours
+        return self._found(slide, grid, self._without(()), progress).neighbours
 
     def correction_bytes(self, tiles: int) -> int:
         """What correcting that many tiles takes of memory."""
-        if self._images is None or self._slope is None:
+        slope = self._without(()).slope
+        if self._images is None or slope is None:
             return 0
-        return int(self._images.nbytes + self._slope.nbytes + 4 * tiles * self._images.shape[1])
+        return int(self._images.nbytes + slope.nbytes + 4 * tiles * self._images.shape[1])
 
-    def _found(self, slide: Slide, grid: TileGrid, progress: Progress) -> _Found:
-        """The K nearest reference spots of every tile, searched and judged while further tiles are embedded.
+    def _found(self, slide: Slide, grid: TileGrid, part: Part, progress: Progress) -> _Found:
+        """The K nearest spots of every tile in that part of the reference, searched and judged while further tiles
+        are embedded.
 
         Vectors and looks are not kept: what is held of a tile are its neighbours, and some numbers.
         """
         n, d = len(grid), 0 if self._images is None else self._images.shape[1]
-        index, similarity = np.empty((n, self.k), np.int64), np.empty((n, self.k), np.float32)
-        weights, offset = np.empty((n, self.k), np.float32), np.empty((n, d), np.float32)
+        index, similarity = np.empty((n, part.k), np.int64), np.empty((n, part.k), np.float32)
+        weights, offset = np.empty((n, part.k), np.float32), np.empty((n, d), np.float32)
         columns: dict[str, F32] = {}
         with closing(self.embedder.stream(slide, grid, self.views, progress)) as stream:
             for rows, vectors, looks in regrouped(stream, SEARCH_TILES):
-                found = self._index.search(vectors, self.k)
+                found = part.index.search(vectors, part.k)
                 index[rows], similarity[rows] = found.index, found.similarity
                 weights[rows] = near = weigh(found, self.aggregation, self.options.temperature)
-                for name, values in self._checks.of(looks, found, near).items():
+                for name, values in self._checks.of(looks, part.looks, found, near).items():
                     columns.setdefault(name, np.empty(n, np.float32))[rows] = values
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
-        return _Found(Neighbours(index, similarity), weights, offset, columns)
+        return _Found(Neighbours(index, similarity), weights, offset, part.slope, columns)
 
     def _blocks(self, found: _Found) -> Iterator[tuple[int, F32]]:
         blocks = impute_blocks(found.neighbours, found.weights, self._expression)
-        return blocks if self._slope is None else corrected(blocks, found.offset, self._slope)
+        return blocks if found.slope is None else corrected(blocks, found.offset, found.slope)
 
     def _provenance(
         self, ready: Plan, command: str, findings: Sequence[Finding], tiles: Mapping[str, Any] | str
@@ -213,6 +244,7 @@ class Predictor:
                 content_sha256=self.bundle.content_sha256,
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
+                left_out=list(ready.left_out),
                 spots=self.bundle.n_spots,
                 donors=len({section.donor for section in info.sections}),
                 species=info.species,

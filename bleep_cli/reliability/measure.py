@@ -8,6 +8,7 @@ import numpy as np
 
 from bleep_cli.bundle.contents import BundleArrays
 from bleep_cli.bundle.looks import Looks
+from bleep_cli.bundle.per_gene import COLUMNS
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.groups import groups_of, neighbourhoods
@@ -28,9 +29,11 @@ def with_reliability(built: Built, refit: Refit | None = None, *, progress: Prog
     arrays = built.arrays
     if len(arrays.section) < FEWEST_SPOTS:
         told = f"of {len(arrays.section)} spots none is left out: how well genes are predicted is not known"
-        return replace(
-            built, info=replace(built.info, findings=(*built.findings, Finding("reliability-missing", told)))
+        info = replace(
+            built.info, reliability={}, findings=(*built.findings, Finding("reliability-missing", told))
         )
+        kept = {name: values for name, values in arrays.gene_columns.items() if name not in COLUMNS}
+        return Built(info, replace(arrays, gene_columns=kept, looks=None))
     left_out = leave_out(arrays, built.info, refit, progress=progress)
     columns = per_gene(left_out, neighbourhoods(arrays.section, arrays.xy_l0))
     info = replace(built.info, reliability=_attrs(left_out, arrays))
@@ -39,19 +42,22 @@ def with_reliability(built: Built, refit: Refit | None = None, *, progress: Prog
 
 
 def _looks(built: Built) -> Looks | None:
-    """Those of the base, where there is one, and of the spots that were embedded for it; an even draw of many."""
-    arrays, new = built.arrays, built.looks
-    if new is None:
-        return None
-    n, first = len(arrays.section), len(arrays.section) - len(new)
-    spot, looks = np.arange(first, n), new
-    if first:
-        if arrays.looks is None:
+    """Those of the bundles that it is made of, where there are any, and of the spots that were embedded for it; an
+    even draw of many."""
+    arrays, held, new = built.arrays, built.arrays.looks, built.looks
+    n = len(arrays.section)
+    if new is None or len(new) == n:
+        if held is None and new is None:
             return None
-        spot, looks = np.concatenate([arrays.looks.spot, spot]), np.concatenate([arrays.looks.tiles, new])
+        spot, looks = (held.spot, held.tiles) if new is None and held is not None else (np.arange(n), new)
+    elif held is None:
+        return None
+    else:
+        spot = np.concatenate([held.spot, np.arange(n - len(new), n)])
+        looks = np.concatenate([held.tiles.astype(np.float32), new])
     by, group = groups_of(arrays.donor, arrays.section, arrays.xy_l0)
     rows = drawn(group[spot], MOST_SPOTS)
-    return calibrated(looks[rows].astype(np.float32), spot[rows], group[spot[rows]], by)
+    return calibrated(np.asarray(looks, np.float32)[rows], spot[rows], group[spot[rows]], by)
 
 
 def _attrs(left_out: LeftOut, arrays: BundleArrays) -> dict[str, object]:
