@@ -24,6 +24,13 @@ def reason(error: BaseException) -> str:
     return text if text == type(error).__name__ else f"{type(error).__name__}: {text}"
 
 
+def told(error: BaseException) -> str:
+    """What another library says of a file's content in one line, without folders: its text, or the system's."""
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
+    return reason(error) if isinstance(error, OSError | KeyError) else first_line(error)
+
+
 def did_you_mean(name: str | Sequence[str], known: Iterable[str]) -> str:
     """What to add to the message about a name, or several, that are not there: the known names that they are apart
     from letter case and punctuation, and of a single one, or where none is, up to three that are most like the

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
 
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
-from bleep_cli.findings import Finding
-from bleep_cli.towers.encoder import ALL_VIEWS
+from bleep_cli.findings import Finding, finding_of
+from bleep_cli.limits import (
+    LEAST_TILE_UM,
+    MOST_FIELDS,
+    MOST_REFERENCE_SPOTS,
+    MOST_TARGET_SUM,
+    MOST_TILE_PX,
+    MOST_TILE_UM,
+)
+from bleep_cli.towers.encoder import ALL_VIEWS, VIEW_CHOICES
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
+_NOT_IN_TEXTS = re.compile("[\ue000\ue001\ud800-\udfff]")  # no characters, or marks of errors.py
 ENCODING_TYPE = "bleep-reference"
 ENCODING_VERSION = "1.3"
 
@@ -101,3 +113,68 @@ class BundleArrays:
     """The image tower at further precisions."""
     signature: Signature | None = None
     """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""
+
+
+def info_of(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
+    """The info that the attributes of a bundle's root state; ``stored`` is the dtype of its expression.
+
+    ``KeyError``, ``TypeError``, ``ValueError`` and ``AttributeError`` for attributes that state none.
+    """
+    tile, expression = attrs["tile"], attrs["expression"]
+    if re.fullmatch("[0-9a-f]{64}", str(attrs["content_sha256"])) is None:
+        raise ValueError("content_sha256")
+    fields = tile["um"]
+    if not isinstance(fields, list) or not 1 <= len(fields) <= MOST_FIELDS:
+        raise ValueError(f"tile {tile!r:.100}")
+    return BundleInfo(
+        tile=TileSpec(
+            _whole("px", tile["px"], 1, MOST_TILE_PX),
+            tuple(_number("um", um, LEAST_TILE_UM, MOST_TILE_UM) for um in fields),
+        ),
+        sections=tuple(map(_section, attrs["sections"])),
+        views=_one_of("views", attrs["views"], VIEW_CHOICES),
+        recommended_views=_one_of("recommended_views", attrs["recommended_views"], VIEW_CHOICES),
+        k=_whole("k", attrs["k"], 1, MOST_REFERENCE_SPOTS),
+        key=_one_of("key", attrs["key"], get_args(Key)),
+        aggregation=_one_of("aggregation", attrs.get("aggregation", "average"), get_args(Aggregation)),
+        target_sum=_number("target_sum", expression["target_sum"], 1e-6, MOST_TARGET_SUM),
+        tower_input=_text("tower_input", expression["tower_input"]),
+        expression_precision="f16" if stored == np.dtype("f2") else "f32",
+        **{
+            name: _text(name, attrs.get(name, ""))
+            for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
+        },
+        findings=tuple(map(finding_of, attrs.get("findings", ()))),
+        training=dict(attrs.get("training", {})),
+    )
+
+
+def _section(stated: Mapping[str, Any]) -> SectionRecord:
+    name, sha256, donor = (_text(key, stated[key]) for key in ("id", "sha256", "donor"))
+    return SectionRecord(name, sha256, donor, _whole("n", stated["n"], 0, MOST_REFERENCE_SPOTS))
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    number = _number(name, value, least, most)
+    if number != int(number):
+        raise ValueError(f"{name} {value!r:.100}")
+    return int(number)
+
+
+def _number(name: str, value: Any, least: float, most: float) -> float:
+    """NaN is not within any bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(f"{name} {value!r:.100}; {least:g} to {most:g} is read")
+    return float(value)
+
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> Any:
+    if isinstance(value, bool) or value not in known:
+        raise ValueError(f"{name} {value!r:.100}")
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if _NOT_IN_TEXTS.search(str(value)):
+        raise ValueError(f"{name} is no text")
+    return str(value)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.rows import Rows, SpooledRows
-from bleep_cli.bundle.stored import array_blocks, is_array, reading, sample_rows
+from bleep_cli.bundle.arrays import Group, StoredArray, array_blocks
+from bleep_cli.bundle.stored import reading, sample_rows
 from bleep_cli.errors import ReferenceError
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import (
@@ -27,10 +28,6 @@ from bleep_cli.search.hnsw import (
 from bleep_cli.search.hnsw_build import GraphOptions, build_graph, library_version
 from bleep_cli.types import F32, Index, Progress, no_progress
 
-if TYPE_CHECKING:
-    import zarr
-    from zarr.types import AnyArray
-
 # Rows. Here exact search takes 0.8 ms of one core per tile (benchmarks/search.py), the fastest tower takes 12.
 # Above, it begins to be felt, and a graph of recall 0.99 is worth its time to build and its place in the bundle.
 EXACT_UP_TO = 100_000
@@ -39,7 +36,7 @@ GRAPH = "index/hnsw"
 SAMPLE_SEED = 0
 
 
-def choose_index(root: zarr.Group, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
+def choose_index(root: Group, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
     """Exact search, or above ``exact_up_to`` rows the bundle's graph where there is one that may be used."""
     graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
     if graph is not None and not why_exact(graph, embeddings):
@@ -48,7 +45,7 @@ def choose_index(root: zarr.Group, name: str, embeddings: Rows, exact_up_to: int
     return ExactIndex(embeddings[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(embeddings))
 
 
-def memory_of_index(root: zarr.Group, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
+def memory_of_index(root: Group, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
     """Bytes that searching ``embeddings`` takes at most, without the blocks it is done in."""
     graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
     if graph is not None:
@@ -56,13 +53,13 @@ def memory_of_index(root: zarr.Group, embeddings: Rows, exact_up_to: int = EXACT
     return min(HELD_BYTES, 4 * embeddings.shape[0] * embeddings.shape[1])
 
 
-def stored_graph(root: zarr.Group) -> AnyArray | None:
+def stored_graph(root: Group) -> StoredArray | None:
     """The bytes of a bundle's graph, u8[bytes]; None where it holds none."""
     found = root.get(GRAPH)
-    return found if found is not None and is_array(found) else None
+    return found if isinstance(found, StoredArray) else None
 
 
-def why_exact(graph: AnyArray, embeddings: Rows) -> str:
+def why_exact(graph: StoredArray, embeddings: Rows) -> str:
     """Why a stored graph cannot serve a search of ``embeddings``; empty where it can."""
     attrs = graph.attrs
     if not hnsw_available():
@@ -74,7 +71,7 @@ def why_exact(graph: AnyArray, embeddings: Rows) -> str:
     return ""
 
 
-def load_stored(graph: AnyArray, bundle: str, shape: tuple[int, ...]) -> HnswIndex:
+def load_stored(graph: StoredArray, bundle: str, shape: tuple[int, ...]) -> HnswIndex:
     """The stored graph over embeddings of ``shape`` [n, d]. Raises ``ReferenceError`` for a damaged one."""
     with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
         file = Path(folder) / "hnsw"

@@ -19,7 +19,7 @@ def inspect_bundle(
     bundle = open_bundle(path)
     info = bundle.info
     checks = verify_bundle(bundle, progress) if verify else []
-    graph = bundle.array(GRAPH).attrs.asdict() if GRAPH in bundle.root else None
+    graph = dict(bundle.array(GRAPH).attrs) if GRAPH in bundle.root else None
     costs = stored_costs(bundle.root)
     fields = " + ".join(f"{um:g}" for um in info.tile.um)
     record = {

@@ -77,7 +77,7 @@ def test_without_hnswlib_there_is_none(
 def test_it_states_how_it_was_built_and_what_it_reaches(small_built: Built, tmp_path: Path, key: Key) -> None:
     write_bundle(tmp_path / "a.zarr", replace(small_built.info, key=key), small_built.arrays, exact_up_to=LARGE)
     bundle = open_bundle(tmp_path / "a.zarr")
-    attrs = bundle.array(GRAPH).attrs.asdict()
+    attrs = dict(bundle.array(GRAPH).attrs)
     assert attrs == {
         "library": "hnswlib",
         "library_version": library_version(),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write
+from bleep_cli.bundle.container import Folder
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.stored import StoredExpression, rounded
 from bleep_cli.bundle.write import write_bundle
@@ -43,16 +42,16 @@ def whole(small_built: Built) -> F32:
 
 @pytest.fixture
 def chunks_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of the chunks of expression that are read from any store, e.g. ``c/0/2``."""
+    """The keys of the chunks of expression that are read, e.g. ``c/0/2``."""
     keys: list[str] = []
-    real = zarr.storage.LocalStore.get
+    real = Folder.read
 
-    async def get(store: Any, key: str, *args: Any, **kwargs: Any) -> Any:
-        if key.startswith("expression/c/"):
-            keys.append(key.removeprefix("expression/"))
-        return await real(store, key, *args, **kwargs)
+    def read(folder: Folder, name: str, most: int) -> bytes:
+        if name.startswith("expression/c/"):
+            keys.append(name.removeprefix("expression/"))
+        return real(folder, name, most)
 
-    monkeypatch.setattr(zarr.storage.LocalStore, "get", get)
+    monkeypatch.setattr(Folder, "read", read)
     return keys
 
 
