@@ -65,14 +65,14 @@ class StoredArray:
         layout, name = self._layout, f"{self._path}/{self._layout.name_of(place)}"
         if name not in self._files.sizes:
             if not layout.fills:
-                raise ValueError(f"chunk {layout.name_of(place)} is missing")
+                raise ValueError(f"{name} is missing")
             return np.full(layout.chunks, "" if layout.text else 0, layout.dtype)
         size = MOST_CHUNK_BYTES if layout.text else layout.chunk_values * layout.dtype.itemsize
         data = self._files.read(name, size + size // 64 + SPARE_BYTES)
         try:
             values = _unpacked(data, layout, size)
         except Exception as error:  # imagecodecs and NumPy have their own
-            raise ValueError(f"chunk {layout.name_of(place)}: {told(error)}") from error
+            raise ValueError(f"{name}: {told(error)}") from error
         return values.reshape(layout.chunks)
 
 

@@ -14,6 +14,7 @@ from bleep_cli.base.rows import Rows, SpooledRows
 from bleep_cli.bundle.arrays import Group, StoredArray, array_blocks
 from bleep_cli.bundle.stored import reading, sample_rows
 from bleep_cli.errors import ReferenceError
+from bleep_cli.limits import MOST_EF
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import (
     LEGACY_EF,
@@ -40,7 +41,7 @@ def choose_index(root: Group, name: str, embeddings: Rows, exact_up_to: int = EX
     """Exact search, or above ``exact_up_to`` rows the bundle's graph where there is one that may be used."""
     graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
     if graph is not None and not why_exact(graph, embeddings):
-        return load_stored(graph, name, embeddings.shape)
+        return load_stored(graph, name, embeddings)
     n, dim = embeddings.shape
     return ExactIndex(embeddings[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(embeddings))
 
@@ -71,21 +72,26 @@ def why_exact(graph: StoredArray, embeddings: Rows) -> str:
     return ""
 
 
-def load_stored(graph: StoredArray, bundle: str, shape: tuple[int, ...]) -> HnswIndex:
-    """The stored graph over embeddings of ``shape`` [n, d]. Raises ``ReferenceError`` for a damaged one."""
+def load_stored(graph: StoredArray, bundle: str, embeddings: Rows) -> HnswIndex:
+    """The stored graph over ``embeddings`` f32[n, d]. Raises ``ReferenceError`` for a damaged one, or one of
+    others."""
+    n, dim = embeddings.shape
+    ef = stated_number(graph.attrs, "ef", LEGACY_EF)
+    if not 1 <= ef <= MOST_EF:
+        raise ReferenceError(f"{GRAPH}: ef is {ef:g}; 1 to {MOST_EF} is searched")
     with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
         file = Path(folder) / "hnsw"
         with reading(bundle, GRAPH), file.open("wb") as handle:
             for block in array_blocks(graph):
-                handle.write(block.tobytes())
-        return HnswIndex(load_graph(file, shape[0], shape[1]), int(stated_number(graph.attrs, "ef", LEGACY_EF)))
+                handle.write(block.astype(np.uint8, casting="no").tobytes())
+        return HnswIndex(load_graph(file, n, dim, embeddings=embeddings), int(ef))
 
 
 def stated_number(attrs: Mapping[str, Any], name: str, default: float, array: str = GRAPH) -> float:
     """A number among the attributes of an ``array``; ``ReferenceError`` for anything else of that name."""
     value = attrs.get(name, default)
-    if not isinstance(value, int | float):
-        raise ReferenceError(f"{array}: {name} is {value!r} and no number")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ReferenceError(f"{array}: {name} is {value!r:.100} and no number")
     return float(value)
 
 

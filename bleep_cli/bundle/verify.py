@@ -191,7 +191,7 @@ def _index(bundle: Bundle) -> str:
         raise ReferenceError("the stored HNSW graph belongs to other embeddings; search is exact")
     if not hnsw_available():
         return f"HNSW stored; hnswlib is not installed, search is exact, recall@{RECALL_K} 1.000"
-    near = load_stored(graph, bundle.name, rows.shape)
+    near = load_stored(graph, bundle.name, rows)
     other: Key = "image" if key == "expression" else "expression"
     queries = sample_queries(bundle.embedding_rows(other), SAMPLE_SEED)
     wanted = ExactIndex(rows).search(queries, RECALL_K).index

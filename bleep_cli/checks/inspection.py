@@ -71,4 +71,5 @@ def _graph(attrs: dict[str, Any] | None) -> str:
         return "none, search is exact"
     if "recall" not in attrs:
         return "HNSW, of a recall it does not state (verifying measures it)"
-    return f"HNSW, M {attrs['M']}, ef {attrs['ef']}, recall@{attrs['recall_k']} {attrs['recall']}"
+    m, ef, k, recall = (attrs.get(name, "not stated") for name in ("M", "ef", "recall_k", "recall"))
+    return f"HNSW, M {m}, ef {ef}, recall@{k} {recall}"

@@ -26,6 +26,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.reference.parts import Built
 from bleep_cli.search import hnsw_build
 from bleep_cli.search.exact import ExactIndex
+from bleep_cli.search.graph_file import HEADER
 from bleep_cli.search.hnsw import HnswIndex
 from bleep_cli.search.hnsw_build import GraphOptions, library_version
 from bleep_cli.types import Index
@@ -234,14 +235,40 @@ def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyP
     assert detail.endswith("at ef 64 on 252 queries; search is exact: 252 spots are no more than 100000")
     monkeypatch.setattr(bundle_verify, "EXACT_UP_TO", LARGE)
     assert check(path)[1].endswith("at ef 64 on 252 queries; used")
-    values = values_of(path, GRAPH)  # the graph of the spots in another order: recall of chance
+    values = values_of(path, GRAPH).copy()  # links that lead anywhere: recall of chance
+    rows = values[HEADER.itemsize :][: 252 * (4 + 32 * 4 + 8 * 4 + 8)].reshape(252, -1)
+    links = np.ascontiguousarray(rows[:, 4 : 4 + 32 * 4]).view("<u4")
+    links[:] = np.random.default_rng(0).integers(0, 252, links.shape)
+    rows[:, 4 : 4 + 32 * 4] = links.view(np.uint8)
+    rewrite(path, GRAPH, values)
+    seal(path)
+    ok, detail = check(path)
+    assert not ok and "recall@50 is 0." in detail and "states 1.0" in detail
+
+
+def test_a_graph_of_the_spots_in_another_order_is_refused(path: Path) -> None:
+    """hnswlib takes it, and the rows that it finds are not those that are near."""
     order = np.random.default_rng(0).permutation(252)
     file = hnsw_build.build_graph(open_bundle(path).embeddings("expression")[order], path.parent / "w", OPTIONS)
     rewrite(path, GRAPH, np.fromfile(file, np.uint8))
-    assert len(values_of(path, GRAPH)) == len(values)
     seal(path)
-    ok, detail = check(path)
-    assert not ok and "recall@50 is 0.2" in detail and "states 1.0" in detail
+    with pytest.raises(ReferenceError, match="its vectors are not the reference's"):
+        index_of(open_bundle(path))
+
+
+@pytest.mark.parametrize("ef", [0, -5, 1e9, float("nan")])
+def test_a_width_of_search_beyond_bounds_is_refused(path: Path, ef: float) -> None:
+    reattr_array(path, GRAPH, ef=ef)
+    with pytest.raises(ReferenceError, match=r"^index/hnsw: ef is .*; 1 to 100000 is searched"):
+        index_of(open_bundle(path))
+
+
+def test_a_graph_that_states_nothing_is_not_used(path: Path) -> None:
+    reattr_array(path, GRAPH, only={})
+    assert isinstance(index_of(open_bundle(path)), ExactIndex)
+    assert "  index: HNSW, of a recall it does not state (verifying measures it)" in inspect_bundle(path)[1]
+    reattr_array(path, GRAPH, only={"recall": 1.0})
+    assert inspect_bundle(path)[1][3].startswith("  index: HNSW, M ")
 
 
 def test_inspect_tells_of_the_index(written: Path, small_bundle: Path) -> None:

@@ -145,8 +145,11 @@ def values_of(prediction: Prediction) -> F32:
     return np.concatenate([block for _, block in prediction.blocks()])
 
 
-def test_a_prediction_of_some_genes_reads_no_others(path: Path, tmp_path: Path, query_slide: Path) -> None:
-    """The other genes' chunks are damaged, and nobody notices."""
+def test_a_prediction_of_some_genes_reads_no_others(
+    path: Path, tmp_path: Path, query_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other genes' chunks are damaged, and nobody notices in a reference too large to be hashed first."""
+    monkeypatch.setattr("bleep_cli.prediction.predictor.HASHED_UNASKED", 0)
     wanted = values_of(predict(open_bundle(path), query_slide))[:, [6, 9]]
     broken = damaged(path, tmp_path, [f"c/{row}/{column}" for row in range(3) for column in (0, 2)])
     found = values_of(predict(open_bundle(broken), query_slide, "GENE6", "GENE9"))
@@ -163,6 +166,7 @@ def test_expression_that_does_not_fit_is_left_on_disk_and_gives_the_same_bits(
     monkeypatch.setattr("bleep_cli.prediction.predictor.DENSE_BYTES", 100)
     monkeypatch.setattr(impute, "DENSE_BYTES", 4 * 252 * 2)
     monkeypatch.setattr("bleep_cli.prediction.predictor.measured_range", lambda _: {})  # looks at some spots
+    monkeypatch.setattr("bleep_cli.prediction.predictor.HASHED_UNASKED", 0)  # hashing reads all
     chunks_read.clear()
     prediction = predict(open_bundle(path), query_slide, *genes)
     assert chunks_read == []
