@@ -23,6 +23,7 @@ BATCH: dict[RunsOn, int] = {"cpu": 8, "cuda": 128}  # on a CPU larger batches co
 ALL_VIEWS = 8
 """Flips and right-angle rotations of a tile."""
 VIEW_CHOICES = (1, ALL_VIEWS)
+UNIT_SLACK = 1e-3  # by which a vector of length 1 may be longer or shorter
 
 
 class OnnxEncoder:
@@ -87,7 +88,7 @@ def _sizes(session: InferenceSession, dtype: str, rank: int, what: str) -> tuple
         raise ReferenceError(f"the {what} does not give one vector per row")
     batch, *sizes = inputs[0].shape
     dim = outputs[0].shape[1]
-    if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, dim)):
+    if isinstance(batch, int) or not all(isinstance(size, int) and size > 0 for size in (*sizes, dim)):
         raise ReferenceError(f"the {what} must leave the batch open and nothing else; it takes {inputs[0].shape}")
     return sizes, dim
 
@@ -105,11 +106,20 @@ def views_of(tiles: U8, views: int) -> Iterator[U8]:
 
 
 def embed_views(encoder: Encoder, tiles: U8, views: int) -> F32:
-    """Unit vectors ``f32[b, d]``: the mean over the tile's views, normalised again."""
-    total = sum(encoder.embed(view) for view in views_of(tiles, views))
+    """Unit vectors ``f32[b, d]``: the mean over the tile's views, normalised again.
+
+    Raises ``ReferenceError`` for a tower whose vectors are not of length 1.
+    """
+    total = sum(_of_length_1(encoder.embed(view)) for view in views_of(tiles, views))
     if views == 1:
         return np.asarray(total, np.float32)
     return unit(np.asarray(total, np.float32))
+
+
+def _of_length_1(vectors: F32) -> F32:
+    if not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=UNIT_SLACK):
+        raise ReferenceError("the image tower does not give unit vectors")
+    return vectors
 
 
 def unit(vectors: F32) -> F32:
