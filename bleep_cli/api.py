@@ -106,6 +106,7 @@ def predict(
     slide: Path | str,
     ref: Bundle | Path | str,
     *,
+    ref_sha256: str | None = None,
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
@@ -125,6 +126,8 @@ def predict(
         Any file that ``bleep predict`` takes.
     ref
         A bundle's path, or an open bundle.
+    ref_sha256
+        The content hash that a bundle given by its path must have.
     genes
         Symbols or ids; all by default.
     at
@@ -161,7 +164,10 @@ def predict(
     """
     chosen = None if genes is None else tuple(genes)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
-    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
+    bundle = ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256)
+    prediction = Predictor(bundle, options).predict(
+        slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress
+    )
     return to_anndata(prediction)
 
 

@@ -40,6 +40,8 @@ MOST_TILE_UM: Final = 100_000.0
 """Edge of a bundle's field of view in µm: the length of a glass slide is 75,000."""
 MOST_FIELDS: Final = 64
 """Fields of view that a bundle's tile stacks."""
+LEAST_TARGET_SUM: Final = 1e-6
+"""Counts that a bundle's spots are scaled to."""
 MOST_TARGET_SUM: Final = 1e12
 """Counts that a bundle's spots are scaled to."""
 HASHED_UNASKED: Final = 256 << 20

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bleep_cli.base.hashing import buffer_of
-from bleep_cli.bundle.arrays import Group, array_blocks
+from bleep_cli.bundle.storage.arrays import Group, array_blocks
 
 
 def content_sha256(root: Group, attrs: Mapping[str, Any]) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.signature import Signature
-from bleep_cli.bundle.stored import ExpressionPrecision
+from bleep_cli.bundle.stored import DTYPES, ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.findings import Finding, finding_of
 from bleep_cli.limits import (
+    LEAST_TARGET_SUM,
     LEAST_TILE_UM,
     MOST_FIELDS,
     MOST_REFERENCE_SPOTS,
@@ -123,30 +124,43 @@ def info_of(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInf
     tile, expression = attrs["tile"], attrs["expression"]
     if re.fullmatch("[0-9a-f]{64}", str(attrs["content_sha256"])) is None:
         raise ValueError("content_sha256")
-    fields = tile["um"]
-    if not isinstance(fields, list) or not 1 <= len(fields) <= MOST_FIELDS:
-        raise ValueError(f"tile {tile!r:.100}")
+    optional = {"aggregation": "average", "training": {}, "species": "", "licence": "", "citation": ""}
+    optional |= {"intended_use": "", "parent_sha256": ""}
     return BundleInfo(
-        tile=TileSpec(
-            _whole("px", tile["px"], 1, MOST_TILE_PX),
-            tuple(_number("um", um, LEAST_TILE_UM, MOST_TILE_UM) for um in fields),
-        ),
+        tile=tile_of(tile),
         sections=tuple(map(_section, attrs["sections"])),
-        views=_one_of("views", attrs["views"], VIEW_CHOICES),
-        recommended_views=_one_of("recommended_views", attrs["recommended_views"], VIEW_CHOICES),
-        k=_whole("k", attrs["k"], 1, MOST_REFERENCE_SPOTS),
-        key=_one_of("key", attrs["key"], get_args(Key)),
-        aggregation=_one_of("aggregation", attrs.get("aggregation", "average"), get_args(Aggregation)),
-        target_sum=_number("target_sum", expression["target_sum"], 1e-6, MOST_TARGET_SUM),
+        target_sum=target_sum_of(expression["target_sum"]),
         tower_input=_text("tower_input", expression["tower_input"]),
         expression_precision="f16" if stored == np.dtype("f2") else "f32",
-        **{
-            name: _text(name, attrs.get(name, ""))
-            for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
-        },
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
-        training=dict(attrs.get("training", {})),
+        **{name: checked_field(name, attrs[name]) for name in ("views", "recommended_views", "k", "key")},
+        **{name: checked_field(name, attrs.get(name, default)) for name, default in optional.items()},
     )
+
+
+def tile_of(stated: Mapping[str, Any]) -> TileSpec:
+    """The tile that ``px`` and ``um`` describe; raises as :func:`info_of` does."""
+    fields = stated["um"]
+    if not isinstance(fields, list) or not 1 <= len(fields) <= MOST_FIELDS:
+        raise ValueError(f"tile {stated!r:.100}")
+    px = _whole("px", stated["px"], 1, MOST_TILE_PX)
+    return TileSpec(px, tuple(_number("um", um, LEAST_TILE_UM, MOST_TILE_UM) for um in fields))
+
+
+def target_sum_of(stated: Any) -> float:
+    """Counts that spots are scaled to; ``ValueError`` for no such number."""
+    return _number("target_sum", stated, LEAST_TARGET_SUM, MOST_TARGET_SUM)
+
+
+def checked_field(name: str, value: Any) -> Any:
+    """A value of the field ``name`` of :class:`BundleInfo` that a file states; ``ValueError`` for none."""
+    known: dict[str, tuple[Any, ...]] = {"views": VIEW_CHOICES, "recommended_views": VIEW_CHOICES}
+    known |= {"key": get_args(Key), "aggregation": get_args(Aggregation), "expression_precision": tuple(DTYPES)}
+    if name in known:
+        return _one_of(name, value, known[name])
+    if name == "k":
+        return _whole(name, value, 1, MOST_REFERENCE_SPOTS)
+    return dict(value) if name == "training" else _text(name, value)
 
 
 def _section(stated: Mapping[str, Any]) -> SectionRecord:
@@ -170,7 +184,7 @@ def _number(name: str, value: Any, least: float, most: float) -> float:
 
 def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> Any:
     if isinstance(value, bool) or value not in known:
-        raise ValueError(f"{name} {value!r:.100}")
+        raise ValueError(f"{name} {value!r:.100} is none of {', '.join(map(str, known))}")
     return value
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.rows import Rows, SpooledRows
-from bleep_cli.bundle.arrays import Group, StoredArray, array_blocks
+from bleep_cli.bundle.storage.arrays import Group, StoredArray, array_blocks
 from bleep_cli.bundle.stored import reading, sample_rows
 from bleep_cli.errors import ReferenceError
 from bleep_cli.limits import MOST_EF

@@ -17,22 +17,20 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
-from bleep_cli.bundle.arrays import Group, StoredArray
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
 from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.shapes import array_of, check_shapes
 from bleep_cli.bundle.signature import Signature, read_signature
-from bleep_cli.bundle.store import open_group
+from bleep_cli.bundle.storage.arrays import Group, StoredArray
+from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, reading
 from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.names import strip_version
 from bleep_cli.limits import (
-    MOST_DIMENSIONS,
     MOST_MODEL_BYTES,
     MOST_NAME,
-    MOST_REFERENCE_GENES,
-    MOST_REFERENCE_SPOTS,
 )
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str
@@ -216,9 +214,12 @@ def open_bundle(path: Path | str, sha256: str | None = None) -> Bundle:
 
     A folder, or a zip with a folder, around one bundle stands for it. ``sha256`` is the content hash that it must
     have; with it, and where chunks are missing, everything is read and hashed. Raises ``ReferenceError`` for
-    anything that is not a bundle of a version this program reads, or not that one.
+    anything that is not a bundle of a version this program reads, or not that one, ``UsageError`` for a
+    ``sha256`` that is none.
     """
     path = Path(path)
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"{option('ref_sha256')} is the 64 hexadecimal digits that bleep inspect --json tells")
     if not path.exists():
         raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
     try:
@@ -240,46 +241,12 @@ def open_bundle(path: Path | str, sha256: str | None = None) -> Bundle:
         info = info_of(attrs, getattr(root.get("expression"), "dtype", None))
     except Exception as error:
         raise ReferenceError(f"{path.name}: broken attribute ({first_line(error)})") from error
-    _check_shapes(root, path.name)
+    check_shapes(root, path.name)
     bundle = Bundle(root, path.name, info, attrs)
     _check_values(bundle)
     if lacking or sha256 is not None:
-        bundle.check_content(sha256)
+        bundle.check_content(None if sha256 is None else sha256.lower())
     return bundle
-
-
-def array_of(root: Group, bundle: str, name: str) -> StoredArray:
-    """The array of that path in the bundle of that name; ``ReferenceError`` where there is none."""
-    found = root.get(name)
-    if found is None:
-        raise ReferenceError(f"{bundle}: no array {name}")
-    if not isinstance(found, StoredArray):
-        raise ReferenceError(f"{bundle}: {name} is no array")
-    return found
-
-
-def _check_shapes(root: Group, name: str) -> None:
-    """What can be said before a value is read: every array that must be there, of its kind and shape."""
-    kinds = {"expression": "f", "embeddings/image": "f", "embeddings/expression": "f", "genes/symbol": "O"}
-    kinds |= {"genes/id": "O", "genes/panel": "iu", "spots/section": "O", "spots/barcode": "O", "spots/donor": "O"}
-    kinds |= {"spots/x": "f", "spots/y": "f", "encoders/image": "u", "encoders/expression": "u"}
-    arrays = {path: array_of(root, name, path) for path in kinds}
-    if SLOPE in root:
-        arrays[SLOPE], kinds[SLOPE] = array_of(root, name, SLOPE), "f"
-    shape, panel = arrays["expression"].shape, arrays["genes/panel"].shape
-    if len(shape) != 2 or len(panel) != 1:
-        raise ReferenceError(f"{name}: expression has shape {shape}, genes/panel {panel}")
-    (n, g), d = shape, (*arrays["embeddings/image"].shape, 0)[1]
-    if not (1 <= n <= MOST_REFERENCE_SPOTS and 1 <= g <= MOST_REFERENCE_GENES and 1 <= d <= MOST_DIMENSIONS):
-        raise ReferenceError(f"{name}: {n} spots, {g} genes, {d} dimensions")
-    wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
-    wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
-    wanted |= {"genes/symbol": (g,), "genes/id": (g,), SLOPE: (d, g)}
-    for path, array in arrays.items():
-        if path in wanted and array.shape != wanted[path]:
-            raise ReferenceError(f"{name}: {path} has shape {array.shape}, not {wanted[path]}")
-        if array.dtype.kind not in kinds[path]:
-            raise ReferenceError(f"{name}: {path} holds {array.dtype}")
 
 
 def _check_values(bundle: Bundle) -> None:

@@ -15,7 +15,7 @@ from bleep_cli.limits import MOST_TILE_PX
 from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
-    from bleep_cli.bundle.arrays import Group
+    from bleep_cli.bundle.storage.arrays import Group
 
 SIGNATURE = "signature"
 """The group of its arrays."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import told
 from bleep_cli.base.rows import Rows
-from bleep_cli.bundle.arrays import StoredArray
+from bleep_cli.bundle.storage.arrays import StoredArray
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.towers.encoder import UNIT_SLACK
 from bleep_cli.types import F32, I64

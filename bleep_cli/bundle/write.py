@@ -22,7 +22,7 @@ from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArr
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
 from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
-from bleep_cli.bundle.store import open_group
+from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import DTYPES, SLOPE
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.search.hnsw import hnsw_available

@@ -9,7 +9,7 @@ from typing import Any
 import zarr
 
 from bleep_cli.bundle.content_hash import content_sha256
-from bleep_cli.bundle.store import open_group
+from bleep_cli.bundle.storage.store import open_group
 
 
 def values_of(path: Path, name: str) -> Any:

@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write
-from bleep_cli.bundle.container import Folder
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.storage.container import Folder
 from bleep_cli.bundle.stored import StoredExpression, rounded
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError

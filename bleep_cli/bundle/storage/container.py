@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from bleep_cli.base.files.regular import read_regular
 from bleep_cli.limits import (
     MOST_BUNDLE_DEPTH,
     MOST_BUNDLE_FILES,
@@ -49,14 +49,7 @@ class Folder:
 
     def read(self, name: str, most: int) -> bytes:
         """A file's bytes; ``ValueError`` for more than ``most``, or what is no file by now."""
-        # Without waiting: a pipe that has taken the file's place would never answer.
-        handle = os.open(
-            self._path / name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ValueError("no file")
-            return _within(file.read(most + 1), most)
+        return read_regular(self._path / name, most)
 
 
 class Zip:
@@ -86,16 +79,9 @@ class Zip:
         if info.file_size > most:
             raise ValueError(f"{info.file_size} bytes, at most {most} are read")
         with self._zip.open(info) as file:
-            data = file.read()  # no more than it states: zipfile ends there, and compares its checksum
-        return _within(data, most)
+            return file.read()  # no more than it states: zipfile ends there, and compares its checksum
 
 
 def _check_count(files: int) -> None:
     if files > MOST_BUNDLE_FILES:
         raise ValueError(f"more than {MOST_BUNDLE_FILES} files")
-
-
-def _within(data: bytes, most: int) -> bytes:
-    if len(data) > most:
-        raise ValueError(f"more than the {most} bytes that are read")
-    return data

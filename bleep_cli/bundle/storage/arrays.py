@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import told
-from bleep_cli.bundle.container import Container
-from bleep_cli.bundle.layout import Layout, attributes, check_backed, layout_of, parse_json
+from bleep_cli.bundle.storage.container import Container
+from bleep_cli.bundle.storage.layout import Layout, attributes, check_backed, layout_of, parse_json
 from bleep_cli.limits import MOST_BUNDLE_ARRAYS, MOST_BUNDLE_JSON, MOST_CHUNK_BYTES
 
 META = "zarr.json"

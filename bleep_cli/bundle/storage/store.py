@@ -9,8 +9,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from bleep_cli.bundle.arrays import META, Group, read_tree
-from bleep_cli.bundle.container import Container, Folder, Zip
+from bleep_cli.bundle.storage.arrays import META, Group, read_tree
+from bleep_cli.bundle.storage.container import Container, Folder, Zip
 from bleep_cli.errors import ReferenceError
 
 NOT_OURS = "__MACOSX"  # the folder that Finder adds to a zip
@@ -18,7 +18,7 @@ NOT_OURS = "__MACOSX"  # the folder that Finder adds to a zip
 
 def open_group(path: Path) -> tuple[Group, int]:
     """The group of the bundle at ``path``, for reading, or of the only one a level below it, and how many chunks
-    it lacks (:func:`bleep_cli.bundle.arrays.read_tree`).
+    it lacks (:func:`bleep_cli.bundle.storage.arrays.read_tree`).
 
     Raises ``ReferenceError`` for several bundles below; many others for what is none.
     """
