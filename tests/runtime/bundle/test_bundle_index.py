@@ -246,31 +246,6 @@ def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyP
     assert not ok and "recall@50 is 0." in detail and "states 1.0" in detail
 
 
-def test_a_graph_of_the_spots_in_another_order_is_refused(path: Path) -> None:
-    """hnswlib takes it, and the rows that it finds are not those that are near."""
-    order = np.random.default_rng(0).permutation(252)
-    file = hnsw_build.build_graph(open_bundle(path).embeddings("expression")[order], path.parent / "w", OPTIONS)
-    rewrite(path, GRAPH, np.fromfile(file, np.uint8))
-    seal(path)
-    with pytest.raises(ReferenceError, match="its vectors are not the reference's"):
-        index_of(open_bundle(path))
-
-
-@pytest.mark.parametrize("ef", [0, -5, 1e9, float("nan")])
-def test_a_width_of_search_beyond_bounds_is_refused(path: Path, ef: float) -> None:
-    reattr_array(path, GRAPH, ef=ef)
-    with pytest.raises(ReferenceError, match=r"^index/hnsw: ef is .*; 1 to 100000 is searched"):
-        index_of(open_bundle(path))
-
-
-def test_a_graph_that_states_nothing_is_not_used(path: Path) -> None:
-    reattr_array(path, GRAPH, only={})
-    assert isinstance(index_of(open_bundle(path)), ExactIndex)
-    assert "  index: HNSW, of a recall it does not state (verifying measures it)" in inspect_bundle(path)[1]
-    reattr_array(path, GRAPH, only={"recall": 1.0})
-    assert inspect_bundle(path)[1][3].startswith("  index: HNSW, M ")
-
-
 def test_inspect_tells_of_the_index(written: Path, small_bundle: Path) -> None:
     record, lines, _ = inspect_bundle(written)
     assert record["index"]["recall"] > 0.99 and record["index"]["ef"] == 64
