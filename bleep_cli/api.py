@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
-from bleep_cli.choices import Device, Plane
+from bleep_cli.choices import Device, GeneRule, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
@@ -40,7 +41,9 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
-from bleep_cli.reference.parts import Built, described, with_findings
+from bleep_cli.reference.choose import shrink_reference
+from bleep_cli.reference.merge import merge_references
+from bleep_cli.reference.parts import Built, described, opened, with_findings
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
@@ -78,6 +81,7 @@ __all__ = [
     "inspect_slide",
     "list_slides",
     "load_encoders",
+    "merge_references",
     "open_bundle",
     "open_result",
     "open_slide",
@@ -89,6 +93,7 @@ __all__ = [
     "read_table",
     "report",
     "run_demo",
+    "shrink_reference",
     "tell_estimates",
     "to_anndata",
     "write",
@@ -115,6 +120,9 @@ def predict(
     mpp: float | None = None,
     scene: int | str | None = None,
     k: int | None = None,
+    exclude_donor: Sequence[str] = (),
+    exclude_section: Sequence[str] = (),
+    include_own: bool = False,
     device: Device = "auto",
     progress: Asked = None,
 ) -> AnnData:
@@ -125,9 +133,7 @@ def predict(
     slide
         Any file that ``bleep predict`` takes.
     ref
-        A bundle's path, or an open bundle.
-    ref_sha256
-        The content hash that a bundle given by its path must have.
+        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have.
     genes
         Symbols or ids; all by default.
     at
@@ -146,6 +152,8 @@ def predict(
         Which picture of a file that holds several, by its index from 0 or its name; the largest by default.
     k
         Neighbours to average; the bundle's own number by default.
+    exclude_donor, exclude_section, include_own
+        Whose spots have no part; by default those of the donor of a slide that is a section of the reference.
     device
         Where the image tower runs.
     progress
@@ -164,10 +172,10 @@ def predict(
     """
     chosen = None if genes is None else tuple(genes)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
-    bundle = ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256)
-    prediction = Predictor(bundle, options).predict(
-        slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress
-    )
+    excluded = (tuple(exclude_donor), tuple(exclude_section))
+    options = replace(options, exclude_donor=excluded[0], exclude_section=excluded[1], include_own=include_own)
+    predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
+    prediction = predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 
 
@@ -205,7 +213,12 @@ def build_reference(
         if encoders is None:
             fitted = fit_towers(sections, network, views=views or ALL_VIEWS, device=device, progress=report)
             built = build.build_reference(
-                sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
+                sections,
+                fitted.encoders,
+                device=device,
+                towers_saw_them=True,
+                embed_images=fitted.embed_images,
+                progress=report,
             )
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
@@ -218,16 +231,19 @@ def grow_reference(
     cohort: Path | str | Sequence[Section],
     *,
     only: Sequence[str] | None = None,
+    genes: GeneRule = "shared",
     device: Device = "auto",
     progress: Asked = None,
 ) -> Built:
     """``base`` with the sections of a cohort added, embedded by its own towers; the base stays as it is.
 
-    Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
+    Genes of the base that not all of the sections measure are left out; with ``genes`` "base" they count as not
+    detected. Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
     """
-    opened = base if isinstance(base, Bundle) else open_bundle(base)
-    with reporting(progress, opened.name) as report:
-        grown = grow.grow_reference(opened, _sections(cohort, only, report), device=device, progress=report)
+    bundle = opened(base)
+    with reporting(progress, bundle.name) as report:
+        sections = _sections(cohort, only, report)
+        grown = grow.grow_reference(bundle, sections, genes=genes, device=device, progress=report)
         return _as_stated(grown, cohort)
 
 

@@ -24,6 +24,10 @@ Plane = Literal["auto", "level0", "bounds"]
 """Where (0, 0) of a mask or of given positions lies: at the corner of the slide, or of its scanned part, as in
 QuPath; ``auto`` looks where the tissue is."""
 
+GeneRule = Literal["shared", "base"]
+"""Which genes a grown reference holds: those that all of it measures, or all of the base, lacking ones counting as
+not detected."""
+
 WEIGHTED_TEMPERATURE = 0.05
 """Of the softmax over cosine that the aggregation ``weighted`` takes."""
 

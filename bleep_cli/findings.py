@@ -104,11 +104,28 @@ CODES: Mapping[str, Code] = {
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of the files of a result
     "geojson-genes": Code("note", "a GeoJSON file holds the genes that vary most, not all"),
+    # of a prediction
+    "own-left-out": Code("note", "the slide is a section of the reference: spots of its donor were left out"),
+    "own-kept": Code(
+        "warning", "the slide is a section of the reference, whose own spots have a part in its prediction"
+    ),
+    "donor-left-out": Code("note", "sections of the reference were left out of a prediction, as was asked"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
+    "genes-dropped": Code("note", "genes that not all parts of a reference measure were left out of it"),
+    "genes-chosen": Code("note", "a reference holds the genes that were asked for, and the panel of its towers"),
+    "sections-left-out": Code("note", "sections of a reference were left out of it"),
+    "sections-shared": Code("note", "sections that are in several merged references were taken once"),
+    "donor-shared": Code("note", "sections of several merged references are of donors of one name"),
+    "signature-part": Code("note", "the signature of a merged reference is of the sections of its first part"),
+    "settings-of-first": Code("note", "merged references state different settings: those of the first are kept"),
+    "spots-one-donor": Code("warning", "all spots are of one donor: what holds for the next one is not known"),
+    "towers-batch-corrected": Code(
+        "warning", "spots were added to a reference whose expression tower saw batch-corrected expression"
+    ),
     "signature-missing": Code(
         "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
     ),

@@ -29,7 +29,7 @@ from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 _NOT_IN_TEXTS = re.compile("[\ue000\ue001\ud800-\udfff]")  # no characters, or marks of errors.py
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.3"
+ENCODING_VERSION = "1.4"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class SectionRecord:
     donor: str
     n: int
     """Number of its spots."""
+    image_sha256: str = ""
+    """Hex digest of its image's main file, by which a slide is known as it; empty where nobody kept it."""
+    towers_saw_it: bool | None = None
+    """Whether the towers were fitted to it; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class BundleInfo:
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
-    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p; then it cannot grow."""
+    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p, which spots that
+    are added later do not have."""
     expression_precision: ExpressionPrecision = "f16"
     """How expression is stored."""
     species: str = ""
@@ -73,7 +78,9 @@ class BundleInfo:
     citation: str = ""
     intended_use: str = "Research use only. Not for diagnostic use."
     parent_sha256: str = ""
-    """Content hash of the bundle that this one grew from; empty where there is none."""
+    """Content hash of the bundle that this one was made from; empty where there is none."""
+    merged_sha256: tuple[str, ...] = ()
+    """Content hashes of the further bundles that were merged into that one."""
     findings: tuple[Finding, ...] = ()
     """What was noticed when it was built."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -132,6 +139,7 @@ def info_of(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInf
         target_sum=target_sum_of(expression["target_sum"]),
         tower_input=_text("tower_input", expression["tower_input"]),
         expression_precision="f16" if stored == np.dtype("f2") else "f32",
+        merged_sha256=tuple(_text("merged_sha256", sha256) for sha256 in attrs.get("merged_sha256", ())),
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
         **{name: checked_field(name, attrs[name]) for name in ("views", "recommended_views", "k", "key")},
         **{name: checked_field(name, attrs.get(name, default)) for name, default in optional.items()},
@@ -165,7 +173,9 @@ def checked_field(name: str, value: Any) -> Any:
 
 def _section(stated: Mapping[str, Any]) -> SectionRecord:
     name, sha256, donor = (_text(key, stated[key]) for key in ("id", "sha256", "donor"))
-    return SectionRecord(name, sha256, donor, _whole("n", stated["n"], 0, MOST_REFERENCE_SPOTS))
+    image, saw = _text("image_sha256", stated.get("image_sha256", "")), stated.get("towers_saw_it")
+    n = _whole("n", stated["n"], 0, MOST_REFERENCE_SPOTS)
+    return SectionRecord(name, sha256, donor, n, image, None if saw is None else bool(saw))
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:

@@ -13,7 +13,7 @@ from bleep_cli.base.reasons import told
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.storage.arrays import StoredArray
 from bleep_cli.errors import BleepError, ReferenceError
-from bleep_cli.towers.encoder import UNIT_SLACK
+from bleep_cli.towers.encoder import are_unit
 from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class UnitRows(StoredRows):
 
     def __getitem__(self, rows: slice, /) -> F32:
         values = np.asarray(super().__getitem__(rows), np.float32)
-        if not np.allclose(np.linalg.norm(values, axis=1), 1.0, atol=UNIT_SLACK):  # NaN fails as well
+        if not are_unit(values):
             raise ReferenceError(f"{self._bundle}: {self._name} are no unit vectors")
         return values
 

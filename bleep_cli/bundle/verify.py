@@ -22,7 +22,7 @@ from bleep_cli.choices import Key
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import RECALL_K, hnsw_available, recall_at
-from bleep_cli.towers.encoder import UNIT_SLACK, OnnxEncoder, OnnxExpressionEncoder, unit
+from bleep_cli.towers.encoder import OnnxEncoder, OnnxExpressionEncoder, are_unit, unit
 from bleep_cli.types import Progress, no_progress
 
 ROW_BLOCK = 4096  # rows checked at a time
@@ -176,8 +176,7 @@ def _towers(bundle: Bundle) -> str:
 
 def _unit_vectors(encoder: OnnxEncoder, what: str) -> None:
     shape = (1, encoder.tile_px, encoder.tile_px, encoder.channels)
-    norms = np.linalg.norm(encoder.embed(np.full(shape, 127, np.uint8)), axis=1)
-    if not np.allclose(norms, 1.0, atol=UNIT_SLACK):
+    if not are_unit(encoder.embed(np.full(shape, 127, np.uint8))):
         raise ReferenceError(f"the {what} does not give unit vectors")
 
 

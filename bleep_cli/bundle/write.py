@@ -207,6 +207,7 @@ def _attrs(info: BundleInfo) -> dict[str, Any]:
         "encoding-version": ENCODING_VERSION,
         "created_with": f"bleep-cli {__version__}",
         "parent_sha256": info.parent_sha256,
+        **({"merged_sha256": list(info.merged_sha256)} if info.merged_sha256 else {}),
         "tile": {
             "px": info.tile.px,
             "um": list(info.tile.um),

@@ -11,6 +11,7 @@ from bleep_cli.base.text import counted, file_text
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
 from bleep_cli.errors import UsageError, option
+from bleep_cli.prediction.left_out import excluded_sections
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class PredictOptions:
     """The embeddings of the reference that tiles are compared with."""
     views: int | None = None
     """1, or 8 flips and rotations averaged."""
+    exclude_donor: tuple[str, ...] = ()
+    """Donors of the reference whose spots have no part."""
+    exclude_section: tuple[str, ...] = ()
+    """Sections of the reference, by id, whose spots have no part."""
+    include_own: bool = False
+    """Keeps the donor of a slide that is itself a section of the reference."""
     device: Device = "auto"
     """Where the image tower is to run."""
     precision: Precision = "auto"
@@ -69,8 +76,10 @@ class PredictOptions:
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:
     """K, key, views and aggregation: what was asked for, else the bundle's own.
 
-    ``UsageError`` for more neighbours than the reference has spots: every tile would get the same.
+    ``UsageError`` for more neighbours than the reference has spots: every tile would get the same; and for
+    sections or donors to exclude that it does not have, or that are all it has.
     """
+    excluded_sections(bundle.info, options, bundle.name)
     if options.k is not None and options.k > bundle.n_spots:
         raise UsageError(f"{option('k')} {options.k}: {bundle.name} holds {counted(bundle.n_spots, 'spot')}")
     aggregation = options.aggregation or bundle.info.aggregation
@@ -86,7 +95,11 @@ def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
     chosen = {"k": k, "key": key, "views": views, "aggregation": aggregation, "genes": list(options.genes or [])}
     chosen |= {"mask_class": list(options.mask_class)}
-    return asdict(options) | chosen | files
+    # Whom sections are from is not said: a donor's name can be a patient's.
+    chosen |= {"exclude_section": list(excluded_sections(bundle.info, options, bundle.name))}
+    recorded = asdict(options) | chosen | files
+    del recorded["exclude_donor"]
+    return recorded
 
 
 def _named(parameter: str, path: Path | None) -> dict[str, str] | None:

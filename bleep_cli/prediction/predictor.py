@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.sections import index_without, slope_without, spots_without
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.limits import HASHED_UNASKED
 from bleep_cli.prediction.correct import corrected, offsets
@@ -28,7 +29,19 @@ from bleep_cli.towers.encoder import OnnxEncoder
 from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
 SEARCH_TILES = 512  # searched together, while the next ones are embedded
+PARTS_HELD = 4  # of the reference, made ready: all of it, and without some sections each
 HIRES_PX = 2000  # long edge of the overview kept in the output
+
+
+@dataclass(frozen=True)
+class Part:
+    """A reference, or what is left of it without some sections."""
+
+    index: Index
+    k: int
+    """Neighbours to average."""
+    slope: F32 | None
+    """f32[d, g], where predictions are corrected by it."""
 
 
 class Predictor:
@@ -47,10 +60,20 @@ class Predictor:
         self._recorded = recorded_options(self.bundle, self.options)
         self._columns = self.bundle.gene_rows(self.options.genes)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
-        self._index: Index = self.bundle.index(self.key)
-        self._slope = self.bundle.slope(self._columns) if self.aggregation == "corrected" else None
-        self._images = None if self._slope is None else self.bundle.embeddings("image")
+        self._images = self.bundle.embeddings("image") if self.aggregation == "corrected" else None
+        self._without = lru_cache(PARTS_HELD)(self._part)
+        self._without(())
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
+
+    def _part(self, sections: tuple[str, ...]) -> Part:
+        """The reference without those sections; all of it for none."""
+        bundle, corrects = self.bundle, self._images is not None
+        if not sections:
+            slope = bundle.slope(self._columns) if corrects else None
+            return Part(bundle.index(self.key), self.k, slope)
+        kept = spots_without(bundle, sections)
+        slope = slope_without(bundle, self._columns, kept) if corrects else None
+        return Part(index_without(bundle, self.key, kept), min(self.k, int(kept.sum())), slope)
 
     @property
     def encoder(self) -> OnnxEncoder:
@@ -101,7 +124,8 @@ class Predictor:
     def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
         """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
         ``command`` as the command line that made it."""
-        found, weights, offset = self._found(ready.slide, ready.grid, progress)
+        part = self._without(ready.left_out)
+        found, weights, offset = self._found(ready.slide, ready.grid, part, progress)
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
             slide_id=ready.name,
@@ -111,12 +135,12 @@ class Predictor:
             gene_ids=self.bundle.gene_ids[self._columns],
             neighbours=found,
             obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32), **ready.obs},
-            blocks=lambda: self._blocks(found, weights, offset),
+            blocks=lambda: self._blocks(found, weights, offset, part.slope),
             hires=hires,
             hires_scalef=scalef,
             provenance=self._provenance(ready, command).plain(),
             findings=ready.findings,
-            obsm={} if self._slope is None else {"offset": offset},
+            obsm={} if part.slope is None else {"offset": offset},
             var=self._measured,
         )
 
@@ -126,35 +150,39 @@ class Predictor:
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
         """The K nearest reference spots of every tile."""
-        return self._found(slide, grid, progress)[0]
+        return self._found(slide, grid, self._without(()), progress)[0]
 
     def correction_bytes(self, tiles: int) -> int:
         """What correcting that many tiles takes of memory."""
-        if self._images is None or self._slope is None:
+        slope = self._without(()).slope
+        if self._images is None or slope is None:
             return 0
-        return int(self._images.nbytes + self._slope.nbytes + 4 * tiles * self._images.shape[1])
+        return int(self._images.nbytes + slope.nbytes + 4 * tiles * self._images.shape[1])
 
-    def _found(self, slide: Slide, grid: TileGrid, progress: Progress) -> tuple[Neighbours, F32, F32]:
-        """The K nearest reference spots of every tile, searched while further tiles are embedded, their weights
-        f32[n, k], and f32[n, d] how far the tile lies from them, d = 0 where nothing is corrected by it.
+    def _found(self, slide: Slide, grid: TileGrid, part: Part, progress: Progress) -> tuple[Neighbours, F32, F32]:
+        """The K nearest spots of every tile in that part of the reference, searched while further tiles are
+        embedded, their weights f32[n, k], and f32[n, d] how far the tile lies from them, d = 0 where nothing is
+        corrected by it.
 
         Vectors are not kept: what is held of a tile are its neighbours, and that distance.
         """
         n, d = len(grid), 0 if self._images is None else self._images.shape[1]
-        index, similarity = np.empty((n, self.k), np.int64), np.empty((n, self.k), np.float32)
-        weights, offset = np.empty((n, self.k), np.float32), np.empty((n, d), np.float32)
+        index, similarity = np.empty((n, part.k), np.int64), np.empty((n, part.k), np.float32)
+        weights, offset = np.empty((n, part.k), np.float32), np.empty((n, d), np.float32)
         with closing(self.embedder.stream(slide, grid, self.views, progress)) as stream:
             for rows, vectors in regrouped(stream, SEARCH_TILES):
-                found = self._index.search(vectors, self.k)
+                found = part.index.search(vectors, part.k)
                 index[rows], similarity[rows] = found.index, found.similarity
                 weights[rows] = near = weigh(found, self.aggregation, self.options.temperature)
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
         return Neighbours(index, similarity), weights, offset
 
-    def _blocks(self, found: Neighbours, weights: F32, offset: F32) -> Iterator[tuple[int, F32]]:
+    def _blocks(
+        self, found: Neighbours, weights: F32, offset: F32, slope: F32 | None
+    ) -> Iterator[tuple[int, F32]]:
         blocks = impute_blocks(found, weights, self._expression)
-        return blocks if self._slope is None else corrected(blocks, offset, self._slope)
+        return blocks if slope is None else corrected(blocks, offset, slope)
 
     def _provenance(self, ready: Plan, command: str) -> Provenance:
         info, slide = self.bundle.info, ready.slide
@@ -184,6 +212,7 @@ class Predictor:
                 content_verified=self.bundle.verified,
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
+                left_out=list(ready.left_out),
                 spots=self.bundle.n_spots,
                 donors=len({section.donor for section in info.sections}),
                 species=info.species,

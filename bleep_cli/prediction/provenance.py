@@ -55,6 +55,8 @@ class ReferenceRecord:
     """Of the tower that ran, at its precision."""
     sections: Sequence[str]
     """Their ids."""
+    left_out: Sequence[str]
+    """Ids of those whose spots had no part."""
     spots: int
     """How many it holds."""
     donors: int

@@ -31,12 +31,14 @@ def build_reference(
     *,
     device: Device = "auto",
     tower_input: F32 | None = None,
+    towers_saw_them: bool | None = None,
     embed_images: Callable[[Sequence[Section]], F32] | None = None,
     progress: Progress = no_progress,
 ) -> Built:
     """Embeds every spot of the sections on both sides and packs them.
 
     ``tower_input`` f32[n, p] is fed to the expression tower in place of log1p (batch-corrected training data),
+    ``towers_saw_them`` says whether the towers were fitted to these sections (None: not known),
     ``embed_images`` stands in for :func:`embed_sections`. ``ReferenceError`` when a section lacks panel genes.
     """
     refuse_twice({}, sections)
@@ -48,7 +50,7 @@ def build_reference(
 
     info = BundleInfo(
         encoders.tile,
-        tuple(record_of(s) for s in sections),
+        tuple(record_of(s, towers_saw_them) for s in sections),
         target_sum=encoders.target_sum,
         tower_input="log1p" if tower_input is None else "harmony",
         **encoders.info,

@@ -116,8 +116,14 @@ def embed_views(encoder: Encoder, tiles: U8, views: int) -> F32:
     return unit(np.asarray(total, np.float32))
 
 
+def are_unit(vectors: F32) -> bool:
+    """Whether all rows are of length 1, but for ``UNIT_SLACK``; NaN is not."""
+    with np.errstate(all="ignore"):
+        return np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=UNIT_SLACK)
+
+
 def _of_length_1(vectors: F32) -> F32:
-    if not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=UNIT_SLACK):
+    if not are_unit(vectors):
         raise ReferenceError("the image tower does not give unit vectors")
     return vectors
 

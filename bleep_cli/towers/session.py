@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import threading
 from collections.abc import Callable
 from types import ModuleType
@@ -79,7 +80,10 @@ def make_session(
     providers = _providers(ort, chosen, tensorrt_fp16)
     try:
         check_model(model)
-        session = ort.InferenceSession(model, options, providers=providers)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what keeps it from a provider
+            session = ort.InferenceSession(model, options, providers=providers)
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            _ = (value.name, value.type, value.shape)  # names that are no text show here
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ReferenceError(
             f"the {what} is not a model that ONNX Runtime can run ({first_line(error)})"

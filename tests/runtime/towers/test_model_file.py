@@ -163,6 +163,19 @@ def test_truncated_and_flipped_models_are_reference_errors(tower_bytes: Towers) 
             continue
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [(b"\n\x06scaled", b"\n\x06\xff\xfealed"), (b"\x02in", b"\x02\xff\xfe"), (b"batch", b"\xff\xfetch")],
+)
+def test_names_that_are_no_text_are_told_and_nothing_is_printed(
+    tower_bytes: Towers, capfd: pytest.CaptureFixture[str], name: bytes, other: bytes
+) -> None:
+    assert name in tower_bytes[0]
+    with pytest.raises(ReferenceError, match="is not a model that ONNX Runtime can run"):
+        OnnxEncoder(tower_bytes[0].replace(name, other), "cpu")
+    assert capfd.readouterr() == ("", "")
+
+
 # --- what comes out
 
 

@@ -81,7 +81,9 @@ def export_run(
     tiles = parity_sample(cached_tiles(sections, config.data.tile, run.path / CACHE, progress), PARITY_TILES)
     tolerance = {"tolerance": HALF_TOLERANCE} if half_weights else {}
     parity = check_parity(towers, encoders, tiles, data.panel, config.reference.k, **tolerance)
-    built = build_reference(sections, encoders, tower_input=data.harmonised, progress=progress)
+    built = build_reference(
+        sections, encoders, tower_input=data.harmonised, towers_saw_them=True, progress=progress
+    )
     if intended_use:
         built = replace(built, info=replace(built.info, intended_use=intended_use))
     if precisions:
