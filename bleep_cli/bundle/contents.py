@@ -173,6 +173,8 @@ def checked_field(name: str, value: Any) -> Any:
 
 def _section(stated: Mapping[str, Any]) -> SectionRecord:
     name, sha256, donor = (_text(key, stated[key]) for key in ("id", "sha256", "donor"))
+    if not (name + sha256 + donor).isprintable():
+        raise ValueError(f"section {name!r:.100}")
     image, saw = _text("image_sha256", stated.get("image_sha256", "")), stated.get("towers_saw_it")
     n = _whole("n", stated["n"], 0, MOST_REFERENCE_SPOTS)
     return SectionRecord(name, sha256, donor, n, image, None if saw is None else bool(saw))

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from bleep_cli.base.text import printable
+
 DOORS = ("bundle", "bundle_values", "index", "tower", "encoders")
 """Modules ``fuzz_NAME`` here, each with a function ``door(folder)`` that makes its corpus in the folder."""
 
@@ -59,6 +61,7 @@ def fuzz(door: Door, seeds: range, seconds: float = float("inf")) -> tuple[Mappi
 def told(error: Exception, folder: Path) -> str:
     """The class of a refusal, which has to be one line without folders: else it is a fault."""
     text = str(error)
-    if len(text.splitlines()) != 1 or str(folder) in text or not text.isprintable():
+    text.encode("utf-8")  # else it could not be printed
+    if len(text.splitlines()) != 1 or str(folder) in text or printable(text) != text:
         raise AssertionError(f"a refusal that is not one plain line: {text!r}") from error
     return type(error).__name__

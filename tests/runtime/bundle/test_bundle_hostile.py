@@ -32,6 +32,8 @@ ATTRS: list[dict[str, Any]] = [
     {"tile": {"px": 10**9, "um": [64.0]}}, {"tile": {"px": 16, "um": [64.0] * 1000}}, {"tile": None},
     {"expression": {"target_sum": -1, "tower_input": "log1p"}}, {"expression": {"target_sum": 0}},
     {"expression": {"target_sum": float("nan"), "tower_input": "log1p"}}, {"expression": []},
+    {"sections": [{"id": "S0\x1b[31m", "sha256": "", "donor": "D", "n": 252}]},
+    {"sections": [{"id": "S0", "sha256": "", "donor": "D\nE", "n": 252}]},
     {"sections": [{"id": "S0", "sha256": "", "donor": "D", "n": -1}]}, {"sections": None}, {"sections": [3]},
     {"content_sha256": None}, {"content_sha256": "12"}, {"training": 3}, {"findings": [3]}, {"findings": 3},
     {"key": ["expression"]}, {"aggregation": {}}, {"licence": "\ud800"}, {"species": "\ue000genes\ue001"},

@@ -41,6 +41,11 @@ STATED: dict[str, tuple[str, str, dict[str, Any]]] = {
         "codecs bytes, pickle, not",
         {"codecs": [{"name": "bytes"}, {"name": "pickle"}]},
     ),
+    "a codec that cannot be printed": (
+        "expression",
+        r"codecs b\\ud800\\x1b, ",
+        {"codecs": [{"name": "b\ud800\x1b"}]},
+    ),
     "a codec twice": ("expression", "codecs", {"codecs": [{"name": "bytes"}, {"name": "zstd"}, {"name": "zstd"}]}),
     "chunks in chunks": ("expression", "codecs sharding_indexed", {"codecs": [{"name": "sharding_indexed"}]}),
     "chunks of nothing": ("expression", r"sizes \[0, 12\]", grid(0, 12)),

@@ -176,6 +176,12 @@ def test_names_that_are_no_text_are_told_and_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_onnx_runtime_says_is_made_printable(tower_bytes: Towers) -> None:
+    with pytest.raises(ReferenceError, match=r"sc\\x1bled") as caught:
+        OnnxEncoder(tower_bytes[0].replace(b"\n\x06scaled", b"\n\x06sc\x1bled"), "cpu")
+    assert str(caught.value).isprintable()
+
+
 # --- what comes out
 
 
