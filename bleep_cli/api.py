@@ -25,6 +25,7 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
+from bleep_cli.checks.gene_inspection import inspect_genes
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device, GeneRule, Plane
@@ -44,6 +45,7 @@ from bleep_cli.reference import build, grow
 from bleep_cli.reference.choose import shrink_reference
 from bleep_cli.reference.merge import merge_references
 from bleep_cli.reference.parts import Built, described, opened, with_findings
+from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
@@ -78,6 +80,7 @@ __all__ = [
     "grow_reference",
     "inspect_bundle",
     "inspect_cohort",
+    "inspect_genes",
     "inspect_slide",
     "list_slides",
     "load_encoders",
@@ -165,18 +168,14 @@ def predict(
     ``anndata.AnnData`` with ``X`` f32[tiles, genes], log1p of normalised counts; the other elements are those of
     the h5ad (:mod:`bleep_cli.outputs.formats`).
 
-    Raises
-    ------
-    SlideError, ReferenceError, UsageError, DeviceError
-        Each as :mod:`bleep_cli.errors` says.
+    Raises ``SlideError``, ``ReferenceError``, ``UsageError`` and ``DeviceError`` (:mod:`bleep_cli.errors`).
     """
     chosen = None if genes is None else tuple(genes)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     excluded = (tuple(exclude_donor), tuple(exclude_section))
     options = replace(options, exclude_donor=excluded[0], exclude_section=excluded[1], include_own=include_own)
     predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
-    prediction = predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
-    return to_anndata(prediction)
+    return to_anndata(predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress))
 
 
 def build_reference(
@@ -220,10 +219,11 @@ def build_reference(
                 embed_images=fitted.embed_images,
                 progress=report,
             )
+            built = with_reliability(replace(built, looks=fitted.looks), fitted.refit, progress=report)
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
         built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
-        return _as_stated(built, cohort)
+        return _as_stated(with_reliability(built, progress=report), cohort)
 
 
 def grow_reference(
@@ -244,7 +244,7 @@ def grow_reference(
     with reporting(progress, bundle.name) as report:
         sections = _sections(cohort, only, report)
         grown = grow.grow_reference(bundle, sections, genes=genes, device=device, progress=report)
-        return _as_stated(grown, cohort)
+        return _as_stated(with_reliability(grown, progress=report), cohort)
 
 
 def describe(built: Built, *, species: str = "", licence: str = "", citation: str = "") -> Built:

@@ -34,5 +34,8 @@ WEIGHTED_TEMPERATURE = 0.05
 MIN_TISSUE = 0.5
 """Least fraction of tissue in a tile."""
 
+OOD_RATE = 0.05
+"""Share of the tiles that belong to a reference and are called strange to it all the same."""
+
 Scale = Literal["free", "shared"]
 """What the colours of several genes span in a figure: each its own values, or all the same."""

@@ -30,10 +30,12 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     # of a slide
+    "slide-strange": Code("warning", "most tiles of the slide look like nothing in the reference"),
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
     "mpp-doubtful": Code("warning", "the tissue looks like the reference's at half or at twice the stated scale"),
+    "interval-strange": Code("note", "bounds are given for tiles that may be strange to the reference"),
     # of a slide's tissue and tiles
     "ink-left-out": Code("note", "pen ink over what would be tissue was left out of it"),
     "tiles-ink-left-out": Code("note", "tiles under pen ink were left out"),
@@ -128,6 +130,9 @@ CODES: Mapping[str, Code] = {
     ),
     "signature-missing": Code(
         "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
+    ),
+    "reliability-missing": Code(
+        "note", "the reference has too few spots to measure how well its genes are predicted"
     ),
     "base-of-other-use": Code("warning", "the base was made for something else, such as the synthetic demo"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),

@@ -38,6 +38,10 @@ LEAST_TILE_UM: Final = 0.1
 """Edge of a bundle's field of view in µm."""
 MOST_TILE_UM: Final = 100_000.0
 """Edge of a bundle's field of view in µm: the length of a glass slide is 75,000."""
+LEAST_MPP: Final = 1e-4
+"""µm per pixel of a bundle's section."""
+MOST_MPP: Final = 10_000.0
+"""µm per pixel of a bundle's section."""
 MOST_FIELDS: Final = 64
 """Fields of view that a bundle's tile stacks."""
 LEAST_TARGET_SUM: Final = 1e-6

@@ -67,18 +67,18 @@ class StackedRows:
     """Tables of one width, one below the other, as one table; slices come out dense, f32."""
 
     def __init__(self, parts: Sequence[Rows]) -> None:
-        self._parts = tuple(parts)
+        self.parts = tuple(parts)
         self._ends = np.cumsum([part.shape[0] for part in parts])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(sum of the rows, width)."""
-        return (int(self._ends[-1]), *self._parts[0].shape[1:])
+        return (int(self._ends[-1]), *self.parts[0].shape[1:])
 
     def __getitem__(self, rows: slice, /) -> F32:
         start, stop, _ = rows.indices(self.shape[0])
         taken = []
-        for part, end in zip(self._parts, self._ends, strict=True):
+        for part, end in zip(self.parts, self._ends, strict=True):
             first = int(end) - part.shape[0]
             if start < end and stop > first:
                 taken.append(dense_rows(part[max(start - first, 0) : stop - first]))

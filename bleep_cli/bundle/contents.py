@@ -10,14 +10,18 @@ from typing import Any, get_args
 import numpy as np
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.calibration import Calibration
+from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import DTYPES, ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.findings import Finding, finding_of
 from bleep_cli.limits import (
+    LEAST_MPP,
     LEAST_TARGET_SUM,
     LEAST_TILE_UM,
     MOST_FIELDS,
+    MOST_MPP,
     MOST_REFERENCE_SPOTS,
     MOST_TARGET_SUM,
     MOST_TILE_PX,
@@ -46,6 +50,8 @@ class SectionRecord:
     """Hex digest of its image's main file, by which a slide is known as it; empty where nobody kept it."""
     towers_saw_it: bool | None = None
     """Whether the towers were fitted to it; None where that is not known."""
+    mpp: float | None = None
+    """µm per level-0 pixel of its image; None where nobody kept it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ class BundleInfo:
     """Content hashes of the further bundles that were merged into that one."""
     findings: tuple[Finding, ...] = ()
     """What was noticed when it was built."""
+    reliability: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able: what the numbers per gene were measured by; empty where nothing was."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able: the configuration that the towers were trained with."""
 
@@ -121,6 +129,10 @@ class BundleArrays:
     """The image tower at further precisions."""
     signature: Signature | None = None
     """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""
+    calibration: Calibration | None = None
+    """How far predictions miss; None where that was not measured."""
+    looks: Looks | None = None
+    """What its tiles look like, by which strange ones are told; None where the image tower does not tell it."""
 
 
 def info_of(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
@@ -140,6 +152,7 @@ def info_of(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInf
         tower_input=_text("tower_input", expression["tower_input"]),
         expression_precision="f16" if stored == np.dtype("f2") else "f32",
         merged_sha256=tuple(_text("merged_sha256", sha256) for sha256 in attrs.get("merged_sha256", ())),
+        reliability=dict(attrs.get("reliability", {})),
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
         **{name: checked_field(name, attrs[name]) for name in ("views", "recommended_views", "k", "key")},
         **{name: checked_field(name, attrs.get(name, default)) for name, default in optional.items()},
@@ -177,7 +190,9 @@ def _section(stated: Mapping[str, Any]) -> SectionRecord:
         raise ValueError(f"section {name!r:.100}")
     image, saw = _text("image_sha256", stated.get("image_sha256", "")), stated.get("towers_saw_it")
     n = _whole("n", stated["n"], 0, MOST_REFERENCE_SPOTS)
-    return SectionRecord(name, sha256, donor, n, image, None if saw is None else bool(saw))
+    mpp = stated.get("mpp")
+    mpp = None if mpp is None else _number("mpp", mpp, LEAST_MPP, MOST_MPP)
+    return SectionRecord(name, sha256, donor, n, image, None if saw is None else bool(saw), mpp)
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:

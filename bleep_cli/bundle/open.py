@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
-from bleep_cli.bundle.content_hash import content_sha256
+from bleep_cli.bundle.calibration import Calibration, read_calibration
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
 from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.looks import Looks, read_looks
 from bleep_cli.bundle.shapes import array_of, check_shapes
 from bleep_cli.bundle.signature import Signature, read_signature
 from bleep_cli.bundle.storage.arrays import Group, StoredArray
+from bleep_cli.bundle.storage.content_hash import content_sha256
 from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, reading
 from bleep_cli.choices import Key
@@ -138,6 +140,15 @@ class Bundle:
         Raises ``ReferenceError`` for a damaged one.
         """
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
+
+    def calibration(self) -> Calibration | None:
+        """How far its predictions miss; None for a bundle without it. Raises ``ReferenceError`` for a damaged
+        one."""
+        return read_calibration(self.root, self.name, self.read, self.n_spots, len(self.symbols))
+
+    def looks(self) -> Looks | None:
+        """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""
+        return read_looks(self.root, self.name, self.read, self.n_spots)
 
     def index(self, key: Key) -> Index:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""

@@ -46,6 +46,7 @@ def inspect_bundle(
         "licence": info.licence,
         "citation": info.citation,
         "intended_use": info.intended_use,
+        "reliability": dict(info.reliability) or None,
         "findings": [finding.plain() for finding in info.findings],
         "checks": [vars(check) for check in checks],
     }

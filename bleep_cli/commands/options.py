@@ -86,6 +86,27 @@ Genes = Annotated[
 ]
 Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
 K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]
+MinR = Annotated[
+    float | None,
+    typer.Option("--min-r", help="Held-out r from which a gene counts as reliable (a column of the result)."),
+]
+DropUnreliable = Annotated[
+    bool, typer.Option("--drop-unreliable", help="Leave out the genes that --min-r calls unreliable.")
+]
+OodRate = Annotated[
+    float,
+    typer.Option("--ood-rate", help="Share of the reference's own left-out tiles that count as strange to it."),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        help="Write the layers lower and upper, between which a measured value lies with this chance (0.9).",
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", help="Write so many draws that vary as measured maps do, a layer each.")
+]
 Aggregation = Annotated[
     choices.Aggregation | None,
     typer.Option("--aggregation", help="How neighbours are combined; default the bundle's."),

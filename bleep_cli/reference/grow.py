@@ -15,7 +15,7 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.stored import rounded
 from bleep_cli.choices import Device, GeneRule
 from bleep_cli.embedding.embedder import embedder_of
-from bleep_cli.embedding.sections import embed_sections
+from bleep_cli.embedding.sections import see_sections
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
 from bleep_cli.genes.columns import gene_columns
@@ -81,7 +81,7 @@ def grow_reference(
 
     new = rounded(sparse.vstack([a.expression for a in added], format="csr"), base.info.expression_precision)
     embedder = embedder_of(base.tower("image"), device)
-    image = embed_sections(sections, embedder, base.info.tile, base.info.views, progress)
+    image, seen = see_sections(sections, embedder, base.info.tile, base.info.views, progress)
     embedded = embed_expression(base.tower("expression"), new[:, base.panel])
     arrays = BundleArrays(
         image_embeddings=np.concatenate([base.embeddings("image"), image]),
@@ -98,6 +98,7 @@ def grow_reference(
         image_tower=base.tower("image"),
         expression_tower=base.tower("expression"),
         other_towers=base.other_towers(),
+        looks=base.looks(),
         signature=grow_signature(base.signature(), sections, len(base.info.sections), progress),
     )
     records = (*base.info.sections, *(record_of(s, False) for s in sections))
@@ -110,7 +111,8 @@ def grow_reference(
         merged_sha256=(),
         findings=one_donor((*findings, *_told_of_towers(base, sections)), records),
     )
-    return Built(_texts_of_the_first(info, len(base.info.sections)), arrays)
+    looks = seen if embedder.encoder.looks else None
+    return Built(_texts_of_the_first(info, len(base.info.sections)), arrays, looks)
 
 
 def _texts_of_the_first(info: BundleInfo, count: int) -> BundleInfo:

@@ -124,35 +124,37 @@ def _providers(ort: ModuleType, device: RunsOn, tensorrt_fp16: bool) -> list[Pro
 
 
 def run(session: InferenceSession, rows: U8 | F32, what: str) -> F32:
-    """The one output for one batch, f32[b, d]. ``ReferenceError`` for anything but numbers, a row for each row."""
+    """The output for one batch f32[b, d], of several outputs the rows side by side. ``ReferenceError`` for all
+    but numbers, a row for each row."""
     given = {session.get_inputs()[0].name: rows}
-    return _vectors(session, len(rows), what, lambda limit: session.run(None, given, limit)[0])
+    return _vectors(session, len(rows), what, lambda limit: session.run(None, given, limit))
 
 
 def run_on_device(session: InferenceSession, rows: U8, what: str, device: RunsOn = "cuda") -> F32:
     """The same with input and output bound to the device's memory: one copy each way, none hidden in the graph."""
     ort = _runtime()
 
-    def bound(limit: RunOptions) -> F32:
+    def bound(limit: RunOptions) -> list[F32]:
         binding = session.io_binding()
         value = ort.OrtValue.ortvalue_from_numpy(rows, device, 0)
         binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
-        binding.bind_output(session.get_outputs()[0].name, device, 0)
+        for output in session.get_outputs():
+            binding.bind_output(output.name, device, 0)
         session.run_with_iobinding(binding, limit)
-        vectors: F32 = binding.copy_outputs_to_cpu()[0]
-        return vectors
+        found: list[F32] = binding.copy_outputs_to_cpu()
+        return found
 
     return _vectors(session, len(rows), what, bound)
 
 
-def _vectors(session: InferenceSession, rows: int, what: str, compute: Callable[[RunOptions], F32]) -> F32:
+def _vectors(session: InferenceSession, rows: int, what: str, compute: Callable[[RunOptions], list[F32]]) -> F32:
     """What ``compute`` gives within ``MOST_BATCH_SECONDS``, checked: f32[rows, d], finite."""
     limit = _runtime().RunOptions()
     watch = threading.Timer(MOST_BATCH_SECONDS, setattr, (limit, "terminate", True))
     watch.daemon = True
     watch.start()
     try:
-        vectors = compute(limit)
+        found = compute(limit)
     except Exception as error:  # ONNX Runtime's errors share no base class
         if limit.terminate:
             raise ReferenceError(f"the {what} took more than {MOST_BATCH_SECONDS:g} s for {rows} rows") from error
@@ -160,12 +162,13 @@ def _vectors(session: InferenceSession, rows: int, what: str, compute: Callable[
     finally:
         watch.cancel()
         watch.join()
-    wanted = (rows, session.get_outputs()[0].shape[1])
-    if getattr(vectors, "shape", None) != wanted or vectors.dtype != np.float32:
-        raise ReferenceError(f"the {what} does not give f32[{wanted[0]}, {wanted[1]}] for {rows} rows")
-    if not np.isfinite(vectors).all():
-        raise ReferenceError(f"the {what} gives NaN or infinity")
-    return vectors
+    for vectors, output in zip(found, session.get_outputs(), strict=True):
+        wanted = (rows, output.shape[1])
+        if getattr(vectors, "shape", None) != wanted or vectors.dtype != np.float32:
+            raise ReferenceError(f"the {what} does not give f32[{wanted[0]}, {wanted[1]}] for {rows} rows")
+        if not np.isfinite(vectors).all():
+            raise ReferenceError(f"the {what} gives NaN or infinity")
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
 
 def _run_error(session: InferenceSession, error: Exception, what: str) -> Exception:

@@ -8,7 +8,7 @@ from typing import Any
 
 import zarr
 
-from bleep_cli.bundle.content_hash import content_sha256
+from bleep_cli.bundle.storage.content_hash import content_sha256
 from bleep_cli.bundle.storage.store import open_group
 
 

@@ -16,8 +16,8 @@ import onnxruntime
 import pytest
 import zarr
 
-from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.open import Bundle, open_bundle, stored_costs
+from bleep_cli.bundle.storage.content_hash import content_sha256
 from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.choices import Precision
 from bleep_cli.embedding.embedder import open_embedder
