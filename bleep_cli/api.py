@@ -43,8 +43,8 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, opened, with_findings
-from bleep_cli.reliability.again import merge_references, shrink_reference
 from bleep_cli.reliability.measure import with_reliability
+from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide

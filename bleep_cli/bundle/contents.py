@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import ExpressionPrecision
@@ -34,6 +35,8 @@ class SectionRecord:
     """Hex digest of its image's main file, by which a slide is known as it; empty where nobody kept it."""
     towers_saw_it: bool | None = None
     """Whether the towers were fitted to it; None where that is not known."""
+    mpp: float | None = None
+    """µm per level-0 pixel of its image; None where nobody kept it."""
 
 
 @dataclass(frozen=True)
@@ -111,5 +114,7 @@ class BundleArrays:
     """The image tower at further precisions."""
     signature: Signature | None = None
     """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""
+    calibration: Calibration | None = None
+    """How far predictions miss; None where that was not measured."""
     looks: Looks | None = None
     """What its tiles look like, by which strange ones are told; None where the image tower does not tell it."""

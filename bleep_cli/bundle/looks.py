@@ -47,24 +47,18 @@ class Looks:
         tiles, 1 like the strangest of twenty of these."""
         return scored(part_distances(looks, self.tiles.astype(np.float32)), self.middle, self.reach)
 
+    def of_spots(self, rows: I64) -> Looks | None:
+        """The same of the reference's ``rows`` i64[n], ascending, alone, numbered by their place among them, with
+        the distances as they were; None where it has no tile of them."""
+        kept = np.isin(self.spot, rows)
+        if not kept.any():
+            return None
+        return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]))
+
     def p_values(self, scores: F32) -> F32:
         """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""
         above = len(self.left_out) - np.searchsorted(self.left_out, scores, side="left")
         return np.asarray((1 + above) / (1 + len(self.left_out)), np.float32)
-
-    def of_spots(self, rows: I64) -> Looks | None:
-        """Those of the spots ``rows`` i64[r], ascending, numbered by their place there; the distances stay those
-        of the whole. None where none of them has any."""
-        kept = np.isin(self.spot, rows)
-        if not kept.any():
-            return None
-        return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]).astype(np.int64))
-
-    def beside(self, other: Looks, first: int) -> Looks:
-        """With those of ``other``, whose spots are numbered from ``first`` on, behind its own; distances stay its
-        own."""
-        tiles, spot = np.concatenate([self.tiles, other.tiles]), np.concatenate([self.spot, first + other.spot])
-        return replace(self, tiles=tiles, spot=spot)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays as they are stored, by path."""

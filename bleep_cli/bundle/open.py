@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
+from bleep_cli.bundle.calibration import Calibration, read_calibration
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.looks import Looks, read_looks
@@ -107,6 +108,11 @@ class Bundle:
         Raises ``ReferenceError`` for a damaged one.
         """
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
+
+    def calibration(self) -> Calibration | None:
+        """How far its predictions miss; None for a bundle without it. Raises ``ReferenceError`` for a damaged
+        one."""
+        return read_calibration(self.root, self.name, self.read, self.n_spots, len(self.symbols))
 
     def looks(self) -> Looks | None:
         """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""
@@ -230,6 +236,7 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
                 int(s["n"]),
                 str(s.get("image_sha256", "")),
                 None if s.get("towers_saw_it") is None else bool(s["towers_saw_it"]),
+                None if s.get("mpp") is None else float(s["mpp"]),
             )
             for s in attrs["sections"]
         ),

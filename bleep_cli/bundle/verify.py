@@ -12,6 +12,8 @@ from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import row_blocks
 from bleep_cli.base.text import counted
+from bleep_cli.bundle.calibration import CALIBRATION
+from bleep_cli.bundle.calibration import DTYPES as CALIBRATION_DTYPES
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.looks import DTYPES as LOOKS_DTYPES
@@ -55,6 +57,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("slope", _slope),
         ("signature", _signature),
         ("looks", _looks),
+        ("calibration", _calibration),
         ("genes", _genes),
         ("spots", _spots),
         ("towers", _towers),
@@ -88,7 +91,8 @@ def _dtypes(bundle: Bundle) -> str:
         wrong.append("expression")
     if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
         wrong.append(SLOPE)
-    for group, dtypes in ((SIGNATURE, SIGNATURE_DTYPES), (LOOKS, LOOKS_DTYPES)):
+    groups = ((SIGNATURE, SIGNATURE_DTYPES), (LOOKS, LOOKS_DTYPES), (CALIBRATION, CALIBRATION_DTYPES))
+    for group, dtypes in groups:
         if group in bundle.root:
             paths = {f"{group}/{name}": dtype for name, dtype in dtypes.items()}
             wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]
@@ -149,6 +153,14 @@ def _looks(bundle: Bundle) -> str:
     if wide != told:
         raise ReferenceError(f"{wide} looks of every tile are stored, the image tower tells {told}")
     return f"{len(found.spot)} tiles of {wide} looks, {len(found.left_out)} left-out distances by {found.by}"
+
+
+def _calibration(bundle: Bundle) -> str:
+    found = bundle.calibration()
+    if found is None:
+        return "none stored; no intervals and draws"
+    axis = f"residuals share {found.share:.2f} over {found.range_um:.0f} µm" if len(found.axis) else "no axis"
+    return f"{len(found.levels)} levels of every gene; {axis}"
 
 
 def _genes(bundle: Bundle) -> str:

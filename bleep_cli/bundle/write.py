@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
 from bleep_cli.base.version import __version__
+from bleep_cli.bundle.calibration import SCORES
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
@@ -143,6 +144,10 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
         for path, values in a.signature.arrays().items():
             _put_rows(root, path, values, values.dtype.str, values.shape)
         root[TILES].attrs.update(a.signature.attrs())
+    if a.calibration is not None:
+        for path, values in a.calibration.arrays().items():
+            _put_rows(root, path, values, values.dtype.str, (ROW_CHUNK, *values.shape[1:]))
+        root[SCORES].attrs.update(a.calibration.attrs())
     if a.looks is not None:
         for path, values in a.looks.arrays().items():
             _put_rows(root, path, values, values.dtype.str, (ROW_CHUNK, *values.shape[1:]))

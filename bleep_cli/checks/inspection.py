@@ -26,6 +26,7 @@ def inspect_bundle(
         "name": bundle.name,
         "content_sha256": bundle.content_sha256,
         "parent_sha256": info.parent_sha256,
+        "merged_sha256": list(info.merged_sha256),
         "encoding_version": bundle.attrs["encoding-version"],
         "spots": bundle.n_spots,
         "genes": len(bundle.symbols),

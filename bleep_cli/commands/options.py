@@ -88,6 +88,16 @@ OodRate = Annotated[
     float,
     typer.Option("--ood-rate", help="Share of the reference's own left-out tiles that count as strange to it."),
 ]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        help="Write the layers lower and upper, between which a measured value lies with this chance (0.9).",
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", help="Write so many draws that vary as measured maps do, a layer each.")
+]
 Aggregation = Annotated[
     choices.Aggregation | None,
     typer.Option("--aggregation", help="How neighbours are combined; default the bundle's."),

@@ -10,13 +10,13 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.index import HELD_BYTES
-from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.provenance import NOT_AVAILABLE
@@ -32,18 +32,19 @@ class TileChecks:
 
     def __init__(self, bundle: Bundle, looks: int, rate: float) -> None:
         stored = bundle.looks() if looks else None
-        self.looks = stored if stored is not None and stored.tiles.shape[1] == looks else None
+        self._looks = stored if stored is not None and stored.tiles.shape[1] == looks else None
         self._spots = _held(bundle.embedding_rows("expression"))
         _, self._donor = np.unique(bundle.spots("donor"), return_inverse=True)
         self._rate = rate
 
-    def looks_of(self, spots: I64) -> Looks | None:
-        """Those of some spots of the reference alone, i64[r] ascending; measured by what holds of the whole."""
-        return None if self.looks is None else self.looks.of_spots(spots)
+    def of_spots(self, rows: I64) -> TileChecks:
+        """The same where only the reference's ``rows`` i64[n], ascending, have a part."""
+        out = copy(self)
+        out._looks = None if self._looks is None else self._looks.of_spots(rows)
+        return out
 
-    def of(self, looks: F32, beside: Looks | None, found: Neighbours, weights: F32) -> dict[str, F32]:
-        """f32[m] by name, of tiles of ``looks`` f32[m, l], which are compared with those ``beside`` them, and of
-        ``weights`` f32[m, k] of their neighbours.
+    def of(self, looks: F32, found: Neighbours, weights: F32) -> dict[str, F32]:
+        """f32[m] by name, of tiles of ``looks`` f32[m, l] and ``weights`` f32[m, k] of their neighbours.
 
         ``neighbour_spread`` is the standard deviation of the neighbours' expression embeddings around their
         weighted mean: 0 where all are alike, towards 1 where they point everywhere.
@@ -54,22 +55,22 @@ class TileChecks:
             "neighbour_spread": np.sqrt(np.maximum(1 - (mean**2).sum(axis=1), 0)).astype(np.float32),
             "donors_in_neighbours": _distinct(self._donor[found.index]).astype(np.float32),
         }
-        return told if beside is None else told | {"ood_score": beside.scores(looks)}
+        return told if self._looks is None else told | {"ood_score": self._looks.scores(looks)}
 
     def judged(self, columns: Columns) -> dict[str, F32 | Bool]:
         """The columns f32[n] of all tiles, with ``ood_p`` f32[n] and ``ood`` bool[n] behind ``ood_score``."""
-        if self.looks is None or "ood_score" not in columns:
+        if self._looks is None:
             return dict(columns)
-        p = self.looks.p_values(np.asarray(columns["ood_score"], np.float32))
+        p = self._looks.p_values(np.asarray(columns["ood_score"], np.float32))
         return dict(columns) | {"ood_p": p, "ood": p <= self._rate}
 
     def said(self, columns: Columns, in_tissue: Bool) -> dict[str, Any] | str:
         """What a result says of it."""
-        if self.looks is None or "ood" not in columns:
+        if self._looks is None:
             return NOT_AVAILABLE
         return {
-            "left_out": self.looks.by,
-            "reference_tiles": len(self.looks.spot),
+            "left_out": self._looks.by,
+            "reference_tiles": len(self._looks.spot),
             "rate": self._rate,
             "strange": round(strange_share(columns, in_tissue) or 0.0, 4),
         }

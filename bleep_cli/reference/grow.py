@@ -98,7 +98,7 @@ def grow_reference(
         image_tower=base.tower("image"),
         expression_tower=base.tower("expression"),
         other_towers=base.other_towers(),
-        looks=base.looks() if embedder.encoder.looks else None,
+        looks=base.looks(),
         signature=grow_signature(base.signature(), sections, len(base.info.sections), progress),
     )
     records = (*base.info.sections, *(record_of(s, False) for s in sections))

@@ -196,23 +196,19 @@ def _twin(part: Part, other: Part) -> tuple[str, str] | None:
     return None
 
 
-def _looks(parts: Sequence[Part]) -> Looks | None:
-    """Those of all parts side by side, not weighed against each other yet; None where a part has none."""
-    found: Looks | None = None
-    n = 0
-    for part in parts:
-        if not part.records:
-            continue
-        whole, rows = part.bundle.looks(), part.rows
-        some = None if whole is None else whole.of_spots(rows)
-        if some is None or (n and found is None):
-            return None
-        found, n = (some if found is None else found.beside(some, n)), n + len(rows)
-    return found
-
-
 def _vectors(parts: Sequence[Part], key: str) -> F32:
     return np.concatenate([part.bundle.embeddings(key)[part.rows] for part in parts])  # type: ignore[arg-type]
+
+
+def _looks(parts: Sequence[Part]) -> Looks | None:
+    """Those of all parts; the distances are of the first, and have to be computed anew."""
+    found = [looks.of_spots(part.rows) if (looks := part.bundle.looks()) else None for part in parts]
+    there = [looks for looks in found if looks is not None]
+    if len(there) < sum(bool(part.records) for part in parts) or not there:
+        return None
+    firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    spots = [looks.spot + first for looks, first in zip(found, firsts[:-1], strict=True) if looks is not None]
+    return replace(there[0], tiles=np.concatenate([looks.tiles for looks in there]), spot=np.concatenate(spots))
 
 
 def _names(parts: Sequence[Part], column: str) -> Str:
@@ -236,6 +232,7 @@ def _info(bundles: Sequence[Bundle], records: tuple[SectionRecord, ...], told: l
         merged_sha256=tuple(bundle.content_sha256 for bundle in bundles[1:]),
         key="image" if by_tiles else first.key,  # one of them has spots without batch-corrected expression
         expression_precision="f32" if exact else "f16",
+        reliability={},
         findings=one_donor((*earlier, *told), records),
     )
 

@@ -39,6 +39,6 @@ class GeneBlocks:
 def _of_genes(part: Any, genes: slice) -> F32:
     if isinstance(part, StoredExpression):
         return part.of_genes(genes)[: part.shape[0]]
-    if isinstance(part, PickedRows):
-        return _of_genes(part.rows, genes)[part.picked]
+    if isinstance(part, PickedRows) and isinstance(part.rows, StoredExpression):
+        return PickedRows(part.rows.of_genes(genes), part.picked)[: part.shape[0]]
     return dense_rows(part[:, genes])

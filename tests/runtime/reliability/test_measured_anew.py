@@ -16,8 +16,8 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
-from bleep_cli.reliability.again import merge_references, shrink_reference
 from bleep_cli.reliability.measure import with_reliability
+from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.types import Section
 
 
