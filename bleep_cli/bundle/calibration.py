@@ -6,14 +6,14 @@ Written by ``reliability`` when a bundle is built, read by ``prediction`` for in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import ReferenceError
-from bleep_cli.types import F32
+from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
     from bleep_cli.bundle.storage.arrays import Group
@@ -49,6 +49,10 @@ class Calibration:
         tail = (1 - coverage) / 2
         low, high = (_at(self.levels, self.scores.astype(np.float32), level) for level in (tail, 1 - tail))
         return low, high
+
+    def of_genes(self, columns: I64) -> Calibration:
+        """The same of the genes ``columns`` i64[g] alone."""
+        return replace(self, scores=self.scores[columns], floor=self.floor[columns])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays as they are stored, by path."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 
+from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import DTYPES, ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
+from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding, finding_of
 from bleep_cli.limits import (
     LEAST_MPP,
@@ -52,6 +54,23 @@ class SectionRecord:
     """Whether the towers were fitted to it; None where that is not known."""
     mpp: float | None = None
     """µm per level-0 pixel of its image; None where nobody kept it."""
+
+
+def named_sections(records: Sequence[SectionRecord], bundle: str, **named: Sequence[str]) -> list[str]:
+    """Ids of the sections that are named by donor or by id, in the order of the bundle.
+
+    ``named`` is by the parameter that names them, such as ``donors`` or ``exclude_section``. Raises ``UsageError``
+    for a name that is not there.
+    """
+    found: set[str] = set()
+    for parameter, names in named.items():
+        of = [record.donor if "donor" in parameter else record.id for record in records]
+        absent = [name for name in names if name not in of]
+        if absent:
+            hint = did_you_mean(absent, dict.fromkeys(of))
+            raise UsageError(f"{option(parameter)}: {', '.join(absent)} not in {bundle}{hint}")
+        found |= {record.id for record, name in zip(records, of, strict=True) if name in names}
+    return [record.id for record in records if record.id in found]
 
 
 @dataclass(frozen=True)
