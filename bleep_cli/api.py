@@ -46,6 +46,7 @@ from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+from bleep_cli.viewer.view import view
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -91,6 +92,7 @@ __all__ = [
     "run_demo",
     "tell_estimates",
     "to_anndata",
+    "view",
     "write",
 ]
 
