@@ -105,10 +105,9 @@ class Page {
   // --- controls
 
   wire() {
-    const { viewport } = this.tissue.view;
-    $$("in").addEventListener("click", () => viewport.zoomBy(2).applyConstraints());
-    $$("out").addEventListener("click", () => viewport.zoomBy(0.5).applyConstraints());
-    $$("fit").addEventListener("click", () => viewport.goHome());
+    $$("in").addEventListener("click", () => this.tissue.zoom(2));
+    $$("out").addEventListener("click", () => this.tissue.zoom(0.5));
+    $$("fit").addEventListener("click", () => this.tissue.view.viewport.goHome());
     $$("palette").append(...Object.keys(this.palettes).map((name) => new Option(name[0].toUpperCase() + name.slice(1), name)));
     $$("palette").addEventListener("change", () => {
       this.palette = this.palettes[$$("palette").value];
@@ -140,6 +139,6 @@ window.addEventListener("unhandledrejection", (event) => {
   const [slide, places] = await Promise.all([asked("slide.json"), numbers("places")]);
   Object.assign(slide, { x: places.subarray(0, places.length / 2), y: places.subarray(places.length / 2), layers: [] });
   slide.genes = slide.genes.map((gene) => ({ ...gene, label: gene.name, kind: "gene" }));
-  const page = new Page(slide);
+  const page = (window.bleep = new Page(slide));
   await page.choose(0, slide.genes[0]);
 })();

@@ -1,6 +1,8 @@
 // The slide, by OpenSeadragon, and the tiles over it.
 
 const ROUND_UM = [1, 2, 5];
+const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const ZOOMS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5 };
 
 class Tissue {
   constructor(root, slide, picked) {
@@ -19,7 +21,7 @@ class Tissue {
       },
       showNavigationControl: false,
       showNavigator: false,
-      maxZoomPixelRatio: 4,
+      maxZoomPixelRatio: 8,
       visibilityRatio: 0.3,
       animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.4,
       gestureSettingsMouse: { clickToZoom: false },
@@ -123,15 +125,24 @@ class Tissue {
     return best;
   }
 
+  /** By the sign that a key types, as keyboards differ in where it lies; OpenSeadragon goes by the place. */
   key(event) {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.originalEvent.key];
-    if (!way || event.shift) return; // the slide is moved
+    const { key } = event.originalEvent, way = WAYS[key], zoom = ZOOMS[key];
+    if (!zoom && key !== "0" && (!way || event.shift)) return; // OpenSeadragon moves the slide
     event.preventDefaultAction = true;
     event.originalEvent.preventDefault();
-    const [ux, uy] = way, middle = this.middle();
-    const next = this.tile < 0
+    if (zoom) this.zoom(zoom);
+    else if (!way) this.view.viewport.goHome();
+    else this.step(way);
+  }
+
+  zoom(factor) { this.view.viewport.zoomBy(factor).applyConstraints(); }
+
+  step([ux, uy]) {
+    const { x, y } = this.slide, from = this.tile, middle = this.middle();
+    const next = from < 0
       ? this.nearest(middle.x, middle.y, () => true)
-      : this.nearest(this.slide.x[this.tile], this.slide.y[this.tile], (dx, dy) => dx * ux + dy * uy > 0 && Math.abs(dx * uy + dy * ux) <= dx * ux + dy * uy);
+      : this.nearest(x[from], y[from], (dx, dy) => dx * ux + dy * uy > 0 && Math.abs(dx * uy + dy * ux) <= dx * ux + dy * uy);
     if (next >= 0) this.pick(next);
   }
 
