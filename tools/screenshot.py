@@ -52,7 +52,8 @@ def of_viewer(tab: Tab, address: str) -> None:
     tab.run("window.bleep.tissue.zoom(4)")
     tab.run("new Promise(done => setTimeout(done, 2500))")  # the pieces come, and fade in
     tab.click(*tab.middle(".over"))
-    tab.wait("document.querySelector('#receipt td')")
+    tab.wait("document.querySelectorAll('#receipt td').length > 0")
+    tab.run("document.querySelector('.side').scrollTop = 230")
     tab.run("new Promise(done => setTimeout(done, 500))")
 
 

@@ -22,7 +22,7 @@ from bleep_cli.viewer.pyramid import PIECE_PX, Pyramid
 from bleep_cli.viewer.spot_pictures import SpotPictures
 
 KEPT_BYTES = 64 << 20
-MOST_TOP = 12
+MOST_TOP = 6
 
 
 class Shown:

@@ -34,8 +34,10 @@ def test_the_address_is_printed_the_page_is_served_and_ctrl_c_ends_it_with_a_lin
         "--no-browser",
         "--json",
     ]
+    # a shell's background jobs ignore SIGINT, and so would what they start
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
-        [sys.executable, "-m", "bleep_cli.cli", *words, "-q"],
+        [sys.executable, "-c", f"{heed}; from bleep_cli.cli import main; main()", *words, "-q"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
