@@ -103,6 +103,7 @@ def prepare_batch(
     for entry in entries:
         with problems.of(entry.where):
             jobs.append(_job(entry, chosen, out, in_order(tuple(formats))))
+            resolved(bundle, jobs[-1].options)
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
