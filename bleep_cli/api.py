@@ -1,7 +1,6 @@
 """The public face of the runtime: what ``bleep_cli`` hands on, and what its commands call.
 
-What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest of this list serves the
-command line.
+What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest serves the command line.
 """
 
 from __future__ import annotations
@@ -272,8 +271,7 @@ def write(
     ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
     (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
     ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
-    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, ``UsageError`` for another
-    format.
+    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
     """
     target = Path(path)
     if isinstance(result, Built):
