@@ -4,6 +4,7 @@
 #   make quick  the tests that are not slow, in the same environment
 #   make site   the documentation as a site that opens from the disk, in build/site
 #   make wheel, make wheelhouse   BLEEP's own wheel; that and all it needs, for a machine without the internet
+#   make viewer what bleep view takes from npm, where the installation had no network
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ WHEEL = -m pip wheel --quiet --disable-pip-version-check --no-deps -w wheels .
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
 LOCKS = tools/which_lock.py $(wildcard requirements/runtime-cpu-*.txt)
 
-.PHONY: demo test quick lint site wheel wheelhouse artifacts licences formats cli clean
+.PHONY: demo test quick lint site wheel wheelhouse artifacts licences formats cli viewer clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
@@ -92,6 +93,10 @@ cli: $(TEST)/.installed
 	@echo "== writing docs/cli.md and docs/tutorial.ipynb"
 	@$(TEST)/bin/python tools/cli_page.py > docs/cli.md
 	@$(TEST)/bin/python tools/notebook.py > docs/tutorial.ipynb
+
+viewer:
+	@echo "== fetching OpenSeadragon, which bleep view pans and zooms with"
+	@$(PYTHON) tools/openseadragon.py
 
 clean:
 	rm -rf .venv bleep-demo

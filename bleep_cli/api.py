@@ -1,7 +1,6 @@
 """The public face of the runtime: what ``bleep_cli`` hands on, and what its commands call.
 
-What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest of this list serves the
-command line.
+What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest serves the command line.
 """
 
 from __future__ import annotations
@@ -42,15 +41,15 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
-from bleep_cli.reference.choose import shrink_reference
-from bleep_cli.reference.merge import merge_references
 from bleep_cli.reference.parts import Built, described, opened, with_findings
 from bleep_cli.reliability.measure import with_reliability
+from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+from bleep_cli.viewer.view import view
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -99,6 +98,7 @@ __all__ = [
     "shrink_reference",
     "tell_estimates",
     "to_anndata",
+    "view",
     "write",
 ]
 
@@ -114,6 +114,7 @@ def predict(
     slide: Path | str,
     ref: Bundle | Path | str,
     *,
+    ref_sha256: str | None = None,
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
@@ -135,7 +136,7 @@ def predict(
     slide
         Any file that ``bleep predict`` takes.
     ref
-        A bundle's path, or an open bundle.
+        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have.
     genes
         Symbols or ids; all by default.
     at
@@ -167,17 +168,14 @@ def predict(
     ``anndata.AnnData`` with ``X`` f32[tiles, genes], log1p of normalised counts; the other elements are those of
     the h5ad (:mod:`bleep_cli.outputs.formats`).
 
-    Raises
-    ------
-    SlideError, ReferenceError, UsageError, DeviceError
-        Each as :mod:`bleep_cli.errors` says.
+    Raises ``SlideError``, ``ReferenceError``, ``UsageError`` and ``DeviceError`` (:mod:`bleep_cli.errors`).
     """
     chosen = None if genes is None else tuple(genes)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     excluded = (tuple(exclude_donor), tuple(exclude_section))
     options = replace(options, exclude_donor=excluded[0], exclude_section=excluded[1], include_own=include_own)
-    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
-    return to_anndata(prediction)
+    predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
+    return to_anndata(predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress))
 
 
 def build_reference(
@@ -271,8 +269,7 @@ def write(
     ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
     (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
     ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
-    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, ``UsageError`` for another
-    format.
+    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
     """
     target = Path(path)
     if isinstance(result, Built):

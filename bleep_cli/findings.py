@@ -35,6 +35,7 @@ CODES: Mapping[str, Code] = {
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
     "mpp-doubtful": Code("warning", "the tissue looks like the reference's at half or at twice the stated scale"),
+    "interval-strange": Code("note", "bounds are given for tiles that may be strange to the reference"),
     # of a slide's tissue and tiles
     "ink-left-out": Code("note", "pen ink over what would be tissue was left out of it"),
     "tiles-ink-left-out": Code("note", "tiles under pen ink were left out"),

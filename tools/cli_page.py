@@ -1,4 +1,4 @@
-"""Writes docs/cli.md: every command of ``bleep`` and ``bleep-train`` with its arguments and options, as the apps have them.
+"""Writes docs/cli.md: every command of ``bleep`` and ``bleep-train``, with its arguments and options.
 
     python tools/cli_page.py > docs/cli.md        (make cli)
 
@@ -15,7 +15,7 @@ import typer.main
 
 HEAD = """# Commands
 
-What `--help` says, on one page. Written by `make cli`; do not edit. What an error's exit code means: [api.md](api.md#errors).
+What `--help` says, on one page. Written by `make cli`. What an exit code means: [api.md](api.md#errors).
 An option with an *environment variable* takes its value from there when it is not given.
 """
 EVERYWHERE = {"--help", "--install-completion", "--show-completion"}
@@ -59,12 +59,8 @@ def table(command: Any) -> list[str]:
 
 def part(name: str, command: Any, level: int) -> list[str]:
     """A heading, the help's own words and the table of a command, then those of its commands."""
-    lines = [
-        f"{'#' * level} {name}",
-        "",
-        *[" ".join(p.split()) + "\n" for p in (command.help or "").split("\n\n")],
-    ]
-    lines += table(command)
+    told = [" ".join(words.split()) + "\n" for words in (command.help or "").split("\n\n")]
+    lines = [f"{'#' * level} {name}", "", *told, *table(command)]
     for inner, sub in getattr(command, "commands", {}).items():
         lines += [] if sub.hidden else part(f"{name} {inner}", sub, level + 1)
     return lines

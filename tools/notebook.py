@@ -2,8 +2,8 @@
 
     python tools/notebook.py > docs/tutorial.ipynb        (make cli)
 
-A bash block becomes a cell that starts with ``%%bash -e``. No outputs are kept: a notebook says what it prints when it
-is run. Needs nothing but Python; identical text gives identical bytes.
+A bash block becomes a cell that starts with ``%%bash -e``. No outputs are kept: it says what it prints when
+it is run. Needs nothing but Python; identical text gives identical bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BASH = "%%bash -e\n"
 
 
 def parts(page: str) -> Iterator[tuple[str, str]]:
-    """("markdown", "bash" or "python", its text), in the order of the page; no text is left out but empty lines."""
+    """("markdown", "bash" or "python", its text), in the order of the page; nothing is left out."""
     *pieces, last = BLOCK.split(page)  # text, language, block, text, ...
     for text, language, block in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
         yield "markdown", text

@@ -2,9 +2,9 @@
 
     python tools/site_pages.py [FOLDER]         (make site)
 
-The pages stay where they are, readable on the code host. They are copied with whatever they link to into a folder of
-the same shape, README.md as the first page, so that every relative link leads where it led; mkdocs then checks links and
-anchors, and any warning ends the build. Needs the extra ``docs``.
+The pages stay where they are, readable on the code host. They are copied with whatever they link to into a folder
+of the same shape, README.md as the first page, so that every relative link leads where it led; mkdocs then checks
+links and anchors, and any warning ends the build. Needs the extra ``docs``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def sources() -> list[Path]:
 
 
 def build(folder: Path) -> None:
-    """Builds the site into ``folder``, which is emptied first. Exits with mkdocs' own status where it finds fault."""
+    """Builds the site into ``folder``, which is emptied first. Exits with mkdocs' status where it finds fault."""
     with tempfile.TemporaryDirectory() as made:
         for path in sources():
             copy = Path(made, "pages", path.relative_to(ROOT))

@@ -89,17 +89,17 @@ class PickedRows:
     """Some rows of a table, ``picked`` i64[m] in their order, as a table; slices come out dense, f32."""
 
     def __init__(self, rows: Rows, picked: I64) -> None:
-        self._rows, self._picked = rows, picked
+        self.rows, self.picked = rows, picked
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(m, width)."""
-        return (len(self._picked), *self._rows.shape[1:])
+        return (len(self.picked), *self.rows.shape[1:])
 
     def __getitem__(self, rows: slice, /) -> F32:
-        wanted = self._picked[rows]
+        wanted = self.picked[rows]
         runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1) if len(wanted) else []
-        taken = [dense_rows(self._rows[int(run[0]) : int(run[-1]) + 1]) for run in runs]
+        taken = [dense_rows(self.rows[int(run[0]) : int(run[-1]) + 1]) for run in runs]
         return np.concatenate(taken) if taken else np.empty((0, *self.shape[1:]), np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, F64, I64
 
 if TYPE_CHECKING:
-    import zarr
+    from bleep_cli.bundle.storage.arrays import Group
 
 LOOKS = "looks"
 """The group of its arrays."""
@@ -46,6 +46,14 @@ class Looks:
         """How strange tiles of looks f32[q, l] are, f32[q]: 0 like the middle one of the reference's own left-out
         tiles, 1 like the strangest of twenty of these."""
         return scored(part_distances(looks, self.tiles.astype(np.float32)), self.middle, self.reach)
+
+    def of_spots(self, rows: I64) -> Looks | None:
+        """The same of the reference's ``rows`` i64[n], ascending, alone, numbered by their place among them, with
+        the distances as they were; None where it has no tile of them."""
+        kept = np.isin(self.spot, rows)
+        if not kept.any():
+            return None
+        return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]))
 
     def p_values(self, scores: F32) -> F32:
         """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""
@@ -81,7 +89,7 @@ def _distances(queries: F32, tiles: F32) -> Iterator[F64]:
         yield np.sqrt(np.maximum(nearest.astype(np.float64), 0)).mean(axis=1)
 
 
-def read_looks(root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], spots: int) -> Looks | None:
+def read_looks(root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int) -> Looks | None:
     """The looks of the bundle ``name`` of that many spots; None where it holds none.
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
@@ -89,7 +97,7 @@ def read_looks(root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]],
     if LOOKS not in root:
         return None
     values = {part: read(f"{LOOKS}/{part}") for part in DTYPES}
-    found = _looks(values, root[TILES].attrs.asdict())
+    found = _looks(values, root[TILES].attrs)
     if found is None or not _fits(found, spots):
         raise ReferenceError(f"{name}: the arrays of its {LOOKS} do not fit together")
     return found

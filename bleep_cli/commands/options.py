@@ -51,9 +51,9 @@ SlideTable = Annotated[
 ]
 
 
-def _built_in(ref: Path) -> Path:
+def _built_in(ref: Path | None) -> Path | None:
     """``demo`` is the synthetic reference that is installed with the program."""
-    return asset(DEMO_BUNDLE) if str(ref) == "demo" and not ref.exists() else ref
+    return asset(DEMO_BUNDLE) if ref is not None and str(ref) == "demo" and not ref.exists() else ref
 
 
 Ref = Annotated[
@@ -63,6 +63,21 @@ Ref = Annotated[
         envvar="BLEEP_REF",
         callback=_built_in,
         help="Reference bundle, .zarr or .zarr.zip; demo is the built-in synthetic one.",
+    ),
+]
+RefSha256 = Annotated[
+    str | None,
+    typer.Option(
+        "--ref-sha256",
+        envvar="BLEEP_REF_SHA256",
+        metavar="HEX",
+        help="Content hash that the reference must have; everything of it is read and compared first.",
+    ),
+]
+RefIfAny = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref", envvar="BLEEP_REF", callback=_built_in, help="The result's bundle: shows the spots behind a tile."
     ),
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
@@ -87,6 +102,16 @@ DropUnreliable = Annotated[
 OodRate = Annotated[
     float,
     typer.Option("--ood-rate", help="Share of the reference's own left-out tiles that count as strange to it."),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        help="Write the layers lower and upper, between which a measured value lies with this chance (0.9).",
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", help="Write so many draws that vary as measured maps do, a layer each.")
 ]
 Aggregation = Annotated[
     choices.Aggregation | None,

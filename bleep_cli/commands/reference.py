@@ -61,9 +61,9 @@ def remove(
     if donor is None and section is None:
         raise UsageError(f"name a {option('donor')} or a {option('section')} to leave out")
     console = _begin(ctx, out, force=force, strict=strict)
-    built = api.shrink_reference(
-        bundle, without_donors=opt.names(donor or ""), without_sections=opt.names(section or "")
-    )
+    names = {"without_donors": opt.names(donor or ""), "without_sections": opt.names(section or "")}
+    with console.progress(bundle.name) as progress:
+        built = api.shrink_reference(bundle, **names, progress=progress)
     finish(console, built, out, force=force)
 
 
@@ -83,7 +83,9 @@ def subset(
         raise UsageError(f"name {option('genes')} or {option('donors')} to keep")
     console = _begin(ctx, out, force=force, strict=strict)
     kept = None if donors is None else opt.names(donors)
-    finish(console, api.shrink_reference(bundle, donors=kept, genes=gene_list(genes)), out, force=force)
+    with console.progress(bundle.name) as progress:
+        built = api.shrink_reference(bundle, donors=kept, genes=gene_list(genes), progress=progress)
+    finish(console, built, out, force=force)
 
 
 def merge(
@@ -99,7 +101,9 @@ def merge(
     from bleep_cli import api
 
     console = _begin(ctx, out, force=force, strict=strict)
-    finish(console, api.merge_references(bundles), out, force=force)
+    with console.progress(bundles[0].name) as progress:
+        built = api.merge_references(bundles, progress=progress)
+    finish(console, built, out, force=force)
 
 
 def _begin(ctx: typer.Context, out: Path, *, force: bool, strict: bool) -> Console:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.types import F32, I64, Prediction
+from bleep_cli.types import F32, F64, I64, Blocks, Prediction
 
 
-def checked_blocks(prediction: Prediction) -> Iterator[tuple[int, F32]]:
-    """The prediction's own blocks; a gap, an overlap or a wrong width is a bug of who made it."""
+def checked_blocks(prediction: Prediction, blocks: Callable[[], Blocks] | None = None) -> Blocks:
+    """The prediction's own blocks, or those of a layer; a gap, an overlap or a wrong width is a bug of who made
+    it."""
     expected, genes = 0, len(prediction.symbols)
-    for first, block in prediction.blocks():
+    for first, block in (blocks or prediction.blocks)():
         assert first == expected, f"block starts at row {first} instead of {expected}"
         assert block.ndim == 2 and block.shape[1] == genes, f"block of shape {block.shape} for {genes} genes"
         yield first, block
@@ -34,6 +35,11 @@ def most_varying(prediction: Prediction, count: int) -> I64:
 
     One pass over ``prediction.blocks()``, in memory of one block.
     """
+    return np.argsort(-spread(prediction)[1], kind="stable")[:count]
+
+
+def spread(prediction: Prediction) -> tuple[F64, F64]:
+    """(mean, standard deviation) f64[g] of every gene over the tiles; by one pass, in memory of one block."""
     seen = 0
     mean = np.zeros(len(prediction.symbols))
     squares = np.zeros(len(prediction.symbols))
@@ -44,7 +50,7 @@ def most_varying(prediction: Prediction, count: int) -> I64:
         squares += block.var(axis=0, dtype=np.float64) * rows + shift**2 * (seen * rows / (seen + rows))
         mean += shift * (rows / (seen + rows))
         seen += rows
-    return np.argsort(-squares, kind="stable")[:count]
+    return mean, np.sqrt(squares / seen)
 
 
 def gene_columns(prediction: Prediction, genes: Sequence[str], asked: str = "gene") -> I64:
@@ -75,6 +81,14 @@ def gene_values(prediction: Prediction, gene: str) -> F32:
     return np.asarray(values, np.float32)
 
 
+def row_values(prediction: Prediction, row: int) -> F32:
+    """f32[g]: predicted log1p expression of all genes in one tile."""
+    for first, block in prediction.blocks():
+        if row < first + len(block):
+            return np.asarray(block[row - first], np.float32)
+    raise AssertionError("blocks end before the last tile")
+
+
 def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:
     """The same prediction of these genes alone, by symbol or id, in this order; None for all. ``UsageError`` for
     one that is not predicted."""
@@ -86,5 +100,10 @@ def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:
         symbols=prediction.symbols[columns],
         gene_ids=prediction.gene_ids[columns],
         var={name: values[columns] for name, values in prediction.var.items()},
-        blocks=lambda: ((first, np.ascontiguousarray(block[:, columns])) for first, block in prediction.blocks()),
+        blocks=_chosen(prediction.blocks, columns),
+        layers={name: _chosen(blocks, columns) for name, blocks in prediction.layers.items()},
     )
+
+
+def _chosen(blocks: Callable[[], Blocks], columns: I64) -> Callable[[], Blocks]:
+    return lambda: ((first, np.ascontiguousarray(block[:, columns])) for first, block in blocks())

@@ -17,6 +17,7 @@ Both results hold the same elements (n tiles, g genes, k neighbours):
   ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
   ``obsm["offset"]`` f32[n, d] where predictions are corrected: times the bundle's slope it is what the mean of the
   neighbours is corrected by;
+- ``layers["lower"]`` and ``["upper"]``, ``["sample_1"]``, ..., f32[n, g], where they were asked for;
 - ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, ``uns["log1p"]``, and
   ``uns["bleep"]``, the provenance.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.text import counted, file_text
+from bleep_cli.bundle.calibration import LEAST, MOST
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import (
     MIN_TISSUE,
@@ -20,7 +21,9 @@ from bleep_cli.choices import (
     Precision,
 )
 from bleep_cli.errors import UsageError, option
-from bleep_cli.prediction.left_out import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections
+
+MOST_SAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class PredictOptions:
     """Whether genes below ``min_r`` are left out."""
     ood_rate: float = OOD_RATE
     """Share of the reference's own left-out tiles that are called strange to it."""
+    interval: float | None = None
+    """The chance with which a measured value is to lie between the layers ``lower`` and ``upper``; None: none."""
+    samples: int = 0
+    """Draws that vary as measured maps do, a layer each."""
     k: int | None = None
     """Neighbours to combine."""
     aggregation: Aggregation | None = None
@@ -86,6 +93,10 @@ class PredictOptions:
             raise UsageError(f"{option('min_tissue')} {self.min_tissue}: give a fraction from 0 to 1")
         if self.min_r is not None and not -1.0 <= self.min_r <= 1.0:
             raise UsageError(f"{option('min_r')} {self.min_r}: give a correlation from -1 to 1")
+        if self.interval is not None and not LEAST <= self.interval <= MOST:
+            raise UsageError(f"{option('interval')} {self.interval}: give a chance from {LEAST} to {MOST}")
+        if not 0 <= self.samples <= MOST_SAMPLES:
+            raise UsageError(f"{option('samples')} {self.samples}: give 0 to {MOST_SAMPLES}")
         if not 0.0 < self.ood_rate < 1.0:
             raise UsageError(f"{option('ood_rate')} {self.ood_rate}: give a share between 0 and 1")
         if self.drop_unreliable and self.min_r is None:

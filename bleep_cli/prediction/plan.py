@@ -12,7 +12,7 @@ from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.prediction.left_out import left_out
+from bleep_cli.prediction.excluded import left_out
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, check_scale, told_of
 from bleep_cli.slide.endings import slide_id
@@ -47,7 +47,7 @@ class Plan:
     scale: ScaleCheck = NO_CHECK
     """What its tissue says of the slide's scale."""
     left_out: tuple[str, ...] = ()
-    """Ids of the reference's sections that have no part (``left_out.py``)."""
+    """Ids of the reference's sections that have no part (``excluded.py``)."""
 
 
 def plan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -16,12 +16,14 @@ from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.sections import index_without, slope_without, spots_without
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
-from bleep_cli.prediction.correct import corrected, offsets
+from bleep_cli.limits import HASHED_UNASKED
+from bleep_cli.prediction.correct import offsets
+from bleep_cli.prediction.excluded import index_without, slope_without, spots_without
 from bleep_cli.prediction.genes_kept import genes_kept
-from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.impute import DENSE_BYTES, weigh
+from bleep_cli.prediction.layers import Found, Layers
 from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
@@ -52,21 +54,7 @@ class Part:
     """Neighbours to average."""
     slope: F32 | None
     """f32[d, g], where predictions are corrected by it."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What is known of n tiles once they were embedded."""
-
-    neighbours: Neighbours
-    weights: F32
-    """f32[n, k] of the neighbours."""
-    offset: F32
-    """f32[n, d] how far each tile lies from its neighbours; d = 0 where nothing is corrected by it."""
-    slope: F32 | None
-    """f32[d, g], where predictions are corrected by it."""
-    columns: Mapping[str, F32]
-    """f32[n] by name: what :class:`TileChecks` says of each."""
+    checks: TileChecks
 
 
 class Predictor:
@@ -78,15 +66,18 @@ class Predictor:
 
     def __init__(self, ref: Bundle | Path | str, options: PredictOptions | None = None) -> None:
         self.bundle = ref if isinstance(ref, Bundle) else open_bundle(ref)
+        if self.bundle.nbytes <= HASHED_UNASKED:
+            self.bundle.check_content()
         self.options = options or PredictOptions()
         self.k, self.key, self.views, self.aggregation = resolved(self.bundle, self.options)
         self._recorded = recorded_options(self.bundle, self.options)
         self._columns, self._genes_said = genes_kept(self.bundle, self.options)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
         self._images = self.bundle.embeddings("image") if self.aggregation == "corrected" else None
+        self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
         self._without = lru_cache(PARTS_HELD)(self._part)
         self._without(())
-        self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
+        self._layers = Layers(self.bundle, self._columns, self.options, self.aggregation)
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
 
     def _part(self, sections: tuple[str, ...]) -> Part:
@@ -94,10 +85,11 @@ class Predictor:
         bundle, corrects = self.bundle, self._images is not None
         if not sections:
             slope = bundle.slope(self._columns) if corrects else None
-            return Part(bundle.index(self.key), self.k, slope)
+            return Part(bundle.index(self.key), self.k, slope, self._checks)
         kept = spots_without(bundle, sections)
         slope = slope_without(bundle, self._columns, kept) if corrects else None
-        return Part(index_without(bundle, self.key, kept), min(self.k, int(kept.sum())), slope)
+        k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
+        return Part(index_without(bundle, self.key, kept), k, slope, checks)
 
     @property
     def encoder(self) -> OnnxEncoder:
@@ -113,6 +105,11 @@ class Predictor:
     def n_genes(self) -> int:
         """Number of genes that will come out."""
         return len(self._columns)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers that will stand beside the expression."""
+        return self._layers.count
 
     def predict(
         self,
@@ -148,10 +145,15 @@ class Predictor:
     def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
         """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
         ``command`` as the command line that made it."""
-        found = self._found(ready.slide, ready.grid, self._without(ready.left_out), progress)
-        judged = self._checks.judged(found.columns)
-        findings = (*ready.findings, *told_of_strange(judged, ready.in_tissue, ready.slide.name))
-        tiles = self._checks.said(judged, ready.in_tissue)
+        part = self._without(ready.left_out)
+        found, columns = self._found(ready.slide, ready.grid, part, progress)
+        judged = part.checks.judged(columns)
+        findings = (
+            *ready.findings,
+            *told_of_strange(judged, ready.in_tissue, ready.slide.name),
+            *self._layers.told(judged, ready.in_tissue, ready.slide.name),
+        )
+        tiles = part.checks.said(judged, ready.in_tissue)
         similarity = found.neighbours.similarity
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
@@ -162,13 +164,14 @@ class Predictor:
             gene_ids=self.bundle.gene_ids[self._columns],
             neighbours=found.neighbours,
             obs={"similarity": similarity.mean(axis=1, dtype=np.float32), **judged, **ready.obs},
-            blocks=lambda: self._blocks(found),
+            blocks=found.blocks,
             hires=hires,
             hires_scalef=scalef,
             provenance=self._provenance(ready, command, findings, tiles).plain(),
             findings=findings,
             obsm={} if found.slope is None else {"offset": found.offset},
             var=self._var,
+            layers=self._layers.of(found, ready.grid),
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
@@ -177,7 +180,7 @@ class Predictor:
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
         """The K nearest reference spots of every tile."""
-        return self._found(slide, grid, self._without(()), progress).neighbours
+        return self._found(slide, grid, self._without(()), progress)[0].neighbours
 
     def correction_bytes(self, tiles: int) -> int:
         """What correcting that many tiles takes of memory."""
@@ -186,9 +189,9 @@ class Predictor:
             return 0
         return int(self._images.nbytes + slope.nbytes + 4 * tiles * self._images.shape[1])
 
-    def _found(self, slide: Slide, grid: TileGrid, part: Part, progress: Progress) -> _Found:
+    def _found(self, slide: Slide, grid: TileGrid, part: Part, progress: Progress) -> tuple[Found, dict[str, F32]]:
         """The K nearest spots of every tile in that part of the reference, searched and judged while further tiles
-        are embedded.
+        are embedded, and by name f32[n] what :class:`TileChecks` says of each.
 
         Vectors and looks are not kept: what is held of a tile are its neighbours, and some numbers.
         """
@@ -201,15 +204,12 @@ class Predictor:
                 found = part.index.search(vectors, part.k)
                 index[rows], similarity[rows] = found.index, found.similarity
                 weights[rows] = near = weigh(found, self.aggregation, self.options.temperature)
-                for name, values in self._checks.of(looks, found, near).items():
+                for name, values in part.checks.of(looks, found, near).items():
                     columns.setdefault(name, np.empty(n, np.float32))[rows] = values
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
-        return _Found(Neighbours(index, similarity), weights, offset, part.slope, columns)
-
-    def _blocks(self, found: _Found) -> Iterator[tuple[int, F32]]:
-        blocks = impute_blocks(found.neighbours, found.weights, self._expression)
-        return blocks if found.slope is None else corrected(blocks, found.offset, found.slope)
+        neighbours = Neighbours(index, similarity)
+        return Found(neighbours, weights, offset, part.slope, self._expression), columns
 
     def _provenance(
         self, ready: Plan, command: str, findings: Sequence[Finding], tiles: Mapping[str, Any] | str
@@ -238,6 +238,7 @@ class Predictor:
             reference=ReferenceRecord(
                 name=self.bundle.name,
                 content_sha256=self.bundle.content_sha256,
+                content_verified=self.bundle.verified,
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
                 left_out=list(ready.left_out),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ class TileChecks:
         self._spots = _held(bundle.embedding_rows("expression"))
         _, self._donor = np.unique(bundle.spots("donor"), return_inverse=True)
         self._rate = rate
+
+    def of_spots(self, rows: I64) -> TileChecks:
+        """The same where only the reference's ``rows`` i64[n], ascending, have a part."""
+        out = copy(self)
+        out._looks = None if self._looks is None else self._looks.of_spots(rows)
+        return out
 
     def of(self, looks: F32, found: Neighbours, weights: F32) -> dict[str, F32]:
         """f32[m] by name, of tiles of ``looks`` f32[m, l] and ``weights`` f32[m, k] of their neighbours.

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from bleep_cli.base.rows import PickedRows
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.contents import BundleArrays
+from bleep_cli.bundle.contents import BundleArrays, named_sections
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.sections import named_sections
 from bleep_cli.errors import UsageError
 from bleep_cli.findings import Finding
-from bleep_cli.reference.parts import Built, one_donor, opened
+from bleep_cli.reference.parts import Built, one_donor
 from bleep_cli.signatures.make import signature_of_some
 from bleep_cli.types import I64
 
 
 def shrink_reference(
-    base: Bundle | Path | str,
+    base: Bundle,
     *,
     without_donors: Sequence[str] = (),
     without_sections: Sequence[str] = (),
@@ -33,7 +31,6 @@ def shrink_reference(
     None keeps all. The panel stays, since the expression tower takes it; the base itself is left as it is. Raises
     ``UsageError`` for a name that is not there, where nothing is named, or where no section is left.
     """
-    base = opened(base)
     records, name = base.info.sections, base.name
     if not without_donors and not without_sections and donors is None and genes is None:
         raise UsageError(f"nothing is named to leave out of {name}, or to keep of it")
@@ -62,6 +59,7 @@ def _chosen(base: Bundle, kept: Collection[str], columns: I64 | None) -> Built:
     genes = np.arange(len(base.symbols)) if columns is None else columns
     places = [i for i, record in enumerate(base.info.sections) if record.id in kept]
     gone = [record for record in base.info.sections if record.id not in kept]
+    looks, calibration = base.looks(), base.calibration()
     arrays = BundleArrays(
         image_embeddings=base.embeddings("image")[rows],
         expression_embeddings=base.embeddings("expression")[rows],
@@ -78,6 +76,8 @@ def _chosen(base: Bundle, kept: Collection[str], columns: I64 | None) -> Built:
         gene_columns={} if gone else {name: values[genes] for name, values in base.gene_columns().items()},
         other_towers=base.other_towers(),
         signature=signature_of_some(base.signature(), places),
+        calibration=None if gone or calibration is None else calibration.of_genes(genes),
+        looks=None if looks is None else looks.of_spots(rows),
     )
     records = tuple(base.info.sections[i] for i in places)
     findings = tuple(f for f in base.info.findings if f.where not in {record.id for record in gone})
@@ -90,5 +90,6 @@ def _chosen(base: Bundle, kept: Collection[str], columns: I64 | None) -> Built:
         parent_sha256=base.content_sha256,
         merged_sha256=(),
         findings=findings,
+        reliability={} if gone else base.info.reliability,
     )
     return Built(info, arrays)

@@ -12,6 +12,7 @@ import numpy as np
 from bleep_cli.base.rows import PickedRows, StackedRows
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
+from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding
@@ -84,6 +85,7 @@ def merge_references(references: Sequence[Bundle | Path | str]) -> Built:
         expression_tower=first.tower("expression"),
         other_towers=reduce(lambda a, b: {**b.other_towers(), **a}, reversed(bundles), {}),
         signature=signature,
+        looks=_looks(parts),
     )
     return _described(Built(_info(bundles, records, findings), arrays), bundles)
 
@@ -198,6 +200,17 @@ def _vectors(parts: Sequence[Part], key: str) -> F32:
     return np.concatenate([part.bundle.embeddings(key)[part.rows] for part in parts])  # type: ignore[arg-type]
 
 
+def _looks(parts: Sequence[Part]) -> Looks | None:
+    """Those of all parts; the distances are of the first, and have to be computed anew."""
+    found = [looks.of_spots(part.rows) if (looks := part.bundle.looks()) else None for part in parts]
+    there = [looks for looks in found if looks is not None]
+    if len(there) < sum(bool(part.records) for part in parts) or not there:
+        return None
+    firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    spots = [looks.spot + first for looks, first in zip(found, firsts[:-1], strict=True) if looks is not None]
+    return replace(there[0], tiles=np.concatenate([looks.tiles for looks in there]), spot=np.concatenate(spots))
+
+
 def _names(parts: Sequence[Part], column: str) -> Str:
     return np.concatenate([part.bundle.spots(column)[part.rows] for part in parts])  # type: ignore[arg-type]
 
@@ -219,6 +232,7 @@ def _info(bundles: Sequence[Bundle], records: tuple[SectionRecord, ...], told: l
         merged_sha256=tuple(bundle.content_sha256 for bundle in bundles[1:]),
         key="image" if by_tiles else first.key,  # one of them has spots without batch-corrected expression
         expression_precision="f32" if exact else "f16",
+        reliability={},
         findings=one_donor((*earlier, *told), records),
     )
 

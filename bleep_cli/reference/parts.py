@@ -79,16 +79,18 @@ def embed_expression(tower: bytes, panel: Rows) -> F32:
 def record_of(section: Section, towers_saw_it: bool | None) -> SectionRecord:
     """What a bundle says of a section; ``towers_saw_it`` as there."""
     n = len(section.barcodes)
-    return SectionRecord(section.id, section.sha256, section.donor, n, image_sha256(section), towers_saw_it)
+    image_sha256, mpp = _image(section)
+    return SectionRecord(section.id, section.sha256, section.donor, n, image_sha256, towers_saw_it, mpp)
 
 
-def image_sha256(section: Section) -> str:
-    """Hash of a section's image, as of a slide; empty for one that is not here, such as where workers embed it."""
+def _image(section: Section) -> tuple[str, float | None]:
+    """Hash of a section's image, as of a slide, and its µm per level-0 px; nothing of one that is not here, such
+    as where workers embed it."""
     try:
         with closing(section_image(section)) as image:
-            return image.sha256
+            return image.sha256, image.mpp
     except BleepError:
-        return ""
+        return "", None
 
 
 def one_donor(findings: Sequence[Finding], sections: Sequence[SectionRecord]) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.base.rows import Rows, StackedRows, dense_rows
+from bleep_cli.base.rows import PickedRows, Rows, StackedRows, dense_rows
 from bleep_cli.bundle.stored import StoredExpression
 from bleep_cli.types import F32
 
@@ -39,4 +39,6 @@ class GeneBlocks:
 def _of_genes(part: Any, genes: slice) -> F32:
     if isinstance(part, StoredExpression):
         return part.of_genes(genes)[: part.shape[0]]
+    if isinstance(part, PickedRows) and isinstance(part.rows, StoredExpression):
+        return PickedRows(part.rows.of_genes(genes), part.picked)[: part.shape[0]]
     return dense_rows(part[:, genes])

@@ -67,6 +67,15 @@ class LeftOut:
     _folds: tuple[_Fold, ...] = field(repr=False)
     _expression: GeneBlocks = field(repr=False)
 
+    def neighbours(self) -> I64:
+        """i64[m, k] rows of the reference that each spot's prediction is made of."""
+        k = max(fold.neighbours.index.shape[1] for fold in self._folds)
+        out = np.zeros((len(self.spots), k), np.int64)
+        for fold in self._folds:
+            near = fold.inside[fold.neighbours.index]
+            out[fold.at] = np.pad(near, ((0, 0), (0, k - near.shape[1])), mode="edge")
+        return out
+
     def blocks(self) -> Iterator[tuple[slice, F32, F32, F32]]:
         """Yields ``(genes, predicted f32[m, b], spread f32[m, b], measured f32[m, b])`` until every gene has come
         once, all log1p; can be called again.

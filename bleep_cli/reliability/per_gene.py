@@ -27,7 +27,7 @@ def per_gene(left_out: LeftOut, neighbourhood: I64) -> dict[str, F32]:
         found = _scores(draws, predicted.astype(np.float64), measured.astype(np.float64))
         for name, values in found.items():
             out[name][genes] = values
-    return out | {"heldout_rank": _ranks(out["heldout_r"])}
+    return out | {"heldout_rank": ranks(out["heldout_r"])}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _of_fold(fold: _FoldDraws, p: F64, m: F64) -> tuple[F64, tuple[F64, F64]]:
     return r, (spp[0], smm[0])
 
 
-def _ranks(r: F32) -> F32:
+def ranks(r: F32) -> F32:
     """1 for the best, in their order among equals; NaN stays NaN."""
     order = np.argsort(-r, kind="stable")  # NaN last
     out = np.empty(len(r), np.float32)

@@ -15,9 +15,7 @@ from project_text import ROOT, project_files, text_of
 PROJECT = tomllib.loads(text_of("pyproject.toml"))["project"]
 IMAGES = ("install/Dockerfile", "install/bleep.def")
 CONDA = {"matplotlib": "matplotlib-base", "openslide-bin": "openslide"}  # what conda-forge calls them
-INDEX = re.compile(
-    r"(?:pipx?|uv|uvx|conda|mamba)\s[^\n`|]*\bbleep-cli(?!\S*\.whl)|pypi\.org/\S*bleep", re.IGNORECASE
-)
+INDEX = re.compile(r"(?:pipx?|uv|uvx|conda|mamba)\s[^\n`|]*\bbleep-cli(?!\S*\.whl)|pypi\.org/\S*bleep")
 
 
 def instructions() -> list[tuple[str, str]]:

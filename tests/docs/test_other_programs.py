@@ -1,4 +1,4 @@
-"""docs/other-programs.md: its Vitessce configuration, made by the block of the page, fits a result that is there."""
+"""docs/other-programs.md: the Vitessce configuration that its block makes fits a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site: what it is made of, that mkdocs builds it without a warning, and that its pages load nothing from elsewhere."""
+"""The site: its sources, that mkdocs builds it without a warning, and that pages load nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/tutorial.md and its notebook: one is made of the other, and every cell runs, top to bottom, in an empty folder."""
+"""docs/tutorial.md and its notebook: one is made of the other, and every cell runs, from top to bottom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make wheelhouse``, then the lines of docs/install.md where there is no network: installed, and the demo predicted."""
+"""``make wheelhouse``, then the lines of docs/install.md without a network: installed, the demo predicted."""
 
 from __future__ import annotations
 

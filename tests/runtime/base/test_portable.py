@@ -14,42 +14,10 @@ FILES = sorted(RUNTIME.rglob("*.py"))
 MODULES = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog", "readline", "spwd", "posix"}
 CALLS = {
     "os": {
-        *(
-            "fork",
-            "forkpty",
-            "getuid",
-            "geteuid",
-            "getgid",
-            "setsid",
-            "setuid",
-            "killpg",
-            "mkfifo",
-            "mknod",
-            "chown",
-        ),
-        *(
-            "lchown",
-            "nice",
-            "wait",
-            "wait3",
-            "wait4",
-            "uname",
-            "getloadavg",
-            "pread",
-            "pwrite",
-            "sendfile",
-            "statvfs",
-        ),
-        *(
-            "sched_getaffinity",
-            "sysconf",
-            "register_at_fork",
-            "set_blocking",
-            "getpgid",
-            "link",
-            "symlink",
-            "rename",
-        ),
+        *("fork", "forkpty", "getuid", "geteuid", "getgid", "setsid", "setuid", "killpg", "getpgid", "mkfifo"),
+        *("mknod", "chown", "lchown", "nice", "wait", "wait3", "wait4", "uname", "getloadavg", "pread", "pwrite"),
+        *("sendfile", "statvfs", "sched_getaffinity", "sysconf", "register_at_fork", "set_blocking", "link"),
+        *("symlink", "rename"),
     },
     "signal": {
         *("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCHLD", "SIGQUIT", "SIGWINCH"),
@@ -83,9 +51,12 @@ def posix_only(tree: ast.AST) -> Iterator[str]:
             if node.module in MODULES:
                 yield node.module
             yield from (f"{node.module}.{a.name}" for a in node.names if a.name in CALLS.get(node.module, ()))
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.attr in CALLS.get(node.value.id, ()):
-                yield f"{node.value.id}.{node.attr}"
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.attr in CALLS.get(node.value.id, ())
+        ):
+            yield f"{node.value.id}.{node.attr}"
 
 
 def test_nothing_is_asked_for_that_only_posix_has_but_what_is_guarded() -> None:
@@ -110,29 +81,32 @@ def test_the_search_finds_what_it_is_for(code: str, found: list[str]) -> None:
     assert list(posix_only(ast.parse(code))) == found
 
 
-def test_text_files_are_opened_with_their_encoding() -> None:
-    """Windows' own would be another."""
-    bare = []
+def nodes() -> Iterator[tuple[str, ast.AST]]:
+    """Every node of every file of the runtime, with the file's name."""
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr in {"read_text", "write_text"} and isinstance(
-                    node.func.value, ast.Name | ast.Attribute | ast.BinOp | ast.Call
-                ):
-                    if not node.args[int(node.func.attr == "write_text") :] and not node.keywords:
-                        bare.append(f"{file.relative_to(RUNTIME).as_posix()}:{node.lineno}")
-    assert not bare
+            yield file.relative_to(RUNTIME).as_posix(), node
+
+
+def states_no_encoding(node: ast.AST) -> bool:
+    """``path.read_text()`` or ``path.write_text(text)``, without more."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.keywords:
+        return False
+    return {"read_text": 0, "write_text": 1}.get(node.func.attr) == len(node.args)
+
+
+def test_text_files_are_opened_with_their_encoding() -> None:
+    """Windows' own would be another."""
+    assert states_no_encoding(ast.parse("a.write_text(b)", mode="eval").body)
+    assert not [file for file, node in nodes() if states_no_encoding(node)]
 
 
 def test_no_path_of_posix_is_taken_for_granted() -> None:
     """``/sys/fs/cgroup`` is read where it is there."""
-    paths = {}
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if re.match(r"/(tmp|dev|proc|sys|etc|usr|var|home)(/|$)", node.value):
-                    paths[file.relative_to(RUNTIME).as_posix()] = node.value
-    assert paths == {"base/machine.py": "/sys/fs/cgroup"}
+    place = re.compile(r"/(tmp|dev|proc|sys|etc|usr|var|home)(/|$)")
+    texts = [(file, node.value) for file, node in nodes() if isinstance(node, ast.Constant)]
+    found = [(file, text) for file, text in texts if isinstance(text, str) and place.match(text)]
+    assert found == [("base/machine.py", "/sys/fs/cgroup")]
 
 
 def test_no_file_of_the_runtime_has_a_name_that_windows_refuses() -> None:

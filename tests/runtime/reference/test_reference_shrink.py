@@ -132,4 +132,4 @@ def test_genes_are_kept_with_the_panel(paths: dict[str, Path], tmp_path: Path) -
 )
 def test_what_cannot_be_left_out_is_said(paths: dict[str, Path], named: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        shrink_reference(paths["three"], **named)
+        shrink_reference(open_bundle(paths["three"]), **named)

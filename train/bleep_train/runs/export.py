@@ -14,6 +14,7 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
+from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import Progress, no_progress
 from bleep_train.data.tile_cache import cached_tiles
@@ -90,6 +91,7 @@ def export_run(
         others = _other_towers(run, data, built, precisions, progress)
         encoders = replace(encoders, others=others)
         built = replace(built, arrays=replace(built.arrays, other_towers=others))
+    built = with_reliability(built, progress=progress)
     encoders.save(run.path / ENCODERS)
     sha256 = write_bundle(out, built.info, built.arrays, force=force)
     return built, parity, sha256

@@ -13,12 +13,11 @@ import pytest
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.sections import index_without, spots_without
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.read import open_result
-from bleep_cli.prediction.left_out import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections, index_without, spots_without
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.receipt import receipts, recomputed
@@ -78,7 +77,7 @@ def test_it_is_what_a_reference_without_them_predicts(
 ) -> None:
     path = make_bundle(aggregation)
     found = predicted(path, query_slide, exclude_donor=("B",))
-    removed = shrink_reference(path, without_donors=["B"])
+    removed = shrink_reference(open_bundle(path), without_donors=["B"])
     write_bundle(tmp_path / "without.zarr", removed.info, removed.arrays)
     wanted = predicted(tmp_path / "without.zarr", query_slide)
     np.testing.assert_allclose(values(found), values(wanted), atol=1e-5)
