@@ -62,8 +62,8 @@ class PredictOptions:
             raise UsageError(f"{option('stride_um')} {self.stride_um}: give 1 to 10000 µm")
         if not 0.0 <= self.min_tissue <= 1.0:
             raise UsageError(f"{option('min_tissue')} {self.min_tissue}: give a fraction from 0 to 1")
-        if not self.temperature > 0:
-            raise UsageError(f"{option('temperature')} {self.temperature}: give a positive number")
+        if not 1e-4 <= self.temperature <= 1e4:
+            raise UsageError(f"{option('temperature')} {self.temperature}: give 0.0001 to 10000")
 
 
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:

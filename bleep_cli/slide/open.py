@@ -18,7 +18,7 @@ from bleep_cli.slide.facts import Scene
 from bleep_cli.slide.flat import FlatRaster
 from bleep_cli.slide.look import look
 from bleep_cli.slide.mpp import check_mpp, not_taken, overridden, settle_mpp
-from bleep_cli.slide.raster import Raster, RasterSlide
+from bleep_cli.slide.raster import Raster, RasterSlide, file_identity
 from bleep_cli.slide.series import slide_in
 from bleep_cli.slide.tiff.raster import TiffRaster, compressions
 from bleep_cli.slide.turn import upright
@@ -66,10 +66,11 @@ def open_slide(
     """
     check_mpp(mpp)
     check_mpp(mpp_if_unstated)
+    before = file_identity(Path(path))
     path, raster = open_raster(path, scene, cache_bytes)
     try:
         size, source, odd = pixel_size(path.name, raster.facts.chosen, mpp, mpp_if_unstated)
-        return RasterSlide(path, raster, size, source, (*raster.facts.findings, *odd))
+        return RasterSlide(path, raster, size, source, (*raster.facts.findings, *odd), before)
     except BaseException:
         raster.close()
         raise

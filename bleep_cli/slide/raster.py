@@ -10,6 +10,7 @@ Pixel (0, 0) of every plane covers the box from (0, 0) to (1, 1): corners agree 
 from __future__ import annotations
 
 import math
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -126,13 +127,20 @@ class RasterSlide:
     """A :class:`bleep_cli.types.Slide` over any raster. Reads may come from several threads."""
 
     def __init__(
-        self, path: Path, raster: Raster, mpp: float, mpp_source: str, findings: tuple[Finding, ...] = ()
+        self,
+        path: Path,
+        raster: Raster,
+        mpp: float,
+        mpp_source: str,
+        findings: tuple[Finding, ...] = (),
+        identity: tuple[int, ...] = (),
     ) -> None:
         self._path = path
         self._raster = raster
         self._mpp, self._mpp_source = mpp, mpp_source
         self._findings = findings
         self._sha256: str | None = None
+        self._identity = identity or file_identity(path)  # better what it was before it was opened
 
     @property
     def name(self) -> str:
@@ -171,13 +179,20 @@ class RasterSlide:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the main file, read once, when first asked for."""
+        """Hex digest of the main file, read once, when first asked for. ``SlideError`` where it was replaced since."""
         if self._sha256 is None:
             try:
                 self._sha256 = file_sha256(self._path)
             except OSError as error:
                 raise SlideError(f"{self.name}: cannot be read: {error.strerror}") from None
+        self.check_unchanged()
         return self._sha256
+
+    def check_unchanged(self) -> None:
+        """Raises ``SlideError`` unless the file is still the one that was opened: pixels of one file under the hash
+        of another would be believed."""
+        if file_identity(self._path) != self._identity:
+            raise SlideError(f"{self.name}: was replaced or changed while it was read; predict it again")
 
     def read(self, xy_l0: tuple[float, float], size_l0: tuple[float, float], out_px: tuple[int, int]) -> U8:
         """Region with top-left ``xy_l0`` and (w, h) ``size_l0``, resampled to ``out_px`` (w, h).
@@ -278,6 +293,15 @@ class RasterSlide:
         block = self._raster.block(index, x0, y0, nx, ny)
         left, top = min(max(x0 - x, 0), w - nx), min(max(y0 - y, 0), h - ny)
         return np.pad(block, ((top, h - ny - top), (left, w - nx - left), (0, 0)), mode="edge")
+
+
+def file_identity(path: Path) -> tuple[int, ...]:
+    """What tells a file from one that was put in its place, or was written to since; empty for what is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else ()
 
 
 def _inside(start: int, count: int, size: int) -> tuple[int, int]:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +25,8 @@ from bleep_cli.errors import OutputError, option
 
 TEMP_SUFFIX = ".bleep-tmp"
 OLD_SUFFIX = ".bleep-old"
+LEFT = re.compile(r"^\..*\.(?P<pid>[1-9]\d*)-[0-9a-f]{8}" + re.escape(TEMP_SUFFIX) + "$")
+QUIET_S = 600  # a shared folder may hold what another machine is writing, whose processes are not seen here
 _ELSEWHERE = f"choose another place with {option('out')}"
 _SYNCS_AT_ONCE = 16
 _NAME_CHARACTERS = 40  # of the final name in the temporary one
@@ -74,6 +79,7 @@ def replacing(final: Path) -> Iterator[Path]:
 @contextmanager
 def _whole(final: Path, force: bool, *, sync: bool) -> Iterator[Path]:
     check_free(final, force)
+    sweep(final.parent)
     temp = _sibling(final, TEMP_SUFFIX)
     _unfinished.add(temp)
     try:
@@ -110,6 +116,31 @@ def remove_leftovers(final: Path, pid: int, *, replaced: bool) -> None:
         for entry in list(final.parent.iterdir()):
             if entry.name.startswith(start) and entry.name.endswith(suffixes):
                 _remove(entry)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes the unfinished results in a folder whose processes are gone; what changed of late stays.
+
+    What a process was replacing (``.bleep-old``) stays: it is complete.
+    """
+    with suppress(OSError):
+        for entry in list(folder.iterdir()):
+            found = LEFT.search(entry.name)
+            if found and not _runs(int(found["pid"])) and time.time() - entry.lstat().st_mtime > QUIET_S:
+                _remove(entry)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; true where that cannot be told."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _is_replaceable(folder: Path) -> bool:
