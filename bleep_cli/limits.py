@@ -68,9 +68,7 @@ MOST_HDF5_RATIO: Final = 2000
 RATIO_FREE_ARRAY: Final = 64 << 20
 """Bytes of an array of an HDF5 file for which no ratio is asked."""
 MOST_NAME: Final = 200
-"""Characters of a name in a file of ours or in a message: file systems take 255 bytes."""
-MOST_DEPTH: Final = 64
-"""Levels of nesting of JSON and TOML: no format that is read here has more than ten."""
+"""Bytes of a slide's name in the names of its results: file systems take 255, endings included."""
 
 # --- masks
 
@@ -87,8 +85,6 @@ MOST_CROSSINGS: Final = 400_000_000
 
 MOST_PORT: Final = 65_535
 """Number of a port of a scheduler."""
-MOST_POSITION: Final = 1e9
-"""Pixels, of level 0, that a position may lie from the corner of its slide."""
 
 
 def over(name: str, limit: str) -> str:

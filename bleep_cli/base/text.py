@@ -38,12 +38,17 @@ def file_text(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def is_file(text: str) -> bool:
-    """Whether a text names something that is there and no folder; false for what no file can be called."""
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; false for what none can be called."""
     try:
-        return Path(text).exists() and not Path(text).is_dir()
+        return path.exists()
     except (OSError, ValueError):  # over 255 bytes, or a NUL
         return False
+
+
+def is_file(text: str) -> bool:
+    """Whether a text names something that is there and no folder."""
+    return is_there(Path(text)) and not Path(text).is_dir()
 
 
 def printable(text: str) -> str:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bleep_cli.base.files.atomic import check_free
-from bleep_cli.base.text import file_text, path_of
+from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
 from bleep_cli.batch.resume import check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
+from bleep_cli.limits import MOST_NAME, over
 from bleep_cli.prediction.options import PredictOptions, resolved
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.endings import slide_id
@@ -151,8 +152,8 @@ def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str
 def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]) -> Job:
     """A slide with its options and targets; raises for what is wrong with them."""
     slide = entry.slide
-    if not slide.exists():
-        raise UsageError(f"{file_text(slide.name)}: no such file")
+    if not is_there(slide):
+        raise UsageError(f"{file_text(slide.name)[:MOST_NAME]}: no such file")
     options = replace(chosen, **entry.options)
     check_mpp(options.mpp)
     if options.at is not None:
@@ -160,6 +161,12 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
     if options.mask is not None:
         read_mask_file(options.mask, options.mask_class)
     stem = str(path_of(entry.name)) if entry.name else slide_id(slide.name)
+    size = len(os.fsencode(stem))
+    if size > MOST_NAME:
+        told = over(f"a name of {size} bytes", "MOST_NAME")
+        raise UsageError(
+            f"{file_text(stem)[:40]}...: {told}; rename it, or name it in a table ({option('slides')})"
+        )
     paths = {kind: target(out, stem, kind) for kind in formats}
     for path in paths.values():
         refuse_inputs(path, {"the slide itself": slide, "the positions": options.at, "the mask": options.mask})

@@ -179,7 +179,7 @@ class RasterSlide:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the main file, read once, when first asked for. ``SlideError`` where it was replaced since."""
+        """Hex digest of the main file, read when first asked for. ``SlideError`` where it was replaced since."""
         if self._sha256 is None:
             try:
                 self._sha256 = file_sha256(self._path)
@@ -189,8 +189,8 @@ class RasterSlide:
         return self._sha256
 
     def check_unchanged(self) -> None:
-        """Raises ``SlideError`` unless the file is still the one that was opened: pixels of one file under the hash
-        of another would be believed."""
+        """Raises ``SlideError`` unless the file is still the one that was opened: pixels of one under the hash of
+        another would be believed."""
         if file_identity(self._path) != self._identity:
             raise SlideError(f"{self.name}: was replaced or changed while it was read; predict it again")
 

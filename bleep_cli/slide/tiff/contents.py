@@ -239,8 +239,8 @@ def _readable(ifds: list[Ifd]) -> Iterator[Page]:
 
 
 def _never_a_level(ifd: Ifd) -> bool:
-    """Whether a directory says that it is no copy of the tissue made smaller: a mask, Aperio's label or macro, which
-    it marks as a reduction of another kind (9), or one that is called so."""
+    """Whether a directory says that it is no copy of the tissue made smaller: a mask, a macro as Aperio marks it
+    (a reduction of another kind, 9), or one that is called a label, macro or the like."""
     macro = int(kind_of(ifd)) & MACRO == MACRO
     return macro or SubfileType.MASK in kind_of(ifd) or NOT_TISSUE.search(_called(ifd)) is not None
 

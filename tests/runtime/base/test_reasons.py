@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bleep_cli.base.reasons import did_you_mean
+from bleep_cli.base.reasons import did_you_mean, reason
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,19 @@ def test_the_same_name_in_another_spelling_comes_first_and_each_of_several_has_i
     assert did_you_mean("hla.a", known).startswith("; did you mean HLA-A")
     assert did_you_mean(["Erbb2", "krt8", "QQQQ"], known) == "; did you mean ERBB2, KRT8?"
     assert did_you_mean(["ERBB5", "QQQQ"], known).startswith("; did you mean ERBB")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Unable to open file (filename = '/data/Meier Anna/c.h5', errno = 2)", "filename = 'c.h5', errno = 2"),
+        ("[ONNXRuntimeError] : 3 : Load model from /srv/p 7/tower.onnx failed", "from tower.onnx failed"),
+        (r"cannot open C:\Users\meier\a.tif", "cannot open a.tif"),
+        ("obs/x of 1/2 is broken", "obs/x of 1/2 is broken"),
+    ],
+)
+def test_no_message_tells_a_folder(text: str, told: str) -> None:
+    assert reason(ValueError(text)).endswith(told) or told in reason(ValueError(text))
+    for folder in ("data", "Meier", "srv", "Users", "meier"):
+        assert folder not in reason(ValueError(text))
+    assert reason(OSError(2, "No such file", "/data/Meier/a.tif")) == "a.tif: No such file"
