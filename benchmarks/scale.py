@@ -27,6 +27,7 @@ from PIL import Image, ImageFilter
 from side_by_side import report
 
 from bleep_cli.bundle.contents import SectionRecord
+from bleep_cli.bundle.signature import Signature
 from bleep_cli.signatures.make import signature_or_why
 from bleep_cli.signatures.scale import ERROR, FINE_ENOUGH, LEAST_TILES, ScaleCheck, Scales
 from bleep_cli.signatures.tiles import Features, TileShape, read_tiles, spread
@@ -207,13 +208,18 @@ def crops(n: int, size: int) -> list[slice]:
     return [slice(0, n), *(slice(first, first + size) for first in range(0, n - size + 1, size // 2))]
 
 
-def run(slides: Slides, trial: Trial, crop: int, changes: list[str]) -> Iterator[dict[str, Any]]:
-    """Every check of a trial."""
+def reference_of(slides: Slides, trial: Trial) -> tuple[Scales, Signature, str]:
+    """A trial's reference, its signature and its tissue."""
     sections = [slides.section(name) for name in trial.of]
     signature, _ = signature_or_why(sections, TileSpec(224, (trial.um,)))
     assert signature is not None
     records = [SectionRecord(s.id, s.sha256, s.donor, len(s.barcodes)) for s in sections]
-    reference, home = Scales(signature, records), slides.known[trial.of[0]].tissue
+    return Scales(signature, records), signature, slides.known[trial.of[0]].tissue
+
+
+def run(slides: Slides, trial: Trial, crop: int, changes: list[str]) -> Iterator[dict[str, Any]]:
+    """Every check of a trial."""
+    reference, signature, home = reference_of(slides, trial)
     for name in trial.on:
         source = slides.known[name]
         fine = source.mpp <= FINE_ENOUGH * signature.mpp / 2

@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,10 @@ from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
 from bleep_cli.checks.doctor import examine
+from bleep_cli.checks.gene_inspection import inspect_genes
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
-from bleep_cli.choices import Device, Plane
+from bleep_cli.choices import Device, GeneRule, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError, option
@@ -40,7 +42,9 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
-from bleep_cli.reference.parts import Built, described, with_findings
+from bleep_cli.reference.parts import Built, described, opened, with_findings
+from bleep_cli.reliability.measure import with_reliability
+from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
@@ -75,9 +79,11 @@ __all__ = [
     "grow_reference",
     "inspect_bundle",
     "inspect_cohort",
+    "inspect_genes",
     "inspect_slide",
     "list_slides",
     "load_encoders",
+    "merge_references",
     "open_bundle",
     "open_result",
     "open_slide",
@@ -89,6 +95,7 @@ __all__ = [
     "read_table",
     "report",
     "run_demo",
+    "shrink_reference",
     "tell_estimates",
     "to_anndata",
     "write",
@@ -114,6 +121,9 @@ def predict(
     mpp: float | None = None,
     scene: int | str | None = None,
     k: int | None = None,
+    exclude_donor: Sequence[str] = (),
+    exclude_section: Sequence[str] = (),
+    include_own: bool = False,
     device: Device = "auto",
     progress: Asked = None,
 ) -> AnnData:
@@ -143,6 +153,8 @@ def predict(
         Which picture of a file that holds several, by its index from 0 or its name; the largest by default.
     k
         Neighbours to average; the bundle's own number by default.
+    exclude_donor, exclude_section, include_own
+        Whose spots have no part; by default those of the donor of a slide that is a section of the reference.
     device
         Where the image tower runs.
     progress
@@ -161,6 +173,8 @@ def predict(
     """
     chosen = None if genes is None else tuple(genes)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
+    excluded = (tuple(exclude_donor), tuple(exclude_section))
+    options = replace(options, exclude_donor=excluded[0], exclude_section=excluded[1], include_own=include_own)
     prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
     return to_anndata(prediction)
 
@@ -199,12 +213,18 @@ def build_reference(
         if encoders is None:
             fitted = fit_towers(sections, network, views=views or ALL_VIEWS, device=device, progress=report)
             built = build.build_reference(
-                sections, fitted.encoders, device=device, embed_images=fitted.embed_images, progress=report
+                sections,
+                fitted.encoders,
+                device=device,
+                towers_saw_them=True,
+                embed_images=fitted.embed_images,
+                progress=report,
             )
+            built = with_reliability(replace(built, looks=fitted.looks), fitted.refit, progress=report)
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
         built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
-        return _as_stated(built, cohort)
+        return _as_stated(with_reliability(built, progress=report), cohort)
 
 
 def grow_reference(
@@ -212,17 +232,20 @@ def grow_reference(
     cohort: Path | str | Sequence[Section],
     *,
     only: Sequence[str] | None = None,
+    genes: GeneRule = "shared",
     device: Device = "auto",
     progress: Asked = None,
 ) -> Built:
     """``base`` with the sections of a cohort added, embedded by its own towers; the base stays as it is.
 
-    Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
+    Genes of the base that not all of the sections measure are left out; with ``genes`` "base" they count as not
+    detected. Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
     """
-    opened = base if isinstance(base, Bundle) else open_bundle(base)
-    with reporting(progress, opened.name) as report:
-        grown = grow.grow_reference(opened, _sections(cohort, only, report), device=device, progress=report)
-        return _as_stated(grown, cohort)
+    bundle = opened(base)
+    with reporting(progress, bundle.name) as report:
+        sections = _sections(cohort, only, report)
+        grown = grow.grow_reference(bundle, sections, genes=genes, device=device, progress=report)
+        return _as_stated(with_reliability(grown, progress=report), cohort)
 
 
 def describe(built: Built, *, species: str = "", licence: str = "", citation: str = "") -> Built:

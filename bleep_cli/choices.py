@@ -24,11 +24,18 @@ Plane = Literal["auto", "level0", "bounds"]
 """Where (0, 0) of a mask or of given positions lies: at the corner of the slide, or of its scanned part, as in
 QuPath; ``auto`` looks where the tissue is."""
 
+GeneRule = Literal["shared", "base"]
+"""Which genes a grown reference holds: those that all of it measures, or all of the base, lacking ones counting as
+not detected."""
+
 WEIGHTED_TEMPERATURE = 0.05
 """Of the softmax over cosine that the aggregation ``weighted`` takes."""
 
 MIN_TISSUE = 0.5
 """Least fraction of tissue in a tile."""
+
+OOD_RATE = 0.05
+"""Share of the tiles that belong to a reference and are called strange to it all the same."""
 
 Scale = Literal["free", "shared"]
 """What the colours of several genes span in a figure: each its own values, or all the same."""

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli.commands import build_reference, check, convert, explain, plot, predict, report
+from bleep_cli.commands import build_reference, check, convert, explain, plot, predict, reference, report
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.program import Json, Quiet, Verbose, add_command, console_of, new_app, print_version, run
 
@@ -29,6 +29,7 @@ def _options(
 
 add_command(app, predict.predict)
 add_command(app, build_reference.build_reference, "build-reference")
+app.add_typer(reference.app)
 add_command(app, check.inspect)
 add_command(app, check.doctor)
 add_command(app, check.demo)

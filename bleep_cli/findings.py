@@ -30,10 +30,12 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     # of a slide
+    "slide-strange": Code("warning", "most tiles of the slide look like nothing in the reference"),
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),
     "mpp-doubtful": Code("warning", "the tissue looks like the reference's at half or at twice the stated scale"),
+    "interval-strange": Code("note", "bounds are given for tiles that may be strange to the reference"),
     # of a slide's tissue and tiles
     "ink-left-out": Code("note", "pen ink over what would be tissue was left out of it"),
     "tiles-ink-left-out": Code("note", "tiles under pen ink were left out"),
@@ -107,13 +109,33 @@ CODES: Mapping[str, Code] = {
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of the files of a result
     "geojson-genes": Code("note", "a GeoJSON file holds the genes that vary most, not all"),
+    # of a prediction
+    "own-left-out": Code("note", "the slide is a section of the reference: spots of its donor were left out"),
+    "own-kept": Code(
+        "warning", "the slide is a section of the reference, whose own spots have a part in its prediction"
+    ),
+    "donor-left-out": Code("note", "sections of the reference were left out of a prediction, as was asked"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
     "genes-rare": Code("note", "how many genes are seen in enough spots to be kept"),
     "genes-absent": Code("note", "genes of the base that a new section does not measure count as not detected"),
+    "genes-dropped": Code("note", "genes that not all parts of a reference measure were left out of it"),
+    "genes-chosen": Code("note", "a reference holds the genes that were asked for, and the panel of its towers"),
+    "sections-left-out": Code("note", "sections of a reference were left out of it"),
+    "sections-shared": Code("note", "sections that are in several merged references were taken once"),
+    "donor-shared": Code("note", "sections of several merged references are of donors of one name"),
+    "signature-part": Code("note", "the signature of a merged reference is of the sections of its first part"),
+    "settings-of-first": Code("note", "merged references state different settings: those of the first are kept"),
+    "spots-one-donor": Code("warning", "all spots are of one donor: what holds for the next one is not known"),
+    "towers-batch-corrected": Code(
+        "warning", "spots were added to a reference whose expression tower saw batch-corrected expression"
+    ),
     "signature-missing": Code(
         "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
+    ),
+    "reliability-missing": Code(
+        "note", "the reference has too few spots to measure how well its genes are predicted"
     ),
     "base-of-other-use": Code("warning", "the base was made for something else, such as the synthetic demo"),
     "towers-fitted": Code("note", "how the towers were fitted to the sections themselves"),

@@ -31,6 +31,8 @@ I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 Str = NDArray[np.str_]
 
+Blocks = Iterator[tuple[int, F32]]
+"""``(first_row, f32[b, g])`` in row order: a matrix that is never whole in memory."""
 Progress = Callable[[str, int, int], None]
 """``progress(stage, done, total)``: what long stages report to; they never print themselves."""
 
@@ -247,7 +249,7 @@ class Prediction:
     obs: Mapping[str, F32 | Bool]
     """Further f32[n] or bool[n] columns by name: ``similarity``, the mean cosine to the neighbours, and
     reliability."""
-    blocks: Callable[[], Iterator[tuple[int, F32]]]
+    blocks: Callable[[], Blocks]
     """Yields ``(first_row, f32[b, g])`` in row order, log1p of counts per ``target_sum``; can be called again."""
     hires: U8
     """u8[h, w, 3] overview of the slide."""
@@ -261,9 +263,13 @@ class Prediction:
     """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
     row times the bundle's slope)."""
 
-    var: Mapping[str, F32] = field(default_factory=dict)
-    """Further f32[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the reference's spots
-    were measured."""
+    var: Mapping[str, F32 | Bool] = field(default_factory=dict)
+    """Further f32[g] or bool[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the
+    reference's spots were measured; how well each gene is predicted (:mod:`bleep_cli.bundle.per_gene`)."""
+
+    layers: Mapping[str, Callable[[], Blocks]] = field(default_factory=dict)
+    """Further expression by name, each as ``blocks``: ``lower`` and ``upper``, between which a value lies with the
+    chance that was asked for; ``sample_1``, ..., draws that vary as measured maps do."""
 
     def __iter__(self) -> Iterator[tuple[int, F32]]:
         """Its blocks, ``(first_row, f32[b, g])`` in row order, each computed when it is asked for."""

@@ -12,9 +12,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def options_of(app: typer.Typer) -> set[str]:
-    """Every option of every command, as the command line spells it."""
-    group = typer.main.get_command(app)
-    commands = [group, *group.commands.values()]  # type: ignore[attr-defined]
+    """Every option of every command, those in groups of commands among them, as the command line spells it."""
+    commands = [typer.main.get_command(app)]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
     return {
         spelling
         for command in commands

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVarTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.types import F32
+from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -67,21 +67,39 @@ class StackedRows:
     """Tables of one width, one below the other, as one table; slices come out dense, f32."""
 
     def __init__(self, parts: Sequence[Rows]) -> None:
-        self._parts = tuple(parts)
+        self.parts = tuple(parts)
         self._ends = np.cumsum([part.shape[0] for part in parts])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(sum of the rows, width)."""
-        return (int(self._ends[-1]), *self._parts[0].shape[1:])
+        return (int(self._ends[-1]), *self.parts[0].shape[1:])
 
     def __getitem__(self, rows: slice, /) -> F32:
         start, stop, _ = rows.indices(self.shape[0])
         taken = []
-        for part, end in zip(self._parts, self._ends, strict=True):
+        for part, end in zip(self.parts, self._ends, strict=True):
             first = int(end) - part.shape[0]
             if start < end and stop > first:
                 taken.append(dense_rows(part[max(start - first, 0) : stop - first]))
+        return np.concatenate(taken) if taken else np.empty((0, *self.shape[1:]), np.float32)
+
+
+class PickedRows:
+    """Some rows of a table, ``picked`` i64[m] in their order, as a table; slices come out dense, f32."""
+
+    def __init__(self, rows: Rows, picked: I64) -> None:
+        self.rows, self.picked = rows, picked
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(m, width)."""
+        return (len(self.picked), *self.rows.shape[1:])
+
+    def __getitem__(self, rows: slice, /) -> F32:
+        wanted = self.picked[rows]
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1) if len(wanted) else []
+        taken = [dense_rows(self.rows[int(run[0]) : int(run[-1]) + 1]) for run in runs]
         return np.concatenate(taken) if taken else np.empty((0, *self.shape[1:]), np.float32)
 
 

@@ -106,6 +106,7 @@ def prepare_batch(
     for entry in entries:
         with problems.of(entry.where):
             jobs.append(_job(entry, chosen, out, in_order(tuple(formats))))
+            resolved(bundle, jobs[-1].options)
     for job in jobs:
         with problems.of(""):
             for path in job.paths.values():

@@ -20,6 +20,7 @@ from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.prediction.tile_checks import strange_share
 from bleep_cli.slide.open import open_slide
 from bleep_cli.types import Progress, Tells, no_progress
 
@@ -117,7 +118,10 @@ def predict_slide(
         for finding in ready.findings:
             tell(finding)
         prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
-        further = left_out(job.paths, len(prediction.symbols), ready.slide.name)
+        noticed = prediction.findings[len(ready.findings) :]
+        if batch.strict:
+            refuse_warnings(noticed, SlideError)
+        further = (*noticed, *left_out(job.paths, len(prediction.symbols), ready.slide.name))
         for finding in further:
             tell(finding)
         for kind, path in job.paths.items():
@@ -129,7 +133,9 @@ def predict_slide(
     finally:
         ready.slide.close()
     size = (len(prediction.grid), len(prediction.symbols))
-    return record_of(job, batch, WRITTEN, (*ready.findings, *further), slide=ready.slide, size=size, gene=shown)
+    told = (*ready.findings, *further)
+    strange = strange_share(prediction.obs, prediction.in_tissue)
+    return record_of(job, batch, WRITTEN, told, slide=ready.slide, size=size, gene=shown, strange=strange)
 
 
 def finished(job: Job, batch: Batch) -> Record | None:

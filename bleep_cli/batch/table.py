@@ -154,6 +154,8 @@ COLUMNS: Mapping[str, Cell] = MappingProxyType(
         "scene": _text,
         "origin": _plane,
         "mask_class": _names,
+        "exclude_donor": _names,
+        "exclude_section": _names,
         "stride_um": _number,
         "min_tissue": _number,
     }

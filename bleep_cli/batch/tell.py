@@ -33,9 +33,11 @@ def record_of(
     slide: Slide,
     size: tuple[int, int],
     gene: str | None,
+    strange: float | None = None,
 ) -> Record:
-    """What came out for a slide of ``size`` (tiles, genes); ``gene`` is that of its picture."""
-    files = {"gene": gene, "files": [file_text(path) for path in job.paths.values()]}
+    """What came out for a slide of ``size`` (tiles, genes); ``gene`` is that of its picture, ``strange`` the share
+    of its tiles that look like nothing in the reference, None where that is not known."""
+    files = {"gene": gene, "strange_tiles": strange, "files": [file_text(path) for path in job.paths.values()]}
     return _common(batch, status, findings, slide, size) | files
 
 
@@ -82,7 +84,9 @@ def line_of(record: Mapping[str, Any]) -> str:
         settings = f"{passes}, {record['device']}, {_settings(record)}"
         return f"{_size(record)} ({settings}), about {duration(record['seconds'])}, {needs}"
     note = "" if record["status"] == WRITTEN else f"{record['status']}; "
-    return f"{_size(record)} → {', '.join(record['files'])} ({note}{_settings(record)})"
+    share = record["strange_tiles"]
+    strange = "" if share is None else f", {share:.0%} of the tiles strange to it"
+    return f"{_size(record)} → {', '.join(record['files'])} ({note}{_settings(record)}{strange})"
 
 
 def _size(record: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.calibration import Calibration
+from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.bundle.stored import ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
@@ -16,7 +18,7 @@ from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.3"
+ENCODING_VERSION = "1.4"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,12 @@ class SectionRecord:
     donor: str
     n: int
     """Number of its spots."""
+    image_sha256: str = ""
+    """Hex digest of its image's main file, by which a slide is known as it; empty where nobody kept it."""
+    towers_saw_it: bool | None = None
+    """Whether the towers were fitted to it; None where that is not known."""
+    mpp: float | None = None
+    """µm per level-0 pixel of its image; None where nobody kept it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ class BundleInfo:
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"
-    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p; then it cannot grow."""
+    """What the expression tower was fed: "log1p", or "harmony" for batch-corrected log1p, which spots that
+    are added later do not have."""
     expression_precision: ExpressionPrecision = "f16"
     """How expression is stored."""
     species: str = ""
@@ -60,9 +69,13 @@ class BundleInfo:
     citation: str = ""
     intended_use: str = "Research use only. Not for diagnostic use."
     parent_sha256: str = ""
-    """Content hash of the bundle that this one grew from; empty where there is none."""
+    """Content hash of the bundle that this one was made from; empty where there is none."""
+    merged_sha256: tuple[str, ...] = ()
+    """Content hashes of the further bundles that were merged into that one."""
     findings: tuple[Finding, ...] = ()
     """What was noticed when it was built."""
+    reliability: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able: what the numbers per gene were measured by; empty where nothing was."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able: the configuration that the towers were trained with."""
 
@@ -101,3 +114,7 @@ class BundleArrays:
     """The image tower at further precisions."""
     signature: Signature | None = None
     """How the tissue looks at its own scale and at wrong ones; None where the images are too coarse."""
+    calibration: Calibration | None = None
+    """How far predictions miss; None where that was not measured."""
+    looks: Looks | None = None
+    """What its tiles look like, by which strange ones are told; None where the image tower does not tell it."""

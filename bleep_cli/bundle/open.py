@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import did_you_mean, first_line
 from bleep_cli.base.rows import Rows, row_blocks
+from bleep_cli.bundle.calibration import Calibration, read_calibration
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
 from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.looks import Looks, read_looks
 from bleep_cli.bundle.signature import Signature, read_signature
 from bleep_cli.bundle.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array, reading
@@ -106,6 +108,15 @@ class Bundle:
         Raises ``ReferenceError`` for a damaged one.
         """
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
+
+    def calibration(self) -> Calibration | None:
+        """How far its predictions miss; None for a bundle without it. Raises ``ReferenceError`` for a damaged
+        one."""
+        return read_calibration(self.root, self.name, self.read, self.n_spots, len(self.symbols))
+
+    def looks(self) -> Looks | None:
+        """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""
+        return read_looks(self.root, self.name, self.read, self.n_spots)
 
     def index(self, key: Key) -> Index:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""
@@ -218,7 +229,16 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
     return BundleInfo(
         tile=spec,
         sections=tuple(
-            SectionRecord(str(s["id"]), str(s["sha256"]), str(s["donor"]), int(s["n"])) for s in attrs["sections"]
+            SectionRecord(
+                str(s["id"]),
+                str(s["sha256"]),
+                str(s["donor"]),
+                int(s["n"]),
+                str(s.get("image_sha256", "")),
+                None if s.get("towers_saw_it") is None else bool(s["towers_saw_it"]),
+                None if s.get("mpp") is None else float(s["mpp"]),
+            )
+            for s in attrs["sections"]
         ),
         views=int(attrs["views"]),
         recommended_views=int(attrs["recommended_views"]),
@@ -232,7 +252,9 @@ def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
             name: str(attrs.get(name, ""))
             for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
         },
+        merged_sha256=tuple(map(str, attrs.get("merged_sha256", ()))),
         findings=tuple(map(finding_of, attrs.get("findings", ()))),
+        reliability=dict(attrs.get("reliability", {})),
         training=attrs.get("training", {}),
     )
 

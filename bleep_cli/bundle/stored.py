@@ -92,6 +92,12 @@ class StoredExpression:
         """(n spots, g genes)."""
         return int(self._array.shape[0]), len(self._order)
 
+    def of_genes(self, genes: slice) -> StoredExpression:
+        """The same of some of its genes, consecutive in its own order."""
+        columns = np.empty_like(self._sorted)
+        columns[self._order] = self._sorted
+        return StoredExpression(self._array, self._bundle, columns[genes])
+
     def __getitem__(self, rows: slice, /) -> F32:
         """f32[b, g] of consecutive spots."""
         return self.read(np.arange(*rows.indices(self.shape[0])))

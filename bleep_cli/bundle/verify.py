@@ -12,8 +12,12 @@ from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import row_blocks
 from bleep_cli.base.text import counted
+from bleep_cli.bundle.calibration import CALIBRATION
+from bleep_cli.bundle.calibration import DTYPES as CALIBRATION_DTYPES
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
+from bleep_cli.bundle.looks import DTYPES as LOOKS_DTYPES
+from bleep_cli.bundle.looks import LOOKS
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.signature import DTYPES as SIGNATURE_DTYPES
 from bleep_cli.bundle.signature import SIGNATURE
@@ -52,6 +56,8 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("expression", _expression),
         ("slope", _slope),
         ("signature", _signature),
+        ("looks", _looks),
+        ("calibration", _calibration),
         ("genes", _genes),
         ("spots", _spots),
         ("towers", _towers),
@@ -85,9 +91,11 @@ def _dtypes(bundle: Bundle) -> str:
         wrong.append("expression")
     if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
         wrong.append(SLOPE)
-    if SIGNATURE in bundle.root:
-        paths = {f"{SIGNATURE}/{name}": dtype for name, dtype in SIGNATURE_DTYPES.items()}
-        wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]
+    groups = ((SIGNATURE, SIGNATURE_DTYPES), (LOOKS, LOOKS_DTYPES), (CALIBRATION, CALIBRATION_DTYPES))
+    for group, dtypes in groups:
+        if group in bundle.root:
+            paths = {f"{group}/{name}": dtype for name, dtype in dtypes.items()}
+            wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]
     if wrong:
         raise ReferenceError(f"wrong dtype: {', '.join(wrong)}")
     return "as in the format"
@@ -135,6 +143,24 @@ def _signature(bundle: Bundle) -> str:
         raise ReferenceError("the basis of the signature is no set of directions at right angles")
     scales = ", ".join(f"{scale:g}" for scale in found.scales)
     return f"{len(found.section)} tiles of {found.px} px at {found.mpp:.3g} µm/px, {p} components, scales {scales}"
+
+
+def _looks(bundle: Bundle) -> str:
+    found = bundle.looks()
+    if found is None:
+        return "none stored; strange tiles are not told"
+    wide, told = found.tiles.shape[1], OnnxEncoder(bundle.tower("image"), "cpu").looks
+    if wide != told:
+        raise ReferenceError(f"{wide} looks of every tile are stored, the image tower tells {told}")
+    return f"{len(found.spot)} tiles of {wide} looks, {len(found.left_out)} left-out distances by {found.by}"
+
+
+def _calibration(bundle: Bundle) -> str:
+    found = bundle.calibration()
+    if found is None:
+        return "none stored; no intervals and draws"
+    axis = f"residuals share {found.share:.2f} over {found.range_um:.0f} µm" if len(found.axis) else "no axis"
+    return f"{len(found.levels)} levels of every gene; {axis}"
 
 
 def _genes(bundle: Bundle) -> str:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
 from bleep_cli.base.version import __version__
+from bleep_cli.bundle.calibration import SCORES
 from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
+from bleep_cli.bundle.looks import TILES as LOOKS_TILES
 from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import DTYPES, SLOPE
@@ -142,6 +144,14 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
         for path, values in a.signature.arrays().items():
             _put_rows(root, path, values, values.dtype.str, values.shape)
         root[TILES].attrs.update(a.signature.attrs())
+    if a.calibration is not None:
+        for path, values in a.calibration.arrays().items():
+            _put_rows(root, path, values, values.dtype.str, (ROW_CHUNK, *values.shape[1:]))
+        root[SCORES].attrs.update(a.calibration.attrs())
+    if a.looks is not None:
+        for path, values in a.looks.arrays().items():
+            _put_rows(root, path, values, values.dtype.str, (ROW_CHUNK, *values.shape[1:]))
+        root[LOOKS_TILES].attrs.update(a.looks.attrs())
 
 
 def _put_tower(root: zarr.Group, name: str, tower: bytes, cost: Mapping[str, Any] | None = None) -> None:
@@ -198,6 +208,7 @@ def _attrs(info: BundleInfo) -> dict[str, Any]:
         "encoding-version": ENCODING_VERSION,
         "created_with": f"bleep-cli {__version__}",
         "parent_sha256": info.parent_sha256,
+        **({"merged_sha256": list(info.merged_sha256)} if info.merged_sha256 else {}),
         "tile": {
             "px": info.tile.px,
             "um": list(info.tile.um),
@@ -220,6 +231,7 @@ def _attrs(info: BundleInfo) -> dict[str, Any]:
         "licence": info.licence,
         "citation": info.citation,
         "intended_use": info.intended_use,
+        **({"reliability": json.loads(json.dumps(info.reliability))} if info.reliability else {}),
         "training": json.loads(json.dumps(info.training)),
         **({"findings": [finding.plain() for finding in info.findings]} if info.findings else {}),
     }

@@ -26,6 +26,7 @@ def inspect_bundle(
         "name": bundle.name,
         "content_sha256": bundle.content_sha256,
         "parent_sha256": info.parent_sha256,
+        "merged_sha256": list(info.merged_sha256),
         "encoding_version": bundle.attrs["encoding-version"],
         "spots": bundle.n_spots,
         "genes": len(bundle.symbols),
@@ -46,6 +47,7 @@ def inspect_bundle(
         "licence": info.licence,
         "citation": info.citation,
         "intended_use": info.intended_use,
+        "reliability": dict(info.reliability) or None,
         "findings": [finding.plain() for finding in info.findings],
         "checks": [vars(check) for check in checks],
     }

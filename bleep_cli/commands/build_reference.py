@@ -28,6 +28,7 @@ def build_reference(
     backbone: opt.Backbone = None,
     backbone_config: opt.BackboneConfig = None,
     only: opt.Only = None,
+    genes: opt.GeneRuleOfBase = None,
     views: opt.Views = None,
     device: opt.Device = "auto",
     species: opt.Species = "",
@@ -50,6 +51,8 @@ def build_reference(
         )
     if encoders is not None or base is not None:
         _refuse_fitting(views=views, backbone=backbone, backbone_config=backbone_config)
+    if genes is not None and base is None:
+        raise UsageError(f"{option('genes')} says which genes a grown reference holds; name its {option('base')}")
     if scheduler is not None and encoders is None:
         raise UsageError(
             f"{option('scheduler')} goes with {option('encoders')}; fitting and growing are done here"
@@ -60,7 +63,9 @@ def build_reference(
     ids = opt.names(only) if only else None
     with console.progress(cohort.name) as progress:
         if base is not None:
-            built = api.grow_reference(base, cohort, only=ids, device=device, progress=progress)
+            built = api.grow_reference(
+                base, cohort, only=ids, genes=genes or "shared", device=device, progress=progress
+            )
         elif encoders is not None and scheduler is not None:
             built = _build_on(console, scheduler, cohort, encoders, ids, device, progress)
         else:
@@ -74,11 +79,17 @@ def build_reference(
                 device=device,
                 progress=progress,
             )
+    finish(console, api.describe(built, species=species, licence=licence, citation=citation), out, force=force)
+
+
+def finish(console: Console, built: Built, out: Path, *, force: bool) -> None:
+    """Tells what was noticed of a reference, refuses warnings where strict, writes it and tells of it."""
+    from bleep_cli import api
+
     for finding in built.findings:
         console.finding(finding)
     if console.strict:
         refuse_warnings(built.findings, ReferenceError)
-    built = api.describe(built, species=species, licence=licence, citation=citation)
     api.write(built, out, force=force)
     _tell(console, built, out, api.open_bundle(out).content_sha256)
 

@@ -11,6 +11,7 @@ from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.inspect_cohort import inspect_cohort
+from bleep_cli.commands.predict import gene_list
 from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import refuse_warnings
 
@@ -24,15 +25,24 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Draw the spots of a cohort's sections into this folder.")
     ] = None,
+    genes: Annotated[
+        str | None,
+        typer.Option(
+            "--genes", help="How well a bundle's genes are predicted: names separated by commas, a file, or all."
+        ),
+    ] = None,
     force: opt.Force = False,
     strict: opt.Strict = False,
 ) -> None:
     """Tell what a bundle or a cohort's sections hold, or what a slide is and what would be read of it."""
-    from bleep_cli.api import inspect_bundle, inspect_slide
+    from bleep_cli.api import inspect_bundle, inspect_genes, inspect_slide
 
     console: Console = ctx.obj
     console.heed(strict=strict)
     console.begin(f"reading {file_text(path.name)} ...")
+    if genes is not None:
+        console.data(*inspect_genes(path, None if genes == "all" else gene_list(genes)))
+        return
     if path.suffix.lower() == ".toml":
         inspect_cohort(console, path, out, force=force)
         return

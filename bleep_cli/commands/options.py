@@ -77,6 +77,27 @@ Genes = Annotated[
 ]
 Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
 K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]
+MinR = Annotated[
+    float | None,
+    typer.Option("--min-r", help="Held-out r from which a gene counts as reliable (a column of the result)."),
+]
+DropUnreliable = Annotated[
+    bool, typer.Option("--drop-unreliable", help="Leave out the genes that --min-r calls unreliable.")
+]
+OodRate = Annotated[
+    float,
+    typer.Option("--ood-rate", help="Share of the reference's own left-out tiles that count as strange to it."),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        help="Write the layers lower and upper, between which a measured value lies with this chance (0.9).",
+    ),
+]
+Samples = Annotated[
+    int, typer.Option("--samples", help="Write so many draws that vary as measured maps do, a layer each.")
+]
 Aggregation = Annotated[
     choices.Aggregation | None,
     typer.Option("--aggregation", help="How neighbours are combined; default the bundle's."),
@@ -127,6 +148,18 @@ At = Annotated[
         "--at", help="Predict at these places: a table of Space Ranger, ST, Seurat or QuPath, or id, x, y."
     ),
 ]
+ExcludeDonor = Annotated[
+    str | None,
+    typer.Option("--exclude-donor", help="Comma-separated donors of the reference whose spots have no part."),
+]
+ExcludeSection = Annotated[
+    str | None,
+    typer.Option("--exclude-section", help="Comma-separated sections of the reference whose spots have no part."),
+]
+IncludeOwn = Annotated[
+    bool,
+    typer.Option("--include-own", help="Keep the donor of a slide that is itself a section of the reference."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell tiles, memory and time.")]
 Resume = Annotated[
     bool,
@@ -152,6 +185,17 @@ BackboneConfig = Annotated[
     Path | None,
     typer.Option("--backbone-config", help="TOML file with what it takes; default FILE.toml beside it."),
 ]
+# reference
+_RULE = typer.Option(
+    "--genes",
+    help="Genes that new sections lack: shared leaves them out of the whole, base counts them as not detected.",
+)
+GeneRule = Annotated[choices.GeneRule, _RULE]
+GeneRuleOfBase = Annotated[choices.GeneRule | None, _RULE]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Reference bundle; it stays as it is.")]
+RemovedDonor = Annotated[str | None, typer.Option("--donor", help="Comma-separated donors to leave out.")]
+RemovedSection = Annotated[str | None, typer.Option("--section", help="Comma-separated section ids to leave out.")]
+Donors = Annotated[str | None, typer.Option("--donors", help="Comma-separated donors to keep; default all.")]
 Only = Annotated[str | None, typer.Option("--only", help="Comma-separated section ids; default all.")]
 
 Species = Annotated[str, typer.Option("--species", help="What the sections are of, for the bundle's attributes.")]

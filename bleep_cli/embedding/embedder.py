@@ -18,7 +18,7 @@ from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped,
 from bleep_cli.embedding.pinned import cuda_runtime, pinned
 from bleep_cli.tiles.read import reading_order
 from bleep_cli.tiles.shared_fields import FieldReader
-from bleep_cli.towers.encoder import OnnxEncoder, embed_views
+from bleep_cli.towers.encoder import OnnxEncoder, see_views
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, choose_precision
 from bleep_cli.towers.session import choose_device, has_tensorrt
 from bleep_cli.types import F32, I64, U8, Progress, Slide, TileGrid, no_progress
@@ -41,8 +41,9 @@ class Embedder:
 
     def stream(
         self, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
-    ) -> Generator[tuple[I64, F32], None, None]:
-        """Yields ``(tiles i64[b], unit vectors f32[b, d])`` until every tile of the grid has come once.
+    ) -> Generator[tuple[I64, F32, F32], None, None]:
+        """Yields ``(tiles i64[b], unit vectors f32[b, d], looks f32[b, l])`` until every tile of the grid has come
+        once; l is 0 for a tower that tells no looks.
 
         Tiles come in reading order, not in that of the grid. Reading, embedding and whatever the caller does in
         between go on at the same time; close the iterator to stop them early.
@@ -53,8 +54,8 @@ class Embedder:
         done = 0
         progress("tiles", done, len(grid))
         with closing(overlapped(batches, stages.read, stages.embed, self.lanes)) as stream:
-            for rows, vectors in stream:
-                yield rows, vectors
+            for rows, (vectors, looks) in stream:
+                yield rows, vectors, looks
                 done += len(rows)
                 progress("tiles", done, len(grid))
 
@@ -63,7 +64,7 @@ class Embedder:
         encoder = self.encoder
         shape = (encoder.batch, encoder.tile_px, encoder.tile_px, encoder.channels)
         noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        embed = partial(embed_views, encoder, views=views)
+        embed = partial(see_views, encoder, views=views)
         start = 0.0
         for count in (self.lanes.embedders, batches * self.lanes.embedders):
             start = time.perf_counter()
@@ -97,12 +98,12 @@ class _Stages:
         self.reader.read(rows, whole[: len(rows)])
         return whole, len(rows)
 
-    def embed(self, tiles: tuple[U8, int]) -> F32:
-        """Their unit vectors; the buffer is free again."""
+    def embed(self, tiles: tuple[U8, int]) -> tuple[F32, F32]:
+        """Their unit vectors and looks; the buffer is free again."""
         whole, count = tiles
-        vectors = embed_views(self.encoder, whole[:count], self.views)
+        found = see_views(self.encoder, whole[:count], self.views)
         self.buffers.give_back(whole)
-        return vectors
+        return found
 
 
 def embedder_of(tower: bytes, device: Device = "auto") -> Embedder:
@@ -139,8 +140,16 @@ def embed_grid(
     embedder: Embedder, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
 ) -> F32:
     """Unit vectors f32[n, d] of the grid's tiles, in its order."""
-    out = np.empty((len(grid), embedder.encoder.dim), np.float32)
+    return see_grid(embedder, slide, grid, views, progress)[0]
+
+
+def see_grid(
+    embedder: Embedder, slide: Slide, grid: TileGrid, views: int, progress: Progress = no_progress
+) -> tuple[F32, F32]:
+    """Unit vectors f32[n, d] of the grid's tiles and their looks f32[n, l], in its order."""
+    vectors = np.empty((len(grid), embedder.encoder.dim), np.float32)
+    looks = np.empty((len(grid), embedder.encoder.looks), np.float32)
     with closing(embedder.stream(slide, grid, views, progress)) as stream:
-        for rows, vectors in stream:
-            out[rows] = vectors
-    return out
+        for rows, some, seen in stream:
+            vectors[rows], looks[rows] = some, seen
+    return vectors, looks

@@ -17,10 +17,11 @@ from typing import TypeVar
 import numpy as np
 
 from bleep_cli.choices import RunsOn
-from bleep_cli.types import F32, U8
+from bleep_cli.types import U8
 
 Batch = TypeVar("Batch")
 Tiles = TypeVar("Tiles")
+Found = TypeVar("Found")
 Allocate = Callable[[tuple[int, ...]], U8]
 
 MAX_EMBEDDERS = 4  # each holds the activations of one batch; more cores go to threads inside a batch
@@ -82,8 +83,8 @@ class TileBuffers:
 
 
 def overlapped(
-    batches: Iterable[Batch], read: Callable[[Batch], Tiles], embed: Callable[[Tiles], F32], lanes: Lanes
-) -> Generator[tuple[Batch, F32], None, None]:
+    batches: Iterable[Batch], read: Callable[[Batch], Tiles], embed: Callable[[Tiles], Found], lanes: Lanes
+) -> Generator[tuple[Batch, Found], None, None]:
     """Yields ``(batch, embed(read(batch)))`` in the order of the batches.
 
     An error of either stage is raised here as it is. Whatever ends the iteration, an error, an interrupt or
@@ -91,9 +92,9 @@ def overlapped(
     """
     readers = ThreadPoolExecutor(lanes.readers, "bleep-read")
     embedders = ThreadPoolExecutor(lanes.embedders, "bleep-embed")
-    flying: deque[tuple[Batch, Future[F32]]] = deque()
+    flying: deque[tuple[Batch, Future[Found]]] = deque()
 
-    def embed_when_read(tiles: Future[Tiles]) -> F32:
+    def embed_when_read(tiles: Future[Tiles]) -> Found:
         return embed(tiles.result())
 
     try:

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bleep_cli.fitting.cca import decompose, fit_heads
 from bleep_cli.prediction.impute import impute_blocks
+from bleep_cli.reference.parts import repeat_by_section
+from bleep_cli.reliability.groups import By, groups_of
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, F64, I64, Section
 
-By = Literal["donor", "section", "block"]
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 COMPONENTS = (20, 40)
-BLOCKS = 5
 LEAST_ERROR = 0.05  # of the best score
 MOST_TRAINING, MOST_TEST = 6000, 1500  # spots of a fold that a choice looks at
 HVG = 50
@@ -62,20 +62,10 @@ class Choice:
 
 def held_out_groups(sections: Sequence[Section]) -> tuple[By, I64]:
     """What is held out, and the group i64[n] of every spot, in the order of the sections."""
-    donors = {s.donor: i for i, s in reversed(list(enumerate(sections)))}
-    if len(donors) > 1:
-        number = {donor: i for i, donor in enumerate(dict.fromkeys(s.donor for s in sections))}
-        return "donor", np.concatenate([np.full(len(s.barcodes), number[s.donor]) for s in sections])
-    if len(sections) > 1:
-        return "section", np.concatenate([np.full(len(s.barcodes), i) for i, s in enumerate(sections)])
-    xy = sections[0].xy_l0
-    return "block", strips(xy[:, int(np.ptp(xy, axis=0).argmax())])
-
-
-def strips(along: F64) -> I64:
-    """The strip 0 to 4 of spots at f64[n], equally many in each: few spots have a neighbour in another."""
-    rank = np.argsort(np.argsort(along, kind="stable"), kind="stable")
-    return np.asarray(rank * BLOCKS // len(along), np.int64)
+    donor, section = (
+        repeat_by_section(sections, names) for names in ([s.donor for s in sections], [s.id for s in sections])
+    )
+    return groups_of(donor, section, np.concatenate([s.xy_l0 for s in sections]))
 
 
 def choose(
@@ -93,8 +83,8 @@ def choose(
     components = [c for c in components if c <= min(expression.shape)] or [min(expression.shape)]
     scores = np.zeros((len(names), len(features), len(components), len(penalties)))
     for i, name in enumerate(names):
-        inside = _some(np.flatnonzero(group != name), MOST_TRAINING)
-        outside = _some(np.flatnonzero(group == name), MOST_TEST)
+        inside = some(np.flatnonzero(group != name), MOST_TRAINING)
+        outside = some(np.flatnonzero(group == name), MOST_TEST)
         fold = _Fold(expression[inside], expression[outside], k, max(components))
         for f, x in enumerate(features):
             image_side = decompose(x[inside])
@@ -113,7 +103,7 @@ def choose(
     )
 
 
-def _some(rows: I64, most: int) -> I64:
+def some(rows: I64, most: int) -> I64:
     """All rows, or ``most`` of them at even distances."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 

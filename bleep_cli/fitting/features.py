@@ -10,8 +10,10 @@ from contextlib import closing
 import numpy as np
 
 from bleep_cli.base.machine import usable_cores
+from bleep_cli.bundle.looks import STAIN
 from bleep_cli.choices import Device
 from bleep_cli.embedding.lanes import lanes_for, overlapped
+from bleep_cli.fitting.looks import stain_of
 from bleep_cli.tiles.read import reading_order
 from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.tiles.shared_fields import FieldReader
@@ -21,11 +23,13 @@ from bleep_cli.types import F32, I64, U8, Progress, Section, TileSpec, no_progre
 
 
 class SpotFeatures:
-    """Features f32[n, views, fields, d] of all spots in order, in a temporary file of the system's own."""
+    """Features f32[n, views, fields, d] of all spots in order, in a temporary file of the system's own, and in
+    memory the stain f32[n, 6] of their tiles (:func:`bleep_cli.fitting.looks.stain_of`)."""
 
     def __init__(self, n: int, views: int, fields: int, dim: int) -> None:
         self._file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the features
         weakref.finalize(self, self._file.close)
+        self.stain = np.empty((n, STAIN), np.float32)
         self.rows: F32 = np.memmap(self._file, np.float32, "w+", shape=(n, views, fields, dim))
 
     def mean(self, fields: int) -> F32:
@@ -54,8 +58,9 @@ def section_features(
     total, done = sum(len(s.barcodes) for s in sections), 0
     features = SpotFeatures(total, views, len(spec.um), encoder.dim)
 
-    def embed(tiles: U8) -> F32:
-        return np.stack([_by_field(encoder, view) for view in views_of(tiles, views)], axis=1)
+    def embed(tiles: U8) -> tuple[F32, F32]:
+        by_view = np.stack([_by_field(encoder, view) for view in views_of(tiles, views)], axis=1)
+        return by_view, stain_of(tiles)
 
     for section in sections:
         with section_slide(section) as slide:
@@ -70,8 +75,8 @@ def section_features(
 
             batches = (order[start : start + encoder.batch] for start in range(0, len(order), encoder.batch))
             with closing(overlapped(batches, read, embed, lanes)) as stream:
-                for rows, found in stream:
-                    features.rows[first + rows] = found
+                for rows, (found, stain) in stream:
+                    features.rows[first + rows], features.stain[first + rows] = found, stain
                     done += len(rows)
                     progress("spots", done, total)
     return features

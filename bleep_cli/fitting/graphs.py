@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from bleep_cli.base.reasons import first_line
 from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.cca import LinearHead
+from bleep_cli.fitting.looks import LooksHead
 from bleep_cli.fitting.onnx_file import onnx_package
 from bleep_cli.types import F32
 
@@ -22,16 +24,27 @@ Given = tuple[str, int, list[str | int]]
 """An input: its name, the type of its values, its shape."""
 
 
-def image_tower(backbone: bytes, px: int, fields: int, head: LinearHead) -> bytes:
+def image_tower(backbone: bytes, px: int, fields: int, head: LinearHead, looks: LooksHead | None = None) -> bytes:
     """``u8[batch, px, px, 3 * fields]`` → unit vectors ``f32[batch, k]``: every field through the backbone, their
-    features side by side, then the head.
+    features side by side, then the head. With ``looks`` its values are a second output, ``looks`` f32[batch, l].
 
     ``backbone`` takes one field, ``u8[batch, px, px, 3]``, and gives ``f32[batch, d]``. Raises ``ReferenceError``
     for one of several inputs or outputs.
     """
     model = onnx_package().load_from_string(backbone)
     d, k = head.weights.shape
-    return _by_field(model, px, fields, _linear("features"), (d, k), constants=_weights(head))
+    if looks is None:
+        return _by_field(model, px, fields, _linear("features"), (d, k), constants=_weights(head))
+    nodes, constants = looks_nodes(looks, "tiles", "features")
+    return _by_field(
+        model,
+        px,
+        fields,
+        [*_linear("features"), *nodes],
+        (d, k),
+        constants={**_weights(head), **constants},
+        more={"looks": looks.dim},
+    )
 
 
 def tower_with_head(backbone: bytes, px: int, fields: int, head: bytes) -> bytes:
@@ -61,9 +74,10 @@ def _by_field(
     *,
     constants: Mapping[str, np.ndarray] | None = None,
     parts: Sequence[onnx.ModelProto] = (),
+    more: Mapping[str, int] | None = None,
 ) -> bytes:
     """Every field of view through a model, then ``head`` from ``features`` f32[b, d] to ``embedding`` f32[b, k];
-    ``sizes`` are d and k, ``parts`` the models that its nodes are of."""
+    ``sizes`` are d and k, ``parts`` the models that its nodes are of, ``more`` as :func:`model_of` takes it."""
     onnx = onnx_package()
     tiles, features = _ends(model)
     prefix(model.graph, "backbone/")
@@ -80,7 +94,7 @@ def _by_field(
     }
     given: Given = ("tiles", onnx.TensorProto.UINT8, ["batch", px, px, 3 * fields])
     nodes = [*before, *model.graph.node, *after]
-    return model_of(nodes, {**shapes, **(constants or {})}, given, sizes[1], [model, *parts])
+    return model_of(nodes, {**shapes, **(constants or {})}, given, sizes[1], [model, *parts], more or {})
 
 
 def expression_tower(head: LinearHead) -> bytes:
@@ -101,6 +115,49 @@ def _weights(head: LinearHead) -> dict[str, F32]:
     """``(x - mean) W`` as ``x W + bias``."""
     bias = -(head.mean.astype(np.float64) @ head.weights.astype(np.float64))
     return {"weights": head.weights, "bias": bias.astype(np.float32)}
+
+
+def looks_nodes(looks: LooksHead, tiles: str, features: str) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Nodes from ``tiles`` and ``features`` to ``looks`` f32[b, l], and the constants that they take."""
+    floating = onnx_package().TensorProto.FLOAT
+    parts = {"look": looks.features, "stain": looks.stain}
+    constants: dict[str, np.ndarray] = {
+        "look/first": np.array([0], np.int64),
+        "look/channels": np.array([3], np.int64),
+        "look/last_axis": np.array([3], np.int64),
+        "look/columns": np.array([looks.features.weights.shape[0]], np.int64),
+        "look/feature_axis": np.array([1], np.int64),
+        "look/one": np.array(1, np.float32),
+        "look/scale": np.array(1 / 256, np.float32),
+    }
+    for part, head in parts.items():
+        constants |= {f"{part}/{name}": value for name, value in _weights(head).items()}
+
+    def mean(given: str, result: str) -> list[onnx.NodeProto]:
+        pooled = node_of("GlobalAveragePool", [given], [f"{result}/pooled"])
+        return [pooled, node_of("Flatten", [f"{result}/pooled"], [result], axis=1)]
+
+    nodes = [
+        node_of("Slice", [tiles, "look/first", "look/channels", "look/last_axis"], ["stain/smallest"]),
+        node_of("Cast", ["stain/smallest"], ["stain/raw"], to=floating),
+        node_of("Transpose", ["stain/raw"], ["stain/planes"], perm=[0, 3, 1, 2]),
+        node_of("Add", ["stain/planes", "look/one"], ["stain/above"]),
+        node_of("Mul", ["stain/above", "look/scale"], ["stain/light"]),
+        node_of("Log", ["stain/light"], ["stain/log"]),
+        node_of("Neg", ["stain/log"], ["stain/density"]),
+        *mean("stain/density", "stain/mean"),
+        node_of("Mul", ["stain/density", "stain/density"], ["stain/squares"]),
+        *mean("stain/squares", "stain/mean_square"),
+        node_of("Mul", ["stain/mean", "stain/mean"], ["stain/square"]),
+        node_of("Sub", ["stain/mean_square", "stain/square"], ["stain/difference"]),
+        node_of("Relu", ["stain/difference"], ["stain/variance"]),
+        node_of("Sqrt", ["stain/variance"], ["stain/sd"]),
+        node_of("Concat", ["stain/mean", "stain/sd"], ["stain/values"], axis=1),
+        node_of("Slice", [features, "look/first", "look/columns", "look/feature_axis"], ["look/values"]),
+        *(node_of("Gemm", [f"{p}/values", f"{p}/weights", f"{p}/bias"], [f"{p}/white"]) for p in parts),
+        node_of("Concat", [f"{part}/white" for part in parts], ["looks"], axis=1),
+    ]
+    return nodes, constants
 
 
 def node_of(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
@@ -157,8 +214,10 @@ def model_of(
     given: Given,
     dim: int,
     parts: Sequence[onnx.ModelProto] = (),
+    more: Mapping[str, int] = MappingProxyType({}),
 ) -> bytes:
-    """A model from one input, ``given`` by name, type and shape, to ``embedding`` f32[batch, dim].
+    """A model from one input, ``given`` by name, type and shape, to ``embedding`` f32[batch, dim] and further
+    outputs, their lengths by name.
 
     ``parts`` are the models that ``nodes`` were taken of: their weights and operator sets go with them. Raises
     ``ReferenceError`` for nodes that are no valid graph.
@@ -169,7 +228,10 @@ def model_of(
         nodes,
         "tower",
         [helper.make_tensor_value_info(*given)],
-        [helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["batch", dim])],
+        [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", size])
+            for name, size in {"embedding": dim, **more}.items()
+        ],
         [
             *(tensor for part in parts for tensor in part.graph.initializer),
             *(onnx.numpy_helper.from_array(value, name) for name, value in constants.items()),

@@ -14,15 +14,17 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.fitting.backbone import Backbone, built_in_backbone
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
-from bleep_cli.fitting.choose import Choice, choose, held_out_groups
+from bleep_cli.fitting.choose import MOST_TRAINING, Choice, choose, held_out_groups, some
 from bleep_cli.fitting.features import SpotFeatures, section_features
 from bleep_cli.fitting.graphs import expression_tower, image_tower
+from bleep_cli.fitting.looks import fit_looks
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes.panel import most_variable
+from bleep_cli.reliability.left_out import Refit
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.towers.levels import block_scale
-from bleep_cli.types import F32, I64, Progress, Section, Str, TileSpec, no_progress
+from bleep_cli.types import F32, I64, Bool, Progress, Section, Str, TileSpec, no_progress
 
 RECIPE = "closed-form"
 K = 50
@@ -39,6 +41,10 @@ class Fitted:
     choice: Choice
     embed_images: Callable[[Sequence[Section]], F32]
     """Unit vectors f32[n, d] of the spots' tiles, from the features that the fit has read already."""
+    refit: Refit
+    """The same fit, with the same choice, to some of the spots; of many, to 6,000 at even distances."""
+    looks: F32
+    """f32[n, l] what the spots' tiles look like, as the image tower tells it."""
     findings: tuple[Finding, ...]
     """How they were fitted."""
 
@@ -72,7 +78,9 @@ def fit_towers(
     chosen = decompose(by_fields[choice.fields - 1]), decompose(panel, choice.components)
     image, spot = fit_heads(*chosen, choice.penalty)
     width = np.tile(scale, choice.fields)
-    head = LinearHead(np.asarray(image.mean / width, np.float32), image.weights * width[:, None])
+    head = _unscaled(image, width)
+    smallest = features.mean(1)
+    looks = fit_looks(smallest, scale, features.stain)
     info = {
         "views": views,
         "recommended_views": views,
@@ -83,7 +91,7 @@ def fit_towers(
         "training": {"recipe": RECIPE, **backbone.record, **choice.attrs()},
     }
     encoders = Encoders(
-        image=image_tower(backbone.model, backbone.px, choice.fields, head),
+        image=image_tower(backbone.model, backbone.px, choice.fields, head, looks),
         expression=expression_tower(spot),
         tile=TileSpec(backbone.px, spec.um[: choice.fields]),
         panel=tuple(map(str, keys)),
@@ -93,7 +101,28 @@ def fit_towers(
     findings = _findings(sections, choice)
     if backbone.licence:
         findings.append(Finding("backbone-terms", f"the bundle {backbone.licence}"))
-    return Fitted(encoders, choice, lambda _: _embedded(features, choice.fields, head), tuple(findings))
+    scaled = by_fields[choice.fields - 1]
+    del by_fields
+
+    def refit(inside: Bool) -> tuple[F32, F32]:
+        rows = some(np.flatnonzero(inside), MOST_TRAINING)
+        sides = decompose(scaled[rows]), decompose(panel[rows], choice.components)
+        image, spot = fit_heads(*sides, choice.penalty)
+        return _embedded(features, choice.fields, _unscaled(image, width)), unit(spot(panel))
+
+    return Fitted(
+        encoders=encoders,
+        choice=choice,
+        embed_images=lambda _: _embedded(features, choice.fields, head),
+        refit=refit,
+        looks=looks(smallest, features.stain),
+        findings=tuple(findings),
+    )
+
+
+def _unscaled(head: LinearHead, width: F32) -> LinearHead:
+    """A head of scaled features as one of features as the backbone gives them."""
+    return LinearHead(np.asarray(head.mean / width, np.float32), head.weights * width[:, None])
 
 
 def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:

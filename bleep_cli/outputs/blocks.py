@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.types import F32, I64, Prediction
+from bleep_cli.types import F32, I64, Blocks, Prediction
 
 
-def checked_blocks(prediction: Prediction) -> Iterator[tuple[int, F32]]:
-    """The prediction's own blocks; a gap, an overlap or a wrong width is a bug of who made it."""
+def checked_blocks(prediction: Prediction, blocks: Callable[[], Blocks] | None = None) -> Blocks:
+    """The prediction's own blocks, or those of a layer; a gap, an overlap or a wrong width is a bug of who made
+    it."""
     expected, genes = 0, len(prediction.symbols)
-    for first, block in prediction.blocks():
+    for first, block in (blocks or prediction.blocks)():
         assert first == expected, f"block starts at row {first} instead of {expected}"
         assert block.ndim == 2 and block.shape[1] == genes, f"block of shape {block.shape} for {genes} genes"
         yield first, block
@@ -85,5 +86,11 @@ def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:
         prediction,
         symbols=prediction.symbols[columns],
         gene_ids=prediction.gene_ids[columns],
-        blocks=lambda: ((first, np.ascontiguousarray(block[:, columns])) for first, block in prediction.blocks()),
+        var={name: values[columns] for name, values in prediction.var.items()},
+        blocks=_chosen(prediction.blocks, columns),
+        layers={name: _chosen(blocks, columns) for name, blocks in prediction.layers.items()},
     )
+
+
+def _chosen(blocks: Callable[[], Blocks], columns: I64) -> Callable[[], Blocks]:
+    return lambda: ((first, np.ascontiguousarray(block[:, columns])) for first, block in blocks())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.types import Prediction, Str
+from bleep_cli.types import Blocks, Prediction, Str
 
 if TYPE_CHECKING:
     import h5py
@@ -25,6 +25,11 @@ FIXED_OBSM = ("spatial", "neighbours", "neighbour_similarity")
 def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
     """Writes every element but the expression, all small, to an HDF5 file or a Zarr group."""
     write_elements(root, elements(prediction))
+
+
+def matrices(prediction: Prediction) -> dict[str, Callable[[], Blocks]]:
+    """What :func:`write_all_but_x` leaves out, by its place in an AnnData: ``X``, and a layer each."""
+    return {"X": prediction.blocks, **{f"layers/{name}": blocks for name, blocks in prediction.layers.items()}}
 
 
 def write_elements(root: h5py.File | zarr.Group, content: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ Both results hold the same elements (n tiles, g genes, k neighbours):
 
 - ``X`` f32[n, g], log1p of normalised counts; ``var_names`` gene symbols, ``var["gene_ids"]``,
   ``var["reference_p01"]`` and ``["reference_p99"]`` f32[g], what was measured in the reference;
+  the columns of :mod:`bleep_cli.bundle.per_gene` f32[g], how well each gene is predicted, where that is known;
+  ``reliable`` bool[g] where a least r was asked for;
 - ``obs_names`` = ``obs["tile_id"]``, as given by ``at``, else ``<slide>_<row>x<column>``;
   ``obs["in_tissue"]`` 0 or 1, ``array_row``, ``array_col``;
   ``obs["region"]``, the slide's name in every row (spatialdata's region column: the element that the rows
@@ -15,6 +17,7 @@ Both results hold the same elements (n tiles, g genes, k neighbours):
   ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
   ``obsm["offset"]`` f32[n, d] where predictions are corrected: times the bundle's slope it is what the mean of the
   neighbours is corrected by;
+- ``layers["lower"]`` and ``["upper"]``, ``["sample_1"]``, ..., f32[n, g], where they were asked for;
 - ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, ``uns["log1p"]``, and
   ``uns["bleep"]``, the provenance.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.blocks import checked_blocks
-from bleep_cli.outputs.elements import X_ATTRS, write_all_but_x
+from bleep_cli.outputs.elements import X_ATTRS, matrices, write_all_but_x
 from bleep_cli.types import Prediction, Progress, no_progress
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def write_h5ad(
     prediction: Prediction, path: Path, *, force: bool = False, progress: Progress = no_progress
 ) -> None:
-    """Writes ``path`` as h5ad, ``X`` contiguous and uncompressed.
+    """Writes ``path`` as h5ad, ``X`` and the layers contiguous and uncompressed.
 
     The same prediction gives the same bytes. ``OutputError`` if ``path`` exists and not ``force``, or if it
     cannot be written.
@@ -29,12 +29,13 @@ def write_h5ad(
     shape = (len(prediction.grid), len(prediction.symbols))
     with atomic_path(path, force) as temp, _hdf5(temp) as (file, raw):
         write_all_but_x(file, prediction)
-        array = file.create_dataset("X", shape=shape, dtype="f4")
-        array.attrs.update(X_ATTRS)
-        for first, block in checked_blocks(prediction):
-            array[first : first + len(block)] = block
-            raw.check()
-            progress("write", first + len(block), shape[0])
+        for path_in_file, values in matrices(prediction).items():
+            array = file.create_dataset(path_in_file, shape=shape, dtype="f4")
+            array.attrs.update(X_ATTRS)
+            for first, block in checked_blocks(prediction, values):
+                array[first : first + len(block)] = block
+                raw.check()
+                progress("write", first + len(block), shape[0])
 
 
 class _RawFile(io.FileIO):

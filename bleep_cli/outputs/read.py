@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from bleep_cli.errors import BleepError, OutputError, UsageError
 from bleep_cli.findings import finding_of
 from bleep_cli.outputs.elements import FIXED_OBS, FIXED_OBSM, plain
 from bleep_cli.outputs.stored import opened
-from bleep_cli.types import F32, Bool, Neighbours, Prediction, TileGrid, TileSpec
+from bleep_cli.types import F32, Blocks, Bool, Neighbours, Prediction, TileGrid, TileSpec
 
 if TYPE_CHECKING:
     import h5py
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 32 << 20  # of expression that is read at a time
 ZARR_ENTRIES = ("zarr.json", ".zgroup")  # AnnData 0.12 writes the second version of Zarr
+OUR_LAYERS = re.compile(r"lower|upper|sample_[1-9][0-9]*")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -114,8 +117,11 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         further = {key: values for key, values in obsm.items() if key not in FIXED_OBSM and _is_f32(values)}
     with _reading(name, "X"):
         shape = _x(root).shape
+    with _reading(name, "layers"):
+        layers = sorted(filter(OUR_LAYERS.fullmatch, _element_names(root, "layers")), key=_numbered)
+        shapes = {_x(root, f"layers/{layer}").shape for layer in layers}
     sound = (
-        shape == (len(obs), len(var))
+        {shape, *shapes} == {(len(obs), len(var))}
         and centre.shape == (len(obs), 2)
         and np.isfinite(centre).all()
         and index.shape == similarity.shape
@@ -137,13 +143,14 @@ def _prediction(root: h5py.File | zarr.Group, path: Path, kind: str) -> Predicti
         gene_ids=gene_ids,
         neighbours=Neighbours(index.astype(np.int64), similarity.astype(np.float32)),
         obs=dict(_further(obs)),
-        blocks=lambda: _blocks(path, kind),
+        blocks=lambda: _blocks(path, kind, "X"),
+        layers={layer: partial(_blocks, path, kind, f"layers/{layer}") for layer in layers},
         hires=hires,
         hires_scalef=scalef,
         provenance=said,
         findings=_findings(said, name),
         obsm=further,
-        var={str(key): values for key, column in var.items() if _is_f32(values := column.to_numpy())},
+        var={str(key): values for key, column in var.items() if _is_said(values := column.to_numpy())},
     )
 
 
@@ -176,6 +183,10 @@ def _is_f32(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.dtype == np.float32
 
 
+def _is_said(values: Any) -> bool:
+    return _is_f32(values) or (isinstance(values, np.ndarray) and values.dtype == np.bool_)
+
+
 def _findings(said: Mapping[str, Any], name: str) -> Any:
     with _reading(name, "uns/bleep"):
         return tuple(map(finding_of, said.get("findings", ())))
@@ -184,11 +195,20 @@ def _findings(said: Mapping[str, Any], name: str) -> Any:
 # --- expression
 
 
-def _x(root: h5py.File | zarr.Group) -> Any:
-    """``X`` [n, g], sliced by rows, read as it is asked for."""
+def _element_names(root: Any, place: str) -> Iterable[str]:
+    return root[place].keys() if place in root else ()
+
+
+def _numbered(layer: str) -> tuple[int, str]:
+    """Draws in their own order: 2 before 10."""
+    return len(layer), layer
+
+
+def _x(root: h5py.File | zarr.Group, place: str = "X") -> Any:
+    """``X`` or a layer [n, g], sliced by rows, read as it is asked for."""
     from anndata.io import sparse_dataset
 
-    stored = root["X"]
+    stored = root[place]
     if stored.attrs.get("encoding-type") == "csr_matrix":
         return sparse_dataset(stored)
     if not hasattr(stored, "shape"):
@@ -196,10 +216,10 @@ def _x(root: h5py.File | zarr.Group) -> Any:
     return stored
 
 
-def _blocks(path: Path, kind: str) -> Iterator[tuple[int, F32]]:
-    with _reading(path.name, "X"), opened(path, kind) as root:
-        x = _x(root)
-        _check_chunks(x, path.name)
+def _blocks(path: Path, kind: str, place: str) -> Blocks:
+    with _reading(path.name, place), opened(path, kind) as root:
+        x = _x(root, place)
+        _check_chunks(x, path.name, place)
         for first in range(0, x.shape[0], _rows(x)):
             block = x[first : first + _rows(x)]
             yield first, np.asarray(block.toarray() if hasattr(block, "toarray") else block, np.float32)
@@ -211,8 +231,8 @@ def _rows(x: Any) -> int:
     return max(1, BLOCK_BYTES // (4 * int(x.shape[1])) // chunk) * chunk
 
 
-def _check_chunks(x: Any, name: str) -> None:
+def _check_chunks(x: Any, name: str, place: str) -> None:
     """A chunk of ours that has gone would be read as zeros: Zarr leaves out those that are nothing else."""
     ours = hasattr(x, "nchunks_initialized") and x.chunks[1] == x.shape[1]
     if ours and x.nchunks_initialized < x.nchunks:
-        raise OutputError(f"{name} is damaged: {x.nchunks - x.nchunks_initialized} chunks of X are missing")
+        raise OutputError(f"{name} is damaged: {x.nchunks - x.nchunks_initialized} chunks of {place} are missing")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.base.rows import regrouped
 from bleep_cli.outputs.blocks import checked_blocks
-from bleep_cli.outputs.elements import X_ATTRS, write_all_but_x
-from bleep_cli.types import Prediction, Progress, no_progress
+from bleep_cli.outputs.elements import X_ATTRS, matrices, write_all_but_x
+from bleep_cli.types import Blocks, Prediction, Progress, no_progress
 
 if TYPE_CHECKING:
     import zarr
@@ -35,12 +36,19 @@ def write_zarr(
 
 
 def write_x(group: zarr.Group, prediction: Prediction, progress: Progress) -> None:
-    """Writes the expression as ``X`` of an AnnData's Zarr group, block by block."""
+    """Writes the expression as ``X`` of an AnnData's Zarr group, and the layers, block by block."""
+    for place, values in matrices(prediction).items():
+        _write_matrix(group, place, prediction, values, progress)
+
+
+def _write_matrix(
+    group: zarr.Group, place: str, prediction: Prediction, values: Callable[[], Blocks], progress: Progress
+) -> None:
     from zarr.codecs import ZstdCodec
 
     rows, genes = len(prediction.grid), len(prediction.symbols)
     array = group.create_array(
-        "X",
+        place,
         shape=(rows, genes),
         dtype="float32",
         chunks=(min(CHUNK_ROWS, rows), genes),
@@ -49,7 +57,7 @@ def write_x(group: zarr.Group, prediction: Prediction, progress: Progress) -> No
         config={"write_empty_chunks": True},  # so that one that is missing is known to be lost
     )
     done = 0  # whole chunks, so that none is written twice
-    for (block,) in regrouped(((block,) for _, block in checked_blocks(prediction)), CHUNK_ROWS):
+    for (block,) in regrouped(((block,) for _, block in checked_blocks(prediction, values)), CHUNK_ROWS):
         array[done : done + len(block)] = block
         done += len(block)
         progress("write", done, rows)

@@ -23,6 +23,7 @@ SIGNS_AN_INCH = 14  # of the line about the tiles
 FOOTER = "BLEEP prediction, not a measurement; research use only"
 UNITS = "log1p(CP10k)"
 _NO_DATA = "#f2b8b5"
+_VEIL = (0.78, 0.78, 0.78, 0.8)
 
 
 def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
@@ -30,21 +31,34 @@ def gene_figure(prediction: Prediction, gene: str, values: F32) -> Figure:
     edge_hires = prediction.grid.drawn_edge_l0() * prediction.hires_scalef
     window = window_of(centre_hires, edge_hires, prediction.hires)
     um_per_hires = prediction.grid.mpp / prediction.hires_scalef
-    panels = two_panels(window, prediction.hires, um_per_hires, ("H&E", f"{gene}, predicted"))
+    panels = two_panels(
+        window, prediction.hires, um_per_hires, ("H&E", f"{gene}, predicted{held_out_r(prediction, gene)}")
+    )
     limits = colour_limits(values, least=0.0)
     tiles = draw_tiles(panels.right, centre_hires, edge_hires, values, limits)
+    veiled = veil(panels.right, prediction, centre_hires, edge_hires)
     units = prediction.provenance.get("expression_units", UNITS)
     ends = extend_of(values, limits)
     label = shortened(f"{gene}, {units}, predicted", 48)
     colour_bar(tiles, panels.bar, COLOUR_BAR, label, extend=ends, upright=True)
     grid = prediction.grid
     count = f"{len(grid):,} tiles, {grid.pitch_um:.4g} µm apart" if len(grid) > 1 else "1 tile"
+    count += f"; {veiled}" if veiled else ""
     count += f"; {shortened(_pixel_size(prediction), 60)}"
     about = shortened(
         "; ".join([count, *_settings(prediction)]), int(panels.figure.get_figwidth() * SIGNS_AN_INCH)
     )
     add_words(panels.figure, prediction.slide_id, about, FOOTER)
     return panels.figure
+
+
+def held_out_r(prediction: Prediction, gene: str) -> str:
+    """``, held-out r 0.42`` of a gene by its symbol, as a title ends; empty where the reference does not know."""
+    place = np.flatnonzero(prediction.symbols == gene)
+    r = prediction.var.get("heldout_r")
+    if r is None or not len(place) or not np.isfinite(r[place[0]]):
+        return ""
+    return f", held-out r {float(r[place[0]]):.2f}"
 
 
 def window_of(centre_hires: F64, edge_hires: float, picture: U8) -> Window:
@@ -83,6 +97,21 @@ def draw_tiles(
     )
     axes.add_collection(tiles, autolim=False)
     return tiles
+
+
+def veil(axes: Axes, prediction: Prediction, centre_hires: F64, edge_hires: float) -> str:
+    """Greys the tiles that ``obs["ood"]`` calls strange to the reference; says so, empty where there are none."""
+    from matplotlib.collections import PolyCollection
+
+    strange = np.asarray(prediction.obs.get("ood", ()), bool)
+    if not strange.any():
+        return ""
+    corners: Any = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * edge_hires / 2
+    over = PolyCollection(
+        centre_hires[strange, None, :] + corners, facecolors=_VEIL, edgecolors="none", rasterized=True
+    )
+    axes.add_collection(over, autolim=False)
+    return f"{strange.mean():.0%} of them strange to the reference, greyed"
 
 
 def _pixel_size(prediction: Prediction) -> str:

@@ -10,7 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from bleep_cli.choices import Scale
-from bleep_cli.plotting.gene import FOOTER, UNITS, draw_tiles, window_of
+from bleep_cli.plotting.gene import FOOTER, UNITS, draw_tiles, veil, window_of
 from bleep_cli.plotting.panels import BOTTOM_IN, COLOUR_BAR, EDGE_IN, axes_in, panel, scale_bar, show
 from bleep_cli.plotting.style import GREY, Extend, colour_bar, colour_limits, extend_of
 from bleep_cli.types import F32, Prediction
@@ -61,12 +61,15 @@ def genes_figure(
         show(one, prediction.hires, window)
     scale_bar(axes[0], window, grid.mpp / scalef)
     shared = colour_limits(values.ravel(), least=0.0) if scale == "shared" else None
+    veiled = ""
     for place, (one, row) in enumerate(zip(axes[1:], values, strict=True), 1):
         limits = shared or colour_limits(row, least=0.0)
         tiles = draw_tiles(one, centre_hires, edge_hires, row, limits, alpha=opacity, rasterized=True)
+        veiled = veil(one, prediction, centre_hires, edge_hires)
         _bar(figure, tiles, box(place), extend_of(row, limits))
     units = prediction.provenance.get("expression_units", UNITS)
     words = f"{prediction.slide_id}, predicted: {units}" + (", one scale" if shared else ", a scale each")
+    words += f"; of the tiles {veiled.replace(' of them', '')}" if veiled else ""
     for text, above in ((words, BOTTOM_IN + 0.04), (FOOTER, 0.2)):
         figure.text(
             EDGE_IN / size[0], above / size[1], text, fontsize=8, color=GREY, va="center", parse_math=False

@@ -30,7 +30,7 @@ class Estimate:
     memory_mb: int
     """Peak resident memory in MiB."""
     output_bytes: int
-    """Of ``X``."""
+    """Of ``X`` and the layers."""
 
 
 def estimate(predictor: Predictor, ready: Plan) -> Estimate:
@@ -53,5 +53,5 @@ def estimate(predictor: Predictor, ready: Plan) -> Estimate:
         device=encoder.device,
         seconds=round(per_tile * n, 1),
         memory_mb=memory >> 20,
-        output_bytes=n * genes * 4,
+        output_bytes=n * genes * 4 * (1 + predictor.layers),
     )

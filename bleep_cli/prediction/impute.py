@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from bleep_cli.types import F32, I64, Neighbours
 if TYPE_CHECKING:
     from scipy import sparse
 
+Expression: TypeAlias = "F32 | sparse.csr_matrix | StoredExpression"
+"""log1p [n_ref, g], dense, CSR or on disk."""
 PUBLISHED_NORM_SQUARED = 256.0  # the published code compares LayerNorm outputs of 256 dimensions, norm 16
 DENSE_BYTES = 1 << 30  # expression larger than this is left on disk, and read a block of genes at a time
 OUT_BYTES = 512 << 20  # predictions of that size are made in one pass over expression on disk
@@ -45,7 +47,7 @@ def weigh(neighbours: Neighbours, how: Aggregation, temperature: float = WEIGHTE
 def impute_blocks(
     neighbours: Neighbours,
     weights: F32,
-    expression: F32 | sparse.csr_matrix | StoredExpression,
+    expression: Expression,
     block_rows: int = 2048,
 ) -> Iterator[tuple[int, F32]]:
     """Yields ``(first row, f32[b, g])``: each row the weighted mean of its neighbours' expression.
@@ -58,7 +60,7 @@ def impute_blocks(
         return
     for start in range(0, len(weights), block_rows):
         rows = slice(start, start + block_rows)
-        block = _mix(weights[rows], neighbours.index[rows], expression.shape[0]) @ expression
+        block = mixture(weights[rows], neighbours.index[rows], expression.shape[0]) @ expression
         yield start, np.asarray(block.toarray() if hasattr(block, "toarray") else block, np.float32)
 
 
@@ -81,7 +83,7 @@ def _from_disk(
     for start in range(0, n, tiles):
         rows = slice(start, start + tiles)
         spots, place = np.unique(neighbours.index[rows], return_inverse=True)
-        mix = _mix(weights[rows], place.reshape(-1, weights.shape[1]), len(spots))
+        mix = mixture(weights[rows], place.reshape(-1, weights.shape[1]), len(spots))
         out = np.empty((mix.shape[0], genes), np.float32)
         for columns, values in expression.gene_blocks(spots, DENSE_BYTES):
             out[:, columns] = mix @ values
@@ -89,8 +91,8 @@ def _from_disk(
             yield start + first, out[first : first + block_rows]
 
 
-def _mix(weights: F32, index: I64, n_ref: int) -> sparse.csr_matrix:
-    """CSR f32[b, n_ref]: the weights at their neighbours."""
+def mixture(weights: F32, index: I64, n_ref: int) -> sparse.csr_matrix:
+    """CSR f32[b, n_ref]: the weights f32[b, k] at their neighbours i64[b, k]."""
     from scipy import sparse
 
     indptr = np.arange(0, weights.size + 1, weights.shape[1])

@@ -8,9 +8,22 @@ from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.text import counted, file_text
+from bleep_cli.bundle.calibration import LEAST, MOST
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.choices import MIN_TISSUE, WEIGHTED_TEMPERATURE, Aggregation, Device, Key, Plane, Precision
+from bleep_cli.choices import (
+    MIN_TISSUE,
+    OOD_RATE,
+    WEIGHTED_TEMPERATURE,
+    Aggregation,
+    Device,
+    Key,
+    Plane,
+    Precision,
+)
 from bleep_cli.errors import UsageError, option
+from bleep_cli.prediction.excluded import excluded_sections
+
+MOST_SAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,16 @@ class PredictOptions:
     """Classes of the mask that are tissue; none: all but those to ignore."""
     genes: tuple[str, ...] | None = None
     """Symbols or ids; None: all."""
+    min_r: float | None = None
+    """Held-out r in the reference from which on a gene is called reliable; None: none is called so or not."""
+    drop_unreliable: bool = False
+    """Whether genes below ``min_r`` are left out."""
+    ood_rate: float = OOD_RATE
+    """Share of the reference's own left-out tiles that are called strange to it."""
+    interval: float | None = None
+    """The chance with which a measured value is to lie between the layers ``lower`` and ``upper``; None: none."""
+    samples: int = 0
+    """Draws that vary as measured maps do, a layer each."""
     k: int | None = None
     """Neighbours to combine."""
     aggregation: Aggregation | None = None
@@ -50,6 +73,12 @@ class PredictOptions:
     """The embeddings of the reference that tiles are compared with."""
     views: int | None = None
     """1, or 8 flips and rotations averaged."""
+    exclude_donor: tuple[str, ...] = ()
+    """Donors of the reference whose spots have no part."""
+    exclude_section: tuple[str, ...] = ()
+    """Sections of the reference, by id, whose spots have no part."""
+    include_own: bool = False
+    """Keeps the donor of a slide that is itself a section of the reference."""
     device: Device = "auto"
     """Where the image tower is to run."""
     precision: Precision = "auto"
@@ -62,6 +91,16 @@ class PredictOptions:
             raise UsageError(f"{option('stride_um')} {self.stride_um}: give 1 to 10000 µm")
         if not 0.0 <= self.min_tissue <= 1.0:
             raise UsageError(f"{option('min_tissue')} {self.min_tissue}: give a fraction from 0 to 1")
+        if self.min_r is not None and not -1.0 <= self.min_r <= 1.0:
+            raise UsageError(f"{option('min_r')} {self.min_r}: give a correlation from -1 to 1")
+        if self.interval is not None and not LEAST <= self.interval <= MOST:
+            raise UsageError(f"{option('interval')} {self.interval}: give a chance from {LEAST} to {MOST}")
+        if not 0 <= self.samples <= MOST_SAMPLES:
+            raise UsageError(f"{option('samples')} {self.samples}: give 0 to {MOST_SAMPLES}")
+        if not 0.0 < self.ood_rate < 1.0:
+            raise UsageError(f"{option('ood_rate')} {self.ood_rate}: give a share between 0 and 1")
+        if self.drop_unreliable and self.min_r is None:
+            raise UsageError(f"{option('drop_unreliable')} leaves out genes below {option('min_r')}; give it")
         if not 1e-4 <= self.temperature <= 1e4:
             raise UsageError(f"{option('temperature')} {self.temperature}: give 0.0001 to 10000")
 
@@ -69,8 +108,10 @@ class PredictOptions:
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:
     """K, key, views and aggregation: what was asked for, else the bundle's own.
 
-    ``UsageError`` for more neighbours than the reference has spots: every tile would get the same.
+    ``UsageError`` for more neighbours than the reference has spots: every tile would get the same; and for
+    sections or donors to exclude that it does not have, or that are all it has.
     """
+    excluded_sections(bundle.info, options, bundle.name)
     if options.k is not None and options.k > bundle.n_spots:
         raise UsageError(f"{option('k')} {options.k}: {bundle.name} holds {counted(bundle.n_spots, 'spot')}")
     aggregation = options.aggregation or bundle.info.aggregation
@@ -86,7 +127,11 @@ def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
     chosen = {"k": k, "key": key, "views": views, "aggregation": aggregation, "genes": list(options.genes or [])}
     chosen |= {"mask_class": list(options.mask_class)}
-    return asdict(options) | chosen | files
+    # Whom sections are from is not said: a donor's name can be a patient's.
+    chosen |= {"exclude_section": list(excluded_sections(bundle.info, options, bundle.name))}
+    recorded = asdict(options) | chosen | files
+    del recorded["exclude_donor"]
+    return recorded
 
 
 def _named(parameter: str, path: Path | None) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
+from bleep_cli.prediction.excluded import left_out
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, check_scale, told_of
 from bleep_cli.slide.endings import slide_id
@@ -45,6 +46,8 @@ class Plan:
     """f32[n] each, by name: what the tiles show (:class:`bleep_cli.tiles.grid.Laid`)."""
     scale: ScaleCheck = NO_CHECK
     """What its tissue says of the slide's scale."""
+    left_out: tuple[str, ...] = ()
+    """Ids of the reference's sections that have no part (``excluded.py``)."""
 
 
 def plan(
@@ -96,8 +99,9 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, si
         )
         findings.append(Finding("slide-coarse", told, slide.name))
     scale = check_scale(slide, laid.grid, in_tissue, signature, info.sections)
-    findings += [*laid.findings, *told_of(scale, slide)]
-    return Plan(slide, laid.grid, in_tissue, tuple(findings), options, name, laid.obs, scale)
+    own = left_out(info, options, slide)
+    findings += [*laid.findings, *told_of(scale, slide), *own.findings]
+    return Plan(slide, laid.grid, in_tissue, tuple(findings), options, name, laid.obs, scale, own.sections)
 
 
 def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,19 +16,44 @@ from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.sections import index_without, slope_without, spots_without
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
-from bleep_cli.prediction.correct import corrected, offsets
-from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.findings import Finding
+from bleep_cli.prediction.correct import offsets
+from bleep_cli.prediction.genes_kept import genes_kept
+from bleep_cli.prediction.impute import DENSE_BYTES, weigh
+from bleep_cli.prediction.layers import Found, Layers
 from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
-from bleep_cli.prediction.provenance import Provenance, ReferenceRecord, SlideRecord, TileRecord, created
+from bleep_cli.prediction.provenance import (
+    Provenance,
+    ReferenceRecord,
+    SlideRecord,
+    TileRecord,
+    created,
+    reliability_of,
+)
+from bleep_cli.prediction.tile_checks import TileChecks, told_of_strange
 from bleep_cli.slide.open import read_overview
 from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.types import F32, U8, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
+from bleep_cli.types import F32, U8, Bool, Index, Neighbours, Prediction, Progress, Slide, TileGrid, no_progress
 
 SEARCH_TILES = 512  # searched together, while the next ones are embedded
+PARTS_HELD = 4  # of the reference, made ready: all of it, and without some sections each
 HIRES_PX = 2000  # long edge of the overview kept in the output
+
+
+@dataclass(frozen=True)
+class Part:
+    """A reference, or what is left of it without some sections."""
+
+    index: Index
+    k: int
+    """Neighbours to average."""
+    slope: F32 | None
+    """f32[d, g], where predictions are corrected by it."""
+    checks: TileChecks
 
 
 class Predictor:
@@ -42,12 +68,25 @@ class Predictor:
         self.options = options or PredictOptions()
         self.k, self.key, self.views, self.aggregation = resolved(self.bundle, self.options)
         self._recorded = recorded_options(self.bundle, self.options)
-        self._columns = self.bundle.gene_rows(self.options.genes)
+        self._columns, self._genes_said = genes_kept(self.bundle, self.options)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
-        self._index: Index = self.bundle.index(self.key)
-        self._slope = self.bundle.slope(self._columns) if self.aggregation == "corrected" else None
-        self._images = None if self._slope is None else self.bundle.embeddings("image")
+        self._images = self.bundle.embeddings("image") if self.aggregation == "corrected" else None
+        self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
+        self._without = lru_cache(PARTS_HELD)(self._part)
+        self._without(())
+        self._layers = Layers(self.bundle, self._columns, self.options, self.aggregation)
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
+
+    def _part(self, sections: tuple[str, ...]) -> Part:
+        """The reference without those sections; all of it for none."""
+        bundle, corrects = self.bundle, self._images is not None
+        if not sections:
+            slope = bundle.slope(self._columns) if corrects else None
+            return Part(bundle.index(self.key), self.k, slope, self._checks)
+        kept = spots_without(bundle, sections)
+        slope = slope_without(bundle, self._columns, kept) if corrects else None
+        k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
+        return Part(index_without(bundle, self.key, kept), k, slope, checks)
 
     @property
     def encoder(self) -> OnnxEncoder:
@@ -55,14 +94,19 @@ class Predictor:
         return self.embedder.encoder
 
     @cached_property
-    def _measured(self) -> dict[str, F32]:
+    def _var(self) -> dict[str, F32 | Bool]:
         """What every prediction says of its genes."""
-        return measured_range(self._expression)
+        return {**measured_range(self._expression), **self._genes_said}
 
     @property
     def n_genes(self) -> int:
         """Number of genes that will come out."""
         return len(self._columns)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers that will stand beside the expression."""
+        return self._layers.count
 
     def predict(
         self,
@@ -98,7 +142,16 @@ class Predictor:
     def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
         """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
         ``command`` as the command line that made it."""
-        found, weights, offset = self._found(ready.slide, ready.grid, progress)
+        part = self._without(ready.left_out)
+        found, columns = self._found(ready.slide, ready.grid, part, progress)
+        judged = part.checks.judged(columns)
+        findings = (
+            *ready.findings,
+            *told_of_strange(judged, ready.in_tissue, ready.slide.name),
+            *self._layers.told(judged, ready.in_tissue, ready.slide.name),
+        )
+        tiles = part.checks.said(judged, ready.in_tissue)
+        similarity = found.neighbours.similarity
         hires, scalef = hires_overview(ready.slide)
         return Prediction(
             slide_id=ready.name,
@@ -106,15 +159,16 @@ class Predictor:
             in_tissue=ready.in_tissue,
             symbols=self.bundle.symbols[self._columns],
             gene_ids=self.bundle.gene_ids[self._columns],
-            neighbours=found,
-            obs={"similarity": found.similarity.mean(axis=1, dtype=np.float32), **ready.obs},
-            blocks=lambda: self._blocks(found, weights, offset),
+            neighbours=found.neighbours,
+            obs={"similarity": similarity.mean(axis=1, dtype=np.float32), **judged, **ready.obs},
+            blocks=found.blocks,
             hires=hires,
             hires_scalef=scalef,
-            provenance=self._provenance(ready, command).plain(),
-            findings=ready.findings,
-            obsm={} if self._slope is None else {"offset": offset},
-            var=self._measured,
+            provenance=self._provenance(ready, command, findings, tiles).plain(),
+            findings=findings,
+            obsm={} if found.slope is None else {"offset": found.offset},
+            var=self._var,
+            layers=self._layers.of(found, ready.grid),
         )
 
     def embed(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> F32:
@@ -123,37 +177,40 @@ class Predictor:
 
     def neighbours(self, slide: Slide, grid: TileGrid, progress: Progress = no_progress) -> Neighbours:
         """The K nearest reference spots of every tile."""
-        return self._found(slide, grid, progress)[0]
+        return self._found(slide, grid, self._without(()), progress)[0].neighbours
 
     def correction_bytes(self, tiles: int) -> int:
         """What correcting that many tiles takes of memory."""
-        if self._images is None or self._slope is None:
+        slope = self._without(()).slope
+        if self._images is None or slope is None:
             return 0
-        return int(self._images.nbytes + self._slope.nbytes + 4 * tiles * self._images.shape[1])
+        return int(self._images.nbytes + slope.nbytes + 4 * tiles * self._images.shape[1])
 
-    def _found(self, slide: Slide, grid: TileGrid, progress: Progress) -> tuple[Neighbours, F32, F32]:
-        """The K nearest reference spots of every tile, searched while further tiles are embedded, their weights
-        f32[n, k], and f32[n, d] how far the tile lies from them, d = 0 where nothing is corrected by it.
+    def _found(self, slide: Slide, grid: TileGrid, part: Part, progress: Progress) -> tuple[Found, dict[str, F32]]:
+        """The K nearest spots of every tile in that part of the reference, searched and judged while further tiles
+        are embedded, and by name f32[n] what :class:`TileChecks` says of each.
 
-        Vectors are not kept: what is held of a tile are its neighbours, and that distance.
+        Vectors and looks are not kept: what is held of a tile are its neighbours, and some numbers.
         """
         n, d = len(grid), 0 if self._images is None else self._images.shape[1]
-        index, similarity = np.empty((n, self.k), np.int64), np.empty((n, self.k), np.float32)
-        weights, offset = np.empty((n, self.k), np.float32), np.empty((n, d), np.float32)
+        index, similarity = np.empty((n, part.k), np.int64), np.empty((n, part.k), np.float32)
+        weights, offset = np.empty((n, part.k), np.float32), np.empty((n, d), np.float32)
+        columns: dict[str, F32] = {}
         with closing(self.embedder.stream(slide, grid, self.views, progress)) as stream:
-            for rows, vectors in regrouped(stream, SEARCH_TILES):
-                found = self._index.search(vectors, self.k)
+            for rows, vectors, looks in regrouped(stream, SEARCH_TILES):
+                found = part.index.search(vectors, part.k)
                 index[rows], similarity[rows] = found.index, found.similarity
                 weights[rows] = near = weigh(found, self.aggregation, self.options.temperature)
+                for name, values in part.checks.of(looks, found, near).items():
+                    columns.setdefault(name, np.empty(n, np.float32))[rows] = values
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
-        return Neighbours(index, similarity), weights, offset
+        neighbours = Neighbours(index, similarity)
+        return Found(neighbours, weights, offset, part.slope, self._expression), columns
 
-    def _blocks(self, found: Neighbours, weights: F32, offset: F32) -> Iterator[tuple[int, F32]]:
-        blocks = impute_blocks(found, weights, self._expression)
-        return blocks if self._slope is None else corrected(blocks, offset, self._slope)
-
-    def _provenance(self, ready: Plan, command: str) -> Provenance:
+    def _provenance(
+        self, ready: Plan, command: str, findings: Sequence[Finding], tiles: Mapping[str, Any] | str
+    ) -> Provenance:
         info, slide = self.bundle.info, ready.slide
         recorded = (
             self._recorded if ready.options == self.options else recorded_options(self.bundle, ready.options)
@@ -180,6 +237,7 @@ class Predictor:
                 content_sha256=self.bundle.content_sha256,
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
+                left_out=list(ready.left_out),
                 spots=self.bundle.n_spots,
                 donors=len({section.donor for section in info.sections}),
                 species=info.species,
@@ -188,8 +246,9 @@ class Predictor:
             ),
             options=recorded | {"device": self.encoder.device, "precision": self.embedder.precision},
             precision_cost=self.embedder.cost.attrs() if self.embedder.cost else {},
-            findings=[finding.plain() for finding in ready.findings],
+            findings=[finding.plain() for finding in findings],
             scale_check=ready.scale.plain(),
+            reliability=reliability_of(info, tiles),
             versions=versions(("numpy", "onnxruntime", "onnxruntime-gpu", "zarr", "anndata")),
         )
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bleep_cli.bundle.contents import BundleInfo
+
 
 @dataclass(frozen=True)
 class SlideRecord:
@@ -53,6 +55,8 @@ class ReferenceRecord:
     """Of the tower that ran, at its precision."""
     sections: Sequence[str]
     """Their ids."""
+    left_out: Sequence[str]
+    """Ids of those whose spots had no part."""
     spots: int
     """How many it holds."""
     donors: int
@@ -105,12 +109,23 @@ class Provenance:
     """What was noticed of the slide and its tiles (:meth:`bleep_cli.findings.Finding.plain`)."""
     scale_check: Mapping[str, Any]
     """What the slide's tissue says of its mpp (:class:`bleep_cli.signatures.scale.ScaleCheck`)."""
+    reliability: Mapping[str, Any]
+    """How the numbers per gene were measured and strange tiles told, or that this is not available."""
     versions: Mapping[str, str]
     """Installed libraries that the numbers come from."""
 
     def plain(self) -> dict[str, Any]:
         """As nested dicts of JSON-able values, in the order of the fields."""
         return asdict(self)
+
+
+NOT_AVAILABLE = "not available"
+"""What a result says of what its reference does not hold."""
+
+
+def reliability_of(info: BundleInfo, tiles: Mapping[str, Any] | str) -> dict[str, Any]:
+    """What a result says of how far its genes and tiles can be believed; an older bundle cannot say it."""
+    return {"per_gene": dict(info.reliability) or NOT_AVAILABLE, "tiles": tiles}
 
 
 def created() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.bundle.open import Bundle
+from bleep_cli.bundle.sections import slope_without, spots_without
 from bleep_cli.choices import WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.outputs.blocks import gene_columns
@@ -223,7 +224,13 @@ def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F3
 def _completed(
     result: Prediction, bundle: Bundle, blocks: Iterator[tuple[int, F32]], offset: F32 | None, columns: I64
 ) -> Iterator[tuple[int, F32]]:
-    return blocks if offset is None else corrected(blocks, offset, bundle.slope(columns))
+    if offset is None:
+        return blocks
+    left_out = result.provenance["reference"].get("left_out", ())  # results of earlier versions left nothing out
+    if not len(left_out):
+        return corrected(blocks, offset, bundle.slope(columns))
+    kept = spots_without(bundle, [str(name) for name in left_out])
+    return corrected(blocks, offset, slope_without(bundle, columns, kept))
 
 
 def _stored(result: Prediction, row: int, columns: I64) -> F32:

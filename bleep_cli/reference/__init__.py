@@ -1,4 +1,4 @@
-"""A reference made from sections and two towers, or grown from a bundle; no training stack.
+"""A reference made from sections and two towers, or of bundles: grown, cut down, merged; no training stack.
 
-``bleep build-reference``, the Python face and ``bleep-train export`` call it.
+``bleep build-reference`` and ``bleep reference``, the Python face and ``bleep-train export`` call it.
 """

@@ -12,7 +12,7 @@ from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.stored import rounded
 from bleep_cli.choices import Device
 from bleep_cli.embedding.embedder import embedder_of
-from bleep_cli.embedding.sections import embed_sections
+from bleep_cli.embedding.sections import see_sections
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.genes.names import join_genes, strip_version
@@ -31,13 +31,16 @@ def build_reference(
     *,
     device: Device = "auto",
     tower_input: F32 | None = None,
+    towers_saw_them: bool | None = None,
     embed_images: Callable[[Sequence[Section]], F32] | None = None,
     progress: Progress = no_progress,
 ) -> Built:
     """Embeds every spot of the sections on both sides and packs them.
 
     ``tower_input`` f32[n, p] is fed to the expression tower in place of log1p (batch-corrected training data),
-    ``embed_images`` stands in for :func:`embed_sections`. ``ReferenceError`` when a section lacks panel genes.
+    ``towers_saw_them`` says whether the towers were fitted to these sections (None: not known),
+    ``embed_images`` stands in for :func:`see_sections`, without looks. ``ReferenceError`` when a section lacks
+    panel genes.
     """
     refuse_twice({}, sections)
     table = join_genes(sections)
@@ -48,7 +51,7 @@ def build_reference(
 
     info = BundleInfo(
         encoders.tile,
-        tuple(record_of(s) for s in sections),
+        tuple(record_of(s, towers_saw_them) for s in sections),
         target_sum=encoders.target_sum,
         tower_input="log1p" if tower_input is None else "harmony",
         **encoders.info,
@@ -61,9 +64,10 @@ def build_reference(
     given = expression[:, panel] if tower_input is None else tower_input
     if embed_images is None:
         embedder = embedder_of(encoders.image, device)
-        image = embed_sections(sections, embedder, encoders.tile, info.views, progress)
+        image, seen = see_sections(sections, embedder, encoders.tile, info.views, progress)
+        looks = seen if embedder.encoder.looks else None
     else:
-        image = embed_images(sections)
+        image, looks = embed_images(sections), None
     signature, why_none = signature_or_why(sections, encoders.tile, progress)
     arrays = BundleArrays(
         image_embeddings=image,
@@ -83,7 +87,7 @@ def build_reference(
     )
     kept = Finding("genes-rare", f"{int(keep.sum())} of {len(keep)} shared genes are seen in enough spots")
     findings = (*table.findings, *(finding for s in sections for finding in s.findings), *why_none, kept)
-    return Built(replace(info, findings=findings), arrays)
+    return Built(replace(info, findings=findings), arrays, looks)
 
 
 def enough_spots(sections: Sequence[Section], columns: Mapping[str, Sequence[int]]) -> Bool:

@@ -52,6 +52,7 @@ def reference_facts(prediction: Prediction) -> Facts:
         ("Donors", "1: what holds for another is not known" if donors == "1" else donors),
         ("Measured spots", spots),
         ("Sections", f"{', '.join(sections[:_MOST_SECTIONS])}{more}"),
+        ("Genes on left-out spots", _held_out(prediction)),
         ("Licence", str(reference.get("licence", ""))),
         ("Citation", str(reference.get("citation", ""))),
     ]
@@ -73,6 +74,20 @@ def method_facts(prediction: Prediction) -> Facts:
         ("bleep-cli", str(said.get("bleep_version", ""))),
     ]
     return _told(facts)
+
+
+def _held_out(prediction: Prediction) -> str:
+    """How well the genes are predicted where it could be measured, in a sentence; empty where nobody has."""
+    r = prediction.var.get("heldout_r")
+    if r is None or not np.isfinite(r).any():
+        return ""
+    said = _part(_part(prediction.provenance, "reliability"), "per_gene")
+    seen = "; the towers have seen these spots: too good" if said.get("towers") == "seen" else ""
+    known = np.asarray(r[np.isfinite(r)], np.float64)
+    middle = (
+        f"median r {np.median(known):.2f}, best {known.max():.2f}, {(known >= 0.3).mean():.0%} of r 0.3 or more"
+    )
+    return f"{middle} (one {said.get('left_out', 'group')} left out at a time{seen})"
 
 
 def definitions(facts: Facts) -> str:

@@ -25,6 +25,11 @@ PALETTES = (EXPRESSION, "cividis", "inferno")
 """Colour maps that can be chosen; all even in lightness, and told apart by the colour-blind."""
 LAYERS = {
     "similarity": ("Similarity to the reference", "low"),
+    "ood_score": ("Strange to the reference", "high"),
+    "ood_p": ("Own tiles as strange (share)", "low"),
+    "ood": ("Strange tile", "high"),
+    "neighbour_spread": ("Spread of the neighbours", "high"),
+    "donors_in_neighbours": ("Donors among the neighbours", "low"),
     "on_glass": ("Share on glass", "high"),
     "under_ink": ("Share under pen ink", "high"),
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bleep_cli.base.rows import Rows
-from bleep_cli.types import F32, I64, Neighbours
+from bleep_cli.types import F32, I64, Bool, Neighbours
 
 ROW_BLOCK = 16_384  # reference rows compared at a time; 16 MB of 256 dimensions
 QUERY_BLOCK = 256  # queries compared with them at a time; 16 MB of similarities
@@ -20,17 +20,25 @@ GROUPS_PER_NEIGHBOUR = 4  # of the first look at a block, see _floor
 class ExactIndex:
     """Exact search over ``embeddings`` f32[n, d], in memory or on disk; they are read once per search.
 
-    Memory beyond the embeddings: one block of rows, its similarities, and the k nearest of every query.
+    Memory beyond the embeddings: one block of rows, its similarities, and the k nearest of every query. Rows that
+    are not ``kept``, bool[n], are never found; None keeps all.
     """
 
-    def __init__(self, embeddings: Rows, row_block: int = ROW_BLOCK, query_block: int = QUERY_BLOCK) -> None:
-        self._embeddings = embeddings
+    def __init__(
+        self,
+        embeddings: Rows,
+        row_block: int = ROW_BLOCK,
+        query_block: int = QUERY_BLOCK,
+        *,
+        kept: Bool | None = None,
+    ) -> None:
+        self._embeddings, self._kept = embeddings, kept
         self._row_block, self._query_block = row_block, query_block
 
     def search(self, queries: F32, k: int) -> Neighbours:
-        """``f32[m, d]`` → the ``min(k, n)`` nearest rows, equal similarities ordered by index."""
+        """``f32[m, d]`` → the ``min(k, n)`` nearest rows (n: those kept), equal similarities ordered by index."""
         n = self._embeddings.shape[0]
-        k = min(k, n)
+        k = min(k, n if self._kept is None else int(self._kept.sum()))
         index = np.full((len(queries), k), n, np.int64)
         similarity = np.full((len(queries), k), -np.inf, np.float32)
         if len(queries):
@@ -38,7 +46,10 @@ class ExactIndex:
                 rows = np.asarray(self._embeddings[first : first + self._row_block], np.float32)
                 for start in range(0, len(queries), self._query_block):
                     some = slice(start, start + self._query_block)
-                    _merge(queries[some] @ rows.T, first, index[some], similarity[some])
+                    found = queries[some] @ rows.T
+                    if self._kept is not None:
+                        found[:, ~self._kept[first : first + len(rows)]] = -np.inf
+                    _merge(found, first, index[some], similarity[some])
         return Neighbours(index, similarity)
 
 

@@ -94,6 +94,42 @@ def grow_signature(
     )
 
 
+def signature_of_some(base: Signature | None, places: Sequence[int]) -> Signature | None:
+    """The same of the sections at ``places`` of ``BundleInfo.sections`` alone, in that order; None where it has no
+    tile of them."""
+    if base is None:
+        return None
+    kept = np.isin(base.section, places)
+    if not kept.any():
+        return None
+    number = {place: i for i, place in enumerate(places)}
+    section = np.array([number[int(place)] for place in base.section[kept]], np.int64)
+    return replace(base, tiles=base.tiles[:, kept], rest=base.rest[:, kept], section=section)
+
+
+def merged_signature(first: Signature | None, other: Signature | None, places: Sequence[int]) -> Signature | None:
+    """``first`` with the tiles of ``other``, whose sections stand at ``places`` of ``BundleInfo.sections``, -1 for
+    those that ``first`` has already; ``first`` alone where ``other`` is in another basis, or there is none."""
+    if first is None or other is None or not _same_basis(first, other):
+        return first
+    section = np.array(places, np.int64)[other.section]
+    new = section >= 0
+    return replace(
+        first,
+        tiles=np.concatenate([first.tiles, other.tiles[:, new]], axis=1),
+        rest=np.concatenate([first.rest, other.rest[:, new]], axis=1),
+        section=np.concatenate([first.section, section[new]]),
+    )
+
+
+def _same_basis(a: Signature, b: Signature) -> bool:
+    return (
+        a.attrs() == b.attrs()
+        and a.basis.shape == b.basis.shape
+        and bool((a.basis == b.basis).all() and (a.mean == b.mean).all())
+    )
+
+
 def _mpp(section: Section) -> float:
     if section.mpp is not None:
         return section.mpp

@@ -26,15 +26,28 @@ Verdict = Literal["agrees", "doubtful", "not checked"]
 QUERY_TILES = 48
 LEAST_TILES = 12
 FINE_ENOUGH = 1.25  # a slide may be this much coarser than the signature's tiles
-RATIO = 1.2  # nearer to the reference at a wrong scale than at the stated one, by this
-REACH = 1.4  # and by this than at the other end of the scales
-ALIKE = 1.35  # as far from the reference as its own tiles are from the rest of it, times this
-LEAN = 0.4  # octaves that the regression has to lean the same way
 DOUBT = (0.5, 2.0)  # the wrong scales that are told
 NEIGHBOURS = 5
 RIDGE = 1e-3  # penalty per tile
 ERROR = 1.35  # what the estimate is right to, as a factor
 BLOCKS = 4  # that a lone section is cut into
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """From where on a scale is claimed to be wrong."""
+
+    ratio: float = 1.2
+    """Nearer to the reference at a wrong scale than at the stated one, by this."""
+    reach: float = 1.4
+    """And by this than at the other end of the scales."""
+    alike: float = 1.35
+    """As far from the reference as its own tiles are from the rest of it, times this."""
+    lean: float = 0.4
+    """Octaves that the regression has to lean the same way."""
+
+
+BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,18 @@ def _why_not(mpp: float, tiles: int, signature: Signature) -> str:
     return "" if signature.backbone_sha256 == known else "the reference's signature is by another network"
 
 
+@dataclass(frozen=True)
+class Weighing:
+    """Tiles against a reference at each of its scales."""
+
+    along: F64
+    """f64[s]: their distance along the signature's components, in units of the reference's own tiles'."""
+    whole: F64
+    """f64[s]: the same with what the components leave out."""
+    lean: float
+    """Octaves above the stated scale that the regression on the tiles says."""
+
+
 class Scales:
     """The reference at each of its scales, ready to be compared with.
 
@@ -101,21 +126,29 @@ class Scales:
         self._at = [Near(at, rest, kept_out) for at, rest in zip(rows, signature.rest, strict=True)]
         self._mean, self._weights = _regression(rows, self._octaves)
 
-    def judge(self, features: F32, mpp: float) -> ScaleCheck:
+    def judge(self, features: F32, mpp: float, bounds: Bounds = BOUNDS) -> ScaleCheck:
         """What f32[m, d] features of tiles, read at a stated ``mpp``, say of it."""
+        return self.decide(self.weigh(features), mpp, bounds)
+
+    def weigh(self, features: F32) -> Weighing:
+        """Where f32[m, d] features of tiles lie among the reference's scales."""
         tiles, rest = self._signature.project(features)
         found = np.array([at.distances(tiles, rest) for at in self._at])  # [s, 2]
         along, whole = found.T
-        lean = float(np.median((tiles - self._mean) @ self._weights))
+        return Weighing(along, whole, float(np.median((tiles - self._mean) @ self._weights)))
+
+    def decide(self, weighing: Weighing, mpp: float, bounds: Bounds = BOUNDS) -> ScaleCheck:
+        """What a weighing says of the ``mpp`` that the tiles were read at."""
+        along, lean = weighing.along, weighing.lean
         stated = self._signature.scales.index(1.0)
         wrong = [self._signature.scales.index(scale) for scale in DOUBT]
         best, other = sorted(wrong, key=lambda at: float(along[at]))
         doubtful = (
-            along[stated] >= RATIO * along[best]
-            and along[other] >= REACH * along[best]
-            and lean * np.sign(self._octaves[best]) >= LEAN
+            along[stated] >= bounds.ratio * along[best]
+            and along[other] >= bounds.reach * along[best]
+            and lean * np.sign(self._octaves[best]) >= bounds.lean
         )
-        if whole[best if doubtful else stated] > ALIKE:
+        if weighing.whole[best if doubtful else stated] > bounds.alike:
             return ScaleCheck("not checked", reason="its tissue does not look like the reference's")
         um = mpp / 2**lean
         return ScaleCheck("doubtful" if doubtful else "agrees", um, um / ERROR, um * ERROR)

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.base.hashing import file_identity
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Scene
 from bleep_cli.slide.flat import FlatRaster
 from bleep_cli.slide.look import look
 from bleep_cli.slide.mpp import check_mpp, not_taken, overridden, settle_mpp
-from bleep_cli.slide.raster import Raster, RasterSlide, file_identity
+from bleep_cli.slide.raster import Raster, RasterSlide
 from bleep_cli.slide.series import slide_in
 from bleep_cli.slide.tiff.raster import TiffRaster, compressions
 from bleep_cli.slide.turn import upright

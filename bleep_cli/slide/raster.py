@@ -10,14 +10,13 @@ Pixel (0, 0) of every plane covers the box from (0, 0) to (1, 1): corners agree 
 from __future__ import annotations
 
 import math
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.hashing import file_identity, file_sha256
 from bleep_cli.base.text import file_text
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
@@ -293,15 +292,6 @@ class RasterSlide:
         block = self._raster.block(index, x0, y0, nx, ny)
         left, top = min(max(x0 - x, 0), w - nx), min(max(y0 - y, 0), h - ny)
         return np.pad(block, ((top, h - ny - top), (left, w - nx - left), (0, 0)), mode="edge")
-
-
-def file_identity(path: Path) -> tuple[int, ...]:
-    """What tells a file from one that was put in its place, or was written to since; empty for what is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else ()
 
 
 def _inside(start: int, count: int, size: int) -> tuple[int, int]:

@@ -28,6 +28,7 @@ VIEW_CHOICES = (1, ALL_VIEWS)
 class OnnxEncoder:
     """The image tower, ready to embed: ``u8[b, px, px, 3 * fields]`` → unit vectors ``f32[b, d]``.
 
+    A tower with a second output tells as well what tiles look like, f32[b, ``looks``]; of others ``looks`` is 0.
     Several threads may embed. ``threads`` is how many one run uses itself (0: all cores); ``tensorrt_fp16`` lets
     TensorRT compute in float16 where ONNX Runtime has it.
     """
@@ -38,7 +39,9 @@ class OnnxEncoder:
         self._session, self.device = make_session(
             tower, device, "image tower", threads=threads, tensorrt_fp16=tensorrt_fp16
         )
-        (self.tile_px, width, self.channels), self.dim = _sizes(self._session, "uint8", 4, "image tower")
+        sizes, (self.dim, *looks) = _sizes(self._session, "uint8", 4, "image tower", most=2)
+        self.tile_px, width, self.channels = sizes
+        self.looks = looks[0] if looks else 0
         if width != self.tile_px:
             raise ReferenceError(f"the image tower takes tiles of {width} × {self.tile_px} px, not squares")
         self.batch = BATCH[self.device]
@@ -46,11 +49,15 @@ class OnnxEncoder:
 
     def embed(self, tiles: U8) -> F32:
         """Embeds any number of tiles in batches; results do not depend on the batching beyond rounding."""
+        return self.see(tiles)[:, : self.dim]
+
+    def see(self, tiles: U8) -> F32:
+        """Unit vectors and looks side by side, ``f32[b, d + looks]``."""
         if tiles.shape[1:] != (self.tile_px, self.tile_px, self.channels):
             raise ReferenceError(
                 f"tiles of {tiles.shape[1:]} for a tower of {(self.tile_px, self.tile_px, self.channels)}"
             )
-        out = np.empty((len(tiles), self.dim), np.float32)
+        out = np.empty((len(tiles), self.dim + self.looks), np.float32)
         for start in range(0, len(tiles), self.batch):
             batch = np.ascontiguousarray(tiles[start : start + self.batch])
             out[start : start + len(batch)] = self._run(self._session, batch, "image tower")
@@ -62,7 +69,7 @@ class OnnxExpressionEncoder:
 
     def __init__(self, tower: bytes) -> None:
         self._session, _ = make_session(tower, "cpu", "expression tower")
-        (self.panel_size,), self.dim = _sizes(self._session, "float", 2, "expression tower")
+        (self.panel_size,), (self.dim,) = _sizes(self._session, "float", 2, "expression tower")
 
     def embed(self, expression: F32, batch: int = 1024) -> F32:
         """Embeds any number of spots."""
@@ -75,21 +82,23 @@ class OnnxExpressionEncoder:
         return out
 
 
-def _sizes(session: InferenceSession, dtype: str, rank: int, what: str) -> tuple[list[int], int]:
-    """The sizes after the batch of a tower's one input, and the length of its one output's vectors.
+def _sizes(
+    session: InferenceSession, dtype: str, rank: int, what: str, most: int = 1
+) -> tuple[list[int], list[int]]:
+    """The sizes after the batch of a tower's one input, and the lengths of its outputs' vectors, ``most`` of them.
 
     Raises ``ReferenceError`` for a tower with other inputs or outputs, or that leaves a size open.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or inputs[0].type != f"tensor({dtype})" or len(inputs[0].shape) != rank:
         raise ReferenceError(f"the {what} does not take one {dtype} input of {rank} axes")
-    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+    if not 1 <= len(outputs) <= most or any(len(output.shape) != 2 for output in outputs):
         raise ReferenceError(f"the {what} does not give one vector per row")
     batch, *sizes = inputs[0].shape
-    dim = outputs[0].shape[1]
-    if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, dim)):
+    dims = [output.shape[1] for output in outputs]
+    if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, *dims)):
         raise ReferenceError(f"the {what} must leave the batch open and nothing else; it takes {inputs[0].shape}")
-    return sizes, dim
+    return sizes, dims
 
 
 def views_of(tiles: U8, views: int) -> Iterator[U8]:
@@ -110,6 +119,13 @@ def embed_views(encoder: Encoder, tiles: U8, views: int) -> F32:
     if views == 1:
         return np.asarray(total, np.float32)
     return unit(np.asarray(total, np.float32))
+
+
+def see_views(encoder: OnnxEncoder, tiles: U8, views: int) -> tuple[F32, F32]:
+    """Unit vectors as :func:`embed_views` gives them, and the views' mean looks ``f32[b, encoder.looks]``."""
+    total = np.asarray(sum(encoder.see(view) for view in views_of(tiles, views)), np.float32)
+    vectors, looks = total[:, : encoder.dim], total[:, encoder.dim :]
+    return (vectors if views == 1 else unit(vectors)), looks / np.float32(views)
 
 
 def unit(vectors: F32) -> F32:

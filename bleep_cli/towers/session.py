@@ -7,6 +7,8 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bleep_cli.base.reasons import first_line
 from bleep_cli.choices import Device, RunsOn
 from bleep_cli.errors import DeviceError, ReferenceError, option
@@ -111,12 +113,12 @@ def _providers(ort: ModuleType, device: RunsOn, tensorrt_fp16: bool) -> list[Pro
 
 
 def run(session: InferenceSession, rows: U8 | F32, what: str) -> F32:
-    """The one output for one batch."""
+    """The output for one batch; of several the rows side by side."""
     try:
-        vectors: F32 = session.run(None, {session.get_inputs()[0].name: rows})[0]
+        found: list[F32] = session.run(None, {session.get_inputs()[0].name: rows})
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise _run_error(session, error, what) from error
-    return vectors
+    return _side_by_side(found)
 
 
 def run_on_device(session: InferenceSession, rows: U8, what: str, device: RunsOn = "cuda") -> F32:
@@ -126,12 +128,17 @@ def run_on_device(session: InferenceSession, rows: U8, what: str, device: RunsOn
         binding = session.io_binding()
         value = ort.OrtValue.ortvalue_from_numpy(rows, device, 0)
         binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
-        binding.bind_output(session.get_outputs()[0].name, device, 0)
+        for output in session.get_outputs():
+            binding.bind_output(output.name, device, 0)
         session.run_with_iobinding(binding)
-        vectors: F32 = binding.copy_outputs_to_cpu()[0]
+        found: list[F32] = binding.copy_outputs_to_cpu()
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise _run_error(session, error, what) from error
-    return vectors
+    return _side_by_side(found)
+
+
+def _side_by_side(outputs: list[F32]) -> F32:
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
 
 
 def _run_error(session: InferenceSession, error: Exception, what: str) -> Exception:

@@ -31,6 +31,8 @@ PUBLIC = {
         "build_reference",
         "describe",
         "grow_reference",
+        "merge_references",
+        "shrink_reference",
         "Built",
         "read_cohort",
         "Section",

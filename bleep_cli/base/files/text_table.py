@@ -221,8 +221,12 @@ def _taken_apart(text: str, separators: tuple[str, ...]) -> tuple[str, list[tupl
 def _fields(lines: list[str], separator: str) -> list[tuple[str, ...]]:
     stripped = (line.strip() for line in lines) if separator == " " else iter(lines)
     spaced = (line.replace("\t", " ") for line in stripped) if separator == " " else stripped
-    reader = csv.reader(spaced, delimiter=separator, skipinitialspace=True)
-    return [tuple(field.strip() for field in row) for row in reader]
+    whole = list(spaced)
+    try:
+        reader = csv.reader(whole, delimiter=separator, skipinitialspace=True)
+        return [tuple(field.strip() for field in row) for row in reader]
+    except csv.Error:  # over 128 KiB in one field: a wide table's line, which this does not separate
+        return [(line,) for line in whole]
 
 
 def _even(rows: list[tuple[str, ...]]) -> bool:

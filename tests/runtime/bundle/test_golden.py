@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_looks import looking
 from made_nuclei import small_signature
 
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.contents import ENCODING_VERSION
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH, choose_index
+from bleep_cli.bundle.looks import TILES as LOOKS_TILES
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.stored import SLOPE
@@ -24,6 +26,7 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference.build import build_reference
+from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import HnswIndex
 from bleep_cli.types import F32, Section
@@ -34,16 +37,17 @@ CONTENT = {
     "bundle-1.1.zarr.zip": "4cb69f79f39a247847857fb63fe5e729d7c27a5d7c4d6f8967d87f0a965bfe5d",
     "bundle-1.2.zarr.zip": "f7c6edfd3387f66b6bdcf23b39be7e284e946595f6bb02f84525822bf8f3d81e",
     "bundle-1.3.zarr.zip": "0fe96831f08e668a73acc7fe267c00f5823c917e6ece01bd357cee7d1f4a2470",
+    "bundle-1.4.zarr.zip": "a00bbedadcd15a73e39ec786e20fb5849d31d3a6d7659d9787f3fffdff5decdd",
 }
 
 
 def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
-    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph, a slope and a
-    signature.
+    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph, a slope, a
+    signature, numbers per gene and looks.
 
     A version that is shipped gets its file once, by this function, and a file is never made again.
     """
-    built = build_reference([section], encoders, device="cpu")
+    built = with_reliability(build_reference([section], looking(encoders), device="cpu"))
     arrays = replace(built.arrays, signature=small_signature())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle_write, "EXPRESSION_CHUNK", (40, 5))
@@ -94,7 +98,7 @@ def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
         open_bundle(tmp_path / "g.zarr.zip"),
         open_bundle(GOLDEN / f"bundle-{ENCODING_VERSION}.zarr.zip"),
     )
-    for name in ("expression", GRAPH, "embeddings/image", SLOPE, TILES):
+    for name in ("expression", GRAPH, "embeddings/image", SLOPE, TILES, LOOKS_TILES, "genes/heldout_r"):
         ours, theirs = made.array(name), golden.array(name)
         assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)
     ours, theirs = (

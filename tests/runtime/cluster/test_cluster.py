@@ -264,6 +264,7 @@ def test_options_come_back_from_plain_values(tmp_path: Path) -> None:
     given = PredictOptions(
         mpp=0.5, genes=("A", "B"), at=tmp_path / "a.csv", mask=tmp_path / "m.png", k=7, key="image"
     )
+    given = replace(given, exclude_donor=("P1", "P2"), exclude_section=("S1",), include_own=True)
     plain = cluster_worker.options_to_plain(given)
     assert cluster_worker.options_from_plain(json.loads(json.dumps(plain))) == given
     assert cluster_worker.options_from_plain(cluster_worker.options_to_plain(PredictOptions())) == PredictOptions()

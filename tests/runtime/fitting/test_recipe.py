@@ -14,7 +14,7 @@ import pytest
 import bleep_cli
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.embedding.embedder import embedder_of
-from bleep_cli.embedding.sections import embed_sections
+from bleep_cli.embedding.sections import embed_sections, see_sections
 from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.recipe import Fitted, fit_towers
 from bleep_cli.types import Section
@@ -48,8 +48,18 @@ def test_the_bundle_says_how_its_towers_were_made(fitted: Fitted) -> None:
 def test_embeddings_are_those_of_the_tower(fitted: Fitted, sections: list[Section]) -> None:
     """The fit's own features stand in for a second pass over the tiles."""
     tower = embedder_of(fitted.encoders.image, "cpu")
-    through = embed_sections(sections, tower, fitted.encoders.tile, 1)
+    through, looks = see_sections(sections, tower, fitted.encoders.tile, 1)
     np.testing.assert_allclose(fitted.embed_images(sections), through, atol=2e-4)
+    np.testing.assert_allclose(fitted.looks, looks, atol=2e-2)  # of unit variance
+
+
+def test_towers_are_fitted_again_to_some_of_the_spots(fitted: Fitted, sections: list[Section]) -> None:
+    donor = np.repeat([s.donor for s in sections], [len(s.barcodes) for s in sections])
+    everything, (images, expression) = fitted.embed_images(sections), fitted.refit(np.ones(len(donor), bool))
+    np.testing.assert_allclose(images, everything, atol=2e-4)
+    np.testing.assert_allclose(np.linalg.norm(expression, axis=1), 1, atol=1e-5)
+    without, _ = fitted.refit(donor != donor[0])
+    assert np.abs(without @ without.T - everything @ everything.T).max() > 0.01
 
 
 def test_the_eight_views_are_averaged_as_a_query_averages_them(sections: list[Section]) -> None:

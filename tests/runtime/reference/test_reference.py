@@ -286,7 +286,8 @@ def test_a_bundle_that_grows_keeps_its_terms_and_adds_those_of_the_new_sections(
     path = make_sections(("tiff",), first_seed=5)
     path.write_text('licence = "CC0"\n' + path.read_text())
     (section,) = api.read_cohort(path)
-    old = build([replace(section, id="old", sha256="0")], make_encoders(licence="CC BY 4.0"))
+    other = section.counts[:, ::-1]
+    old = build([replace(section, id="old", sha256="0", counts=other)], make_encoders(licence="CC BY 4.0"))
     base = written(old, path.parent / "base.zarr")
     assert api.grow_reference(base, path, device="cpu").info.licence == "CC BY 4.0; CC0"
     assert api.grow_reference(small_bundle, path, device="cpu").info.licence == "CC0"

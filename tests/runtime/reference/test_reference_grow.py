@@ -20,6 +20,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.grow import align_genes, grow_reference
+from bleep_cli.reference.merge import merge_references
 from bleep_cli.reference.parts import Built, described
 from bleep_cli.types import Section
 
@@ -86,7 +87,7 @@ def test_growing_is_building_from_all(base: Bundle, sections: list[Section], mak
     for entry in fields(whole.arrays):
         found, wanted = getattr(grown.arrays, entry.name), getattr(whole.arrays, entry.name)
         if entry.name == "gene_columns":
-            assert list(found) == ["heldout_r"]
+            assert found == {}  # it was measured of other spots
         elif entry.name == "expression":
             np.testing.assert_array_equal(found[: found.shape[0]], wanted.toarray())
         elif entry.name.endswith("embeddings"):
@@ -95,7 +96,9 @@ def test_growing_is_building_from_all(base: Bundle, sections: list[Section], mak
             assert found == wanted
         else:
             np.testing.assert_array_equal(found, wanted)
-    assert replace(grown.info, parent_sha256="", findings=()) == replace(whole.info, findings=())
+    assert [record.towers_saw_it for record in grown.info.sections] == [None, None, False]
+    records = tuple(replace(record, towers_saw_it=None) for record in grown.info.sections)
+    assert replace(grown.info, sections=records, parent_sha256="", findings=()) == replace(whole.info, findings=())
     assert grown.info.parent_sha256 == base.content_sha256
 
 
@@ -106,9 +109,8 @@ def test_what_is_written_passes_the_full_check_and_can_grow_again(
     write_bundle(tmp_path / "g.zarr", grown.info, grown.arrays)
     found = open_bundle(tmp_path / "g.zarr")
     assert [check for check in verify(found) if not check.ok] == []
-    assert found.gene_columns()["heldout_r"].tolist() == base.gene_columns()["heldout_r"].tolist()
-    moved = replace(sections[2], id="S3", sha256="another", xy_l0=sections[2].xy_l0 + 1)
-    assert grow(found, moved).info.parent_sha256 == found.content_sha256
+    other = replace(sections[2], id="S3", sha256="another", counts=sections[2].counts[:, ::-1])
+    assert grow(found, other).info.parent_sha256 == found.content_sha256
 
 
 def test_the_base_stays_as_it_is(base: Bundle, base_path: Path, sections: list[Section]) -> None:
@@ -150,26 +152,41 @@ def test_a_grown_bundle_keeps_the_precision_of_its_base(
 
 def test_genes_are_put_in_the_order_of_the_base(base: Bundle, sections: list[Section]) -> None:
     order = np.random.default_rng(0).permutation(N_GENES)
-    plain, _ = align_genes(sections[2], base)
-    mixed, findings = align_genes(columns_of(sections[2], order), base)
+    plain = align_genes(sections[2], base).expression
+    mixed = align_genes(columns_of(sections[2], order), base).expression
     np.testing.assert_allclose(mixed.toarray(), plain.toarray(), rtol=1e-6)
     np.testing.assert_allclose(plain.toarray(), log1p_normalise(sections[2].counts).toarray(), rtol=1e-6)
-    assert not findings
 
 
 def test_further_genes_count_in_the_total_only(base: Bundle, sections: list[Section]) -> None:
     extra = sections[2].counts.sum(axis=1)  # as many molecules again, of a gene the base does not know
     counts = sparse.hstack([sparse.csr_matrix(extra), sections[2].counts], format="csr").astype(np.float32)
     names = (np.append("NEW", sections[2].symbols), np.append("ENSG00000000999", sections[2].gene_ids))
-    aligned, findings = align_genes(replace(sections[2], counts=counts, symbols=names[0], gene_ids=names[1]), base)
-    assert aligned.shape[1] == N_GENES and not findings
-    half = np.log1p(np.expm1(align_genes(sections[2], base)[0].toarray()) / 2)
-    np.testing.assert_allclose(aligned.toarray(), half, rtol=1e-4)
+    found = align_genes(replace(sections[2], counts=counts, symbols=names[0], gene_ids=names[1]), base)
+    assert found.expression.shape[1] == N_GENES and not found.absent.any()
+    half = np.log1p(np.expm1(align_genes(sections[2], base).expression.toarray()) / 2)
+    np.testing.assert_allclose(found.expression.toarray(), half, rtol=1e-4)
 
 
-def test_a_lacking_gene_counts_as_not_detected_and_is_noted(base: Bundle, sections: list[Section]) -> None:
+def test_a_lacking_gene_is_left_out_of_the_whole_and_noted(base: Bundle, sections: list[Section]) -> None:
+    lacking = columns_of(sections[2], np.delete(np.arange(N_GENES), [14, 20]))
+    grown, whole = grow(base, lacking).arrays, grow(base, sections[2]).arrays
+    kept = np.delete(np.arange(N_GENES), [14, 20])
+    np.testing.assert_array_equal(grown.symbols, base.symbols[kept])
+    np.testing.assert_array_equal(grown.gene_ids, base.gene_ids[kept])
+    np.testing.assert_array_equal(grown.symbols[grown.panel], base.symbols[base.panel])
+    old = grown.section != "S2"
+    np.testing.assert_array_equal(grown.expression[: len(old)][old], whole.expression[: len(old)][old][:, kept])
+    (told,) = [f for f in grow(base, lacking).findings if f.code == "genes-dropped"]
+    assert str(told) == (
+        "2 of 24 genes of base.zarr left out, which not all new sections measure (GENE14, GENE20); genes base "
+        "keeps them"
+    )
+
+
+def test_a_lacking_gene_counts_as_not_detected_where_asked(base: Bundle, sections: list[Section]) -> None:
     lacking = columns_of(sections[2], np.delete(np.arange(N_GENES), 20))
-    grown = grow(base, lacking)
+    grown = grow(base, lacking, genes="base")
     new = grown.arrays.section == "S2"
     expression = grown.arrays.expression[: len(new)]
     assert (expression[new, 20] == 0).all() and (expression[~new, 20] > 0).any()
@@ -178,8 +195,20 @@ def test_a_lacking_gene_counts_as_not_detected_and_is_noted(base: Bundle, sectio
 
 
 def test_too_many_lacking_genes_are_refused(base: Bundle, sections: list[Section]) -> None:
-    with pytest.raises(ReferenceError, match=r"section S2 lacks 2 of the 24 genes of base\.zarr .*GENE3, GENE4"):
-        grow(base, columns_of(sections[2], np.delete(np.arange(N_GENES), [3, 4])))
+    lacking = columns_of(sections[2], np.delete(np.arange(N_GENES), [3, 4]))
+    with pytest.raises(
+        ReferenceError, match=r"S2 lacks 2 of the 12 genes of the panel of base\.zarr .*GENE3, GENE4"
+    ):
+        grow(base, lacking)
+    with pytest.raises(ReferenceError, match=r"S2 lacks 2 of the 24 genes of base\.zarr .* with genes shared, or"):
+        grow(base, lacking, genes="base")
+    few = columns_of(sections[2], np.arange(12))
+    grown = grow(base, columns_of(sections[2], np.arange(13)))
+    assert grown.arrays.symbols.tolist() == base.symbols[:13].tolist()
+    grow(base, few)  # half of them are the panel
+    short = np.append(np.arange(11), 12)  # 11 of the panel
+    with pytest.raises(ReferenceError, match=r"lacks 1 of the 12 genes of the panel"):
+        grow(base, columns_of(sections[2], short))
 
 
 def test_genes_are_found_by_id_then_by_symbol(
@@ -190,9 +219,11 @@ def test_genes_are_found_by_id_then_by_symbol(
     base = open_bundle(tmp_path / "ids.zarr")
     renamed = replace(sections[2], symbols=np.array([f"NEW{i}" for i in range(N_GENES)]))
     for section in (sections[0], renamed):  # symbols alone; ids with other symbols
-        aligned, findings = align_genes(section, base)
-        np.testing.assert_allclose(aligned.toarray(), log1p_normalise(section.counts).toarray(), rtol=1e-6)
-        assert not findings
+        found = align_genes(section, base)
+        np.testing.assert_allclose(
+            found.expression.toarray(), log1p_normalise(section.counts).toarray(), rtol=1e-6
+        )
+        assert not found.absent.any()
 
 
 def test_of_two_genes_of_one_symbol_the_first_is_taken_as_when_building(
@@ -202,7 +233,7 @@ def test_of_two_genes_of_one_symbol_the_first_is_taken_as_when_building(
     symbols[23] = "GENE0"
     double = replace(sections[2], symbols=symbols)
     whole = build_reference([sections[0], double], make_encoders(), device="cpu").arrays
-    aligned, _ = align_genes(double, base)
+    aligned = align_genes(double, base).expression
     np.testing.assert_allclose(
         aligned[:, [0]].toarray(), whole.expression[whole.section == "S2"][:, [0]].toarray(), rtol=2**-11
     )
@@ -225,11 +256,21 @@ def test_another_section_of_a_known_name_is_refused(base: Bundle, sections: list
         grow(base, replace(sections[2], id="S1"))
 
 
-def test_a_base_of_batch_corrected_towers_is_refused(
+def test_newcomers_to_batch_corrected_towers_are_looked_up_by_their_tiles(
     sections: list[Section], make_encoders: MakeEncoders, tmp_path: Path
 ) -> None:
-    given = np.ones((len(sections[0].barcodes), 12), np.float32)
+    given = np.random.default_rng(0).random((len(sections[0].barcodes), 12), np.float32)
     built = build_reference(sections[:1], make_encoders(), device="cpu", tower_input=given)
     write_bundle(tmp_path / "h.zarr", built.info, built.arrays)
-    with pytest.raises(ReferenceError, match=r"^base h\.zarr: .* batch-corrected .* train without harmony"):
-        grow(open_bundle(tmp_path / "h.zarr"), sections[2])
+    base = open_bundle(tmp_path / "h.zarr")
+    grown = grow(base, sections[2])
+    assert (base.info.key, grown.info.key, grown.info.tower_input) == ("expression", "image", "harmony")
+    (told,) = [f for f in grown.findings if f.severity == "warning"]
+    assert told.code == "towers-batch-corrected" and "1 new section (S2) cannot have" in told.what
+    write_bundle(tmp_path / "g.zarr", grown.info, grown.arrays)
+    bundle = open_bundle(tmp_path / "g.zarr")
+    assert [check for check in verify(bundle) if not check.ok] == []
+    other = build_reference(sections[1:2], make_encoders(), device="cpu", tower_input=given)
+    write_bundle(tmp_path / "o.zarr", other.info, other.arrays)
+    for order in (["o.zarr", "g.zarr"], ["g.zarr", "o.zarr"]):
+        assert merge_references([tmp_path / name for name in order]).info.key == "image"

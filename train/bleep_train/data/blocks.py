@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from bleep_cli.fitting.choose import BLOCKS, strips
+from bleep_cli.reliability.groups import STRIPS, strips
 from bleep_cli.tiles.section import section_slide
 from bleep_cli.types import F64, I64, Section
 from bleep_train.data.training_set import TrainingSet
@@ -23,7 +23,7 @@ def held_back_strips(data: TrainingSet, field_um: float, seed: int) -> tuple[I64
     for i, section in enumerate(data.sections):
         rows, xy = np.flatnonzero(data.section_of == i), positions_um(section)
         longer = int(np.ptp(xy, axis=0).argmax())
-        back = strips(xy[:, longer]) == rng.integers(BLOCKS)
+        back = strips(xy[:, longer]) == rng.integers(STRIPS)
         far = cKDTree(xy[back]).query(xy, p=np.inf)[0] >= field_um
         held.append(rows[back])
         learned.append(rows[far & ~back])

@@ -13,8 +13,8 @@ from bleep_cli.types import F32
 def harmonise(log1p: F32, section_ids: Sequence[str], seed: int) -> F32:
     """f32[n, p] → f32[n, p], corrected for the section of each spot.
 
-    Harmony fits a cohort and cannot transform a newcomer: a tower trained on its output can be queried by
-    images, but its bundle cannot grow. Raises ``UsageError`` for a single section.
+    Harmony fits a cohort and cannot transform a newcomer: a tower trained on its output can be queried by images,
+    and a bundle that grows is looked up by its tiles from then on. Raises ``UsageError`` for a single section.
     """
     if len(set(section_ids)) < 2:
         raise UsageError("data.harmony needs at least two training sections; set data.harmony=false")

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bleep_cli.fitting.cca import Side, decompose, fit_heads
-from bleep_cli.fitting.choose import By, choose
+from bleep_cli.fitting.choose import choose
+from bleep_cli.reliability.groups import By
 from bleep_cli.types import F32, F64, I64
 from bleep_train.methods.simple import NEIGHBOURS, knn
 from bleep_train.metrics.per_gene import pearson

@@ -14,6 +14,7 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
+from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import Progress, no_progress
 from bleep_train.data.tile_cache import cached_tiles
@@ -81,13 +82,16 @@ def export_run(
     tiles = parity_sample(cached_tiles(sections, config.data.tile, run.path / CACHE, progress), PARITY_TILES)
     tolerance = {"tolerance": HALF_TOLERANCE} if half_weights else {}
     parity = check_parity(towers, encoders, tiles, data.panel, config.reference.k, **tolerance)
-    built = build_reference(sections, encoders, tower_input=data.harmonised, progress=progress)
+    built = build_reference(
+        sections, encoders, tower_input=data.harmonised, towers_saw_them=True, progress=progress
+    )
     if intended_use:
         built = replace(built, info=replace(built.info, intended_use=intended_use))
     if precisions:
         others = _other_towers(run, data, built, precisions, progress)
         encoders = replace(encoders, others=others)
         built = replace(built, arrays=replace(built.arrays, other_towers=others))
+    built = with_reliability(built, progress=progress)
     encoders.save(run.path / ENCODERS)
     sha256 = write_bundle(out, built.info, built.arrays, force=force)
     return built, parity, sha256

@@ -100,7 +100,13 @@ def distill_run(
     everywhere = [*data.sections, *(dense_section(s, spec, stride_um) for s in data.sections)]
     vectors = teacher_vectors(encoders, everywhere, teacher.config.reference.views, out / CACHE, progress)
     of_spots = np.concatenate(vectors[: len(data.sections)])
-    built = build_reference(data.sections, encoders, tower_input=data.harmonised, embed_images=lambda _: of_spots)
+    built = build_reference(
+        data.sections,
+        encoders,
+        tower_input=data.harmonised,
+        towers_saw_them=True,
+        embed_images=lambda _: of_spots,
+    )
     device = pick_device()
     torch.manual_seed(config.optim.seed)
     student = build_towers(config.model, len(config.data.tile_um), len(data.panel_keys))

@@ -15,7 +15,8 @@ import torch
 
 from bleep_cli.errors import UsageError
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
-from bleep_cli.fitting.choose import By, Choice, choose, held_out_groups
+from bleep_cli.fitting.choose import Choice, choose, held_out_groups
+from bleep_cli.reliability.groups import By
 from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config

@@ -1,0 +1,110 @@
+"""What a bundle keeps of how far its predictions miss: the spread of values, and how that hangs together in space.
+
+Written by ``reliability`` when a bundle is built, read by ``prediction`` for intervals and draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.errors import ReferenceError
+from bleep_cli.types import F32
+
+if TYPE_CHECKING:
+    import zarr
+
+CALIBRATION = "calibration"
+"""The group of its arrays."""
+SCORES = f"{CALIBRATION}/scores"
+DTYPES = {"levels": "<f4", "scores": "<f2", "floor": "<f4", "axis": "<f4"}
+LEAST, MOST = 0.5, 0.99
+"""Coverages that an interval can be asked for."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How measured values of g genes lay around predicted ones in spots that were left out of a reference of n."""
+
+    levels: F32
+    """f32[q] shares of the left-out spots, ascending."""
+    scores: NDArray[np.float16]
+    """f16[g, q]: of that share (measured - predicted) / (spread + floor) is at most this."""
+    floor: F32
+    """f32[g] what is added to the neighbours' spread: the mean one of the gene."""
+    axis: F32
+    """f32[n] where every spot of the reference lies along the direction of expression in which what predictions
+    miss hangs together most between neighbouring spots; empty where that was not measured."""
+    share: float = 0.0
+    """Of the place among its neighbours along the axis, what hangs together in space, 0 to 1."""
+    range_um: float = 0.0
+    """µm at which the correlation of that has fallen to 1/e."""
+
+    def bounds(self, coverage: float) -> tuple[F32, F32]:
+        """f32[g] scores between which ``coverage`` of the left-out spots lay."""
+        tail = (1 - coverage) / 2
+        low, high = (_at(self.levels, self.scores.astype(np.float32), level) for level in (tail, 1 - tail))
+        return low, high
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its arrays as they are stored, by path."""
+        return {f"{CALIBRATION}/{name}": getattr(self, name).astype(dtype) for name, dtype in DTYPES.items()}
+
+    def attrs(self) -> dict[str, float]:
+        """The attributes of the array of scores."""
+        return {"share": self.share, "range_um": self.range_um}
+
+
+def _at(levels: F32, scores: F32, level: float) -> F32:
+    """f32[g] scores at a level between the stored ones."""
+    above = int(np.clip(np.searchsorted(levels, level), 1, len(levels) - 1))
+    part = np.clip((level - levels[above - 1]) / (levels[above] - levels[above - 1]), 0, 1)
+    return np.asarray(scores[:, above - 1] * (1 - part) + scores[:, above] * part, np.float32)
+
+
+def read_calibration(
+    root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, genes: int
+) -> Calibration | None:
+    """The calibration of the bundle ``name`` of that many spots and genes; None where it holds none.
+
+    ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
+    """
+    if CALIBRATION not in root:
+        return None
+    values = {part: read(f"{CALIBRATION}/{part}") for part in DTYPES}
+    found = _calibration(values, root[SCORES].attrs.asdict())
+    if found is None or not _fits(found, spots, genes):
+        raise ReferenceError(f"{name}: the arrays of its {CALIBRATION} do not fit together")
+    return found
+
+
+def _calibration(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Calibration | None:
+    try:
+        return Calibration(
+            **{part: np.asarray(values[part], dtype.lstrip("<")) for part, dtype in DTYPES.items()},
+            share=float(attrs["share"]),
+            range_um=float(attrs["range_um"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _fits(found: Calibration, spots: int, genes: int) -> bool:
+    numbers = (found.levels, found.scores, found.floor, found.axis, [found.range_um])
+    return (
+        found.levels.ndim == 1
+        and len(found.levels) > 1
+        and bool((np.diff(found.levels) > 0).all())
+        and found.scores.shape == (genes, len(found.levels))
+        and found.floor.shape == (genes,)
+        and found.axis.shape in ((0,), (spots,))
+        and all(bool(np.isfinite(part).all()) for part in numbers)
+        and bool((found.floor >= 0).all())
+        and bool((np.diff(found.scores, axis=1) >= 0).all())
+        and 0 <= found.share <= 1
+        and found.range_um >= 0
+    )

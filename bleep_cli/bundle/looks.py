@@ -1,0 +1,133 @@
+"""What the tiles of a reference look like, as a bundle keeps it, and how strange other tiles are to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.errors import ReferenceError
+from bleep_cli.types import F32, F64, I64
+
+if TYPE_CHECKING:
+    import zarr
+
+LOOKS = "looks"
+"""The group of its arrays."""
+TILES = f"{LOOKS}/tiles"
+DTYPES = {"tiles": "<f2", "spot": "<i8", "left_out": "<f4"}
+STAIN = 6
+"""How many of the last looks are of the stain; those before are of the features."""
+NEAREST = 10
+QUERY_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looks of m tiles of the reference, l each, and how far they lie from those of other donors."""
+
+    tiles: NDArray[np.float16]
+    """f16[m, l]."""
+    spot: I64
+    """i64[m] rows of the reference, ascending."""
+    left_out: F32
+    """f32[c] scores of the reference's own tiles, each against all tiles but its own group's; ascending."""
+    middle: tuple[float, float]
+    """Median distance of those, of features and of stain."""
+    reach: tuple[float, float]
+    """From there to their 95th percentile."""
+    by: str
+    """What a group is: donor, section or block."""
+
+    def scores(self, looks: F32) -> F32:
+        """How strange tiles of looks f32[q, l] are, f32[q]: 0 like the middle one of the reference's own left-out
+        tiles, 1 like the strangest of twenty of these."""
+        return scored(part_distances(looks, self.tiles.astype(np.float32)), self.middle, self.reach)
+
+    def of_spots(self, rows: I64) -> Looks | None:
+        """The same of the reference's ``rows`` i64[n], ascending, alone, numbered by their place among them, with
+        the distances as they were; None where it has no tile of them."""
+        kept = np.isin(self.spot, rows)
+        if not kept.any():
+            return None
+        return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]))
+
+    def p_values(self, scores: F32) -> F32:
+        """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""
+        above = len(self.left_out) - np.searchsorted(self.left_out, scores, side="left")
+        return np.asarray((1 + above) / (1 + len(self.left_out)), np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its arrays as they are stored, by path."""
+        return {f"{LOOKS}/{name}": getattr(self, name).astype(dtype) for name, dtype in DTYPES.items()}
+
+    def attrs(self) -> dict[str, Any]:
+        """The attributes of the array of tiles."""
+        return {"left_out": self.by, "middle": list(self.middle), "reach": list(self.reach), "nearest": NEAREST}
+
+
+def part_distances(looks: F32, tiles: F32) -> F64:
+    """f64[q, 2]: mean Euclidean distance to the ten nearest of ``tiles`` f32[m, l], in features and in stain."""
+    parts = slice(0, looks.shape[1] - STAIN), slice(looks.shape[1] - STAIN, None)
+    return np.stack([np.concatenate([*_distances(looks[:, p], tiles[:, p])]) for p in parts], axis=1)
+
+
+def scored(distances: F64, middle: tuple[float, float], reach: tuple[float, float]) -> F32:
+    """f32[q]: the larger of both parts f64[q, 2], in units of the reference's own."""
+    return np.asarray(((distances - middle) / np.array(reach)).max(axis=1), np.float32)
+
+
+def _distances(queries: F32, tiles: F32) -> Iterator[F64]:
+    k, squares = min(NEAREST, len(tiles)), (tiles**2).sum(axis=1)
+    for start in range(0, len(queries), QUERY_BLOCK):
+        some = queries[start : start + QUERY_BLOCK]
+        found = (some**2).sum(axis=1)[:, None] + squares - 2 * (some @ tiles.T)
+        nearest = np.partition(found, k - 1, axis=1)[:, :k]
+        yield np.sqrt(np.maximum(nearest.astype(np.float64), 0)).mean(axis=1)
+
+
+def read_looks(root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], spots: int) -> Looks | None:
+    """The looks of the bundle ``name`` of that many spots; None where it holds none.
+
+    ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
+    """
+    if LOOKS not in root:
+        return None
+    values = {part: read(f"{LOOKS}/{part}") for part in DTYPES}
+    found = _looks(values, root[TILES].attrs.asdict())
+    if found is None or not _fits(found, spots):
+        raise ReferenceError(f"{name}: the arrays of its {LOOKS} do not fit together")
+    return found
+
+
+def _looks(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Looks | None:
+    try:
+        (a, b), (c, d) = attrs["middle"], attrs["reach"]
+        return Looks(
+            **{part: np.asarray(values[part], dtype.lstrip("<")) for part, dtype in DTYPES.items()},
+            middle=(float(a), float(b)),
+            reach=(float(c), float(d)),
+            by=str(attrs["left_out"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _fits(found: Looks, spots: int) -> bool:
+    if found.tiles.ndim != 2 or found.spot.shape != found.tiles.shape[:1] or found.left_out.ndim != 1:
+        return False
+    numbers = all(bool(np.isfinite(part).all()) for part in (found.tiles, found.left_out, found.middle))
+    return (
+        found.tiles.shape[1] > STAIN
+        and len(found.spot) > 0
+        and len(found.left_out) > 0
+        and numbers
+        and bool((np.diff(found.left_out) >= 0).all())
+        and bool((np.diff(found.spot) > 0).all())
+        and int(found.spot[0]) >= 0
+        and int(found.spot[-1]) < spots
+        and min(found.reach) > 0
+    )

@@ -1,0 +1,82 @@
+"""Sections of the reference that have no part in a prediction: those that a user names, and a slide's own.
+
+A slide that is itself a section of the reference would be predicted from its own measurement, and its donor's
+other sections are nearly as bad a test: so all of its donor's sections are left out, unless a user wants them in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bleep_cli.base.text import counted
+from bleep_cli.bundle.contents import BundleInfo, SectionRecord
+from bleep_cli.bundle.sections import named_sections
+from bleep_cli.errors import UsageError, option
+from bleep_cli.findings import Finding
+from bleep_cli.types import Slide
+
+if TYPE_CHECKING:
+    from bleep_cli.prediction.options import PredictOptions
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What has no part in the prediction of one slide."""
+
+    sections: tuple[str, ...] = ()
+    """Ids of sections of the reference, in its order."""
+    findings: tuple[Finding, ...] = ()
+    """What to say of it."""
+
+
+def excluded_sections(info: BundleInfo, options: PredictOptions, bundle: str = "the reference") -> tuple[str, ...]:
+    """Ids of the sections that the options exclude, by donor or by id, in the order of the reference.
+
+    ``UsageError`` for a name that is not there, and where none would be left.
+    """
+    names = {"exclude_donor": options.exclude_donor, "exclude_section": options.exclude_section}
+    found = tuple(named_sections(info.sections, bundle, **names))
+    if found and len(found) == len(info.sections):
+        given = " and ".join(option(name) for name, value in names.items() if value)
+        raise UsageError(f"{given}: no section of {bundle} would be left")
+    return found
+
+
+def left_out(info: BundleInfo, options: PredictOptions, slide: Slide) -> LeftOut:
+    """What has no part in the prediction of this slide.
+
+    The slide is only hashed where the reference knows the images of its sections, and nothing but its main file is
+    compared: another export of the same picture is another file.
+    """
+    asked = excluded_sections(info, options)
+    told = [Finding("donor-left-out", _told(info, asked, "as was asked"), slide.name)] if asked else []
+    known = {record.image_sha256 for record in info.sections if record.id not in asked} - {""}
+    own = [r for r in info.sections if r.image_sha256 == slide.sha256 and r.id not in asked] if known else []
+    if not own:
+        return LeftOut(asked, tuple(told))
+    same = "the slide is the image of " + _names(own)
+    if options.include_own:
+        what = f"{same}, which has a part in the prediction, as was asked"
+        return LeftOut(asked, (*told, Finding("own-kept", what, slide.name)))
+    donors = {record.donor for record in own}
+    for of_own in ({r.id for r in info.sections if r.donor in donors}, {r.id for r in own}):
+        everything = tuple(r.id for r in info.sections if r.id in of_own or r.id in asked)
+        if len(everything) < len(info.sections):
+            added = tuple(r.id for r in info.sections if r.id in of_own and r.id not in asked)
+            why = f"{same}; {option('include_own')} keeps them"
+            return LeftOut(everything, (*told, Finding("own-left-out", _told(info, added, why), slide.name)))
+    what = f"{same}, and the reference has no other: its own measurement is what predicts it"
+    return LeftOut(asked, (*told, Finding("own-kept", what, slide.name)))
+
+
+def _told(info: BundleInfo, ids: tuple[str, ...], why: str) -> str:
+    records = [record for record in info.sections if record.id in ids]
+    spots = sum(record.n for record in records)
+    unseen = all(record.towers_saw_it is False for record in records)
+    towers = "" if unseen else "; the towers may have been fitted to them"
+    return f"{_names(records)} ({counted(spots, 'spot')} of the reference) left out of the search: {why}{towers}"
+
+
+def _names(records: list[SectionRecord]) -> str:
+    return f"section{'s' if len(records) > 1 else ''} {', '.join(record.id for record in records)}"

@@ -1,0 +1,160 @@
+"""What a reference predicts of its own spots when these are left out of it.
+
+A donor at a time, else a section, else a part of the section: the others' spots are searched, averaged and
+corrected as those of the whole reference are for a slide. Towers that were fitted here are fitted again without
+what is left out; towers that came from elsewhere have seen it, or may have, and that is stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bleep_cli.bundle.contents import BundleArrays, BundleInfo
+from bleep_cli.bundle.slope import expression_slope
+from bleep_cli.prediction.correct import corrected, offsets
+from bleep_cli.prediction.impute import impute_blocks, weigh
+from bleep_cli.reliability.expression import GeneBlocks
+from bleep_cli.reliability.groups import By, groups_of
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.types import F32, I64, Bool, Neighbours, Progress, no_progress
+
+Towers = Literal["left out", "seen"]
+"""Whether the towers were fitted without the spots that they are tried on."""
+Refit = Callable[[Bool], tuple[F32, F32]]
+"""From bool[n], the spots that may be looked at, to unit vectors f32[n, d] of all n spots' tiles and of their
+expression, by towers fitted to those alone."""
+MOST_SPOTS = 20_000
+MOST_FOLDS = 10
+SEED = 0
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One group left out: m of its spots, predicted from all spots of the others."""
+
+    at: I64
+    """i64[m] places in ``LeftOut.spots``."""
+    inside: I64
+    """i64[r] rows of the reference that are not left out."""
+    neighbours: Neighbours
+    """Of each of the m spots, by place in ``inside``."""
+    weights: F32
+    """f32[m, k]."""
+    offset: F32 | None
+    """f32[m, d] where predictions are corrected."""
+    images: F32 | None
+    """f32[r, d] the vectors of ``inside``, where predictions are corrected."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """m spots of a reference, predicted as if they and all of their group had not been in it."""
+
+    spots: I64
+    """i64[m] rows of the reference, ascending; all, or an even draw of many."""
+    fold: NDArray[np.int32]
+    """i32[m] which fold each was left out in, from 0."""
+    by: By
+    """What a fold leaves out."""
+    towers: Towers
+    genes: int
+    """How many g."""
+    _folds: tuple[_Fold, ...] = field(repr=False)
+    _expression: GeneBlocks = field(repr=False)
+
+    def neighbours(self) -> I64:
+        """i64[m, k] rows of the reference that each spot's prediction is made of."""
+        k = max(fold.neighbours.index.shape[1] for fold in self._folds)
+        out = np.zeros((len(self.spots), k), np.int64)
+        for fold in self._folds:
+            near = fold.inside[fold.neighbours.index]
+            out[fold.at] = np.pad(near, ((0, 0), (0, k - near.shape[1])), mode="edge")
+        return out
+
+    def blocks(self) -> Iterator[tuple[slice, F32, F32, F32]]:
+        """Yields ``(genes, predicted f32[m, b], spread f32[m, b], measured f32[m, b])`` until every gene has come
+        once, all log1p; can be called again.
+
+        ``predicted`` is what a prediction would be, ``spread`` the standard deviation of the neighbours'
+        expression, by the weights that they are averaged with.
+        """
+        for genes in self._expression.slices():
+            values = self._expression.read(genes)
+            predicted = np.empty((len(self.spots), values.shape[1]), np.float32)
+            spread = np.empty_like(predicted)
+            for fold in self._folds:
+                predicted[fold.at], spread[fold.at] = _predicted(fold, values[fold.inside])
+            yield genes, predicted, spread, values[self.spots]
+
+
+def leave_out(
+    arrays: BundleArrays,
+    info: BundleInfo,
+    refit: Refit | None = None,
+    *,
+    most: int = MOST_SPOTS,
+    progress: Progress = no_progress,
+) -> LeftOut:
+    """Predicts the spots of a reference, each fold from the others, with the reference's own k, key and
+    aggregation.
+
+    ``refit`` fits the towers anew to the spots it is shown; without it those of the reference are taken, which
+    have seen all. At most ``most`` spots are predicted, and there are at most ten folds: of more donors, every
+    tenth is left out together.
+    """
+    by, group = groups_of(arrays.donor, arrays.section, arrays.xy_l0)
+    group = group % MOST_FOLDS
+    spots = drawn(group, most)
+    fold_of = group[spots].astype(np.int32)
+    names = np.unique(group)
+    folds = []
+    for done, name in enumerate(names):
+        progress("left out", done, len(names))
+        inside = group != name
+        vectors = refit(inside) if refit is not None else (arrays.image_embeddings, arrays.expression_embeddings)
+        folds.append(_fold(np.flatnonzero(fold_of == name), spots, np.flatnonzero(inside), vectors, info))
+    progress("left out", len(names), len(names))
+    towers: Towers = "seen" if refit is None else "left out"
+    expression = GeneBlocks(arrays.expression)
+    return LeftOut(spots, fold_of, by, towers, expression.shape[1], tuple(folds), expression)
+
+
+def drawn(group: I64, most: int) -> I64:
+    """Rows of every group, in proportion to its size, ``most`` of all at most; ascending."""
+    if len(group) <= most:
+        return np.arange(len(group))
+    rng = np.random.default_rng(SEED)
+    rows = (rng.permutation(np.flatnonzero(group == name)) for name in np.unique(group))
+    return np.sort(np.concatenate([some[: max(1, len(some) * most // len(group))] for some in rows]))
+
+
+def _fold(at: I64, spots: I64, inside: I64, vectors: tuple[F32, F32], info: BundleInfo) -> _Fold:
+    images, expression = vectors
+    keyed = (images if info.key == "image" else expression)[inside]
+    queries = images[spots[at]]
+    k = 1 if info.aggregation == "simple" else info.k
+    found = ExactIndex(keyed).search(queries, min(k, len(inside)))
+    weights = weigh(found, info.aggregation)
+    if info.aggregation != "corrected":
+        return _Fold(at, inside, found, weights, None, None)
+    known = images[inside]
+    return _Fold(at, inside, found, weights, offsets(queries, found, weights, known), known)
+
+
+def _predicted(fold: _Fold, known: F32) -> tuple[F32, F32]:
+    """Prediction and spread f32[m, b] from the expression f32[r, b] of the spots that are not left out."""
+    mean = _averaged(fold, known)
+    spread = np.sqrt(np.maximum(_averaged(fold, known**2) - mean**2, 0))
+    if fold.offset is None or fold.images is None:
+        return mean, spread
+    slope = expression_slope(fold.images, known)
+    return np.concatenate([block for _, block in corrected([(0, mean)], fold.offset, slope)]), spread
+
+
+def _averaged(fold: _Fold, known: F32) -> F32:
+    return np.concatenate([block for _, block in impute_blocks(fold.neighbours, fold.weights, known)])
