@@ -59,7 +59,8 @@ class GeoJson:
         taken = _choose(Counter(area.label for area in reader.areas), classes, name)
         self.areas = [area for area in reader.areas if area.label in taken]
         """Those that are tissue."""
-        self._cut = [area for area in reader.areas if _ignored(area.label) and area.label not in taken]
+        self.cut = [area for area in reader.areas if _ignored(area.label) and area.label not in taken]
+        """Those that are cut out of it."""
         self.findings = tuple(_findings(reader, taken, name))
 
     @property
@@ -70,7 +71,7 @@ class GeoJson:
     def laid(self, size: tuple[int, int], scale: float, corner_l0: tuple[float, float]) -> Bool:
         """The tissue on a raster (w, h) of ``scale`` pixels per level-0 pixel, its (0, 0) at ``corner_l0``."""
         tissue = np.zeros(size[::-1], bool)
-        for areas, value in ((self.areas, True), (self._cut, False)):
+        for areas, value in ((self.areas, True), (self.cut, False)):
             for area in areas:  # each on its own: a polygon may lie in the hole of another
                 tissue[polygons.fill([(ring + corner_l0) * scale for ring in area.rings], size)] = value
         return tissue
