@@ -64,7 +64,8 @@ class GeoJson:
         taken = _choose(Counter(area.label for area in reader.areas), classes, name)
         self.areas = [area for area in reader.areas if area.label in taken]
         """Those that are tissue."""
-        self._cut = [area for area in reader.areas if _ignored(area.label) and area.label not in taken]
+        self.cut = [area for area in reader.areas if _ignored(area.label) and area.label not in taken]
+        """Those that are cut out of it."""
         self.findings = tuple(_findings(reader, taken, name))
 
     @property
@@ -75,12 +76,12 @@ class GeoJson:
     def laid(self, size: tuple[int, int], scale: float, corner_l0: tuple[float, float]) -> Bool:
         """The tissue on a raster (w, h) of ``scale`` pixels per level-0 pixel, its (0, 0) at ``corner_l0``."""
         tissue = np.zeros(size[::-1], bool)
-        placed = [[(ring + corner_l0) * scale for ring in area.rings] for area in (*self.areas, *self._cut)]
+        placed = [[(ring + corner_l0) * scale for ring in area.rings] for area in (*self.areas, *self.cut)]
         crossed = sum(polygons.crossings(rings, size) for rings in placed)
         if crossed > MOST_CROSSINGS:
             told = over(f"{self.name}, whose edges cross {crossed:,} rows of pixels,", "MOST_CROSSINGS")
             raise UsageError(f"{option('mask')}: {told}; simplify its outlines")
-        for areas, value in ((self.areas, True), (self._cut, False)):
+        for areas, value in ((self.areas, True), (self.cut, False)):
             for area in areas:  # each on its own: a polygon may lie in the hole of another
                 tissue[polygons.fill([(ring + corner_l0) * scale for ring in area.rings], size)] = value
         return tissue
