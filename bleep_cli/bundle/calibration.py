@@ -16,7 +16,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
-    import zarr
+    from bleep_cli.bundle.storage.arrays import Group
 
 CALIBRATION = "calibration"
 """The group of its arrays."""
@@ -71,7 +71,7 @@ def _at(levels: F32, scores: F32, level: float) -> F32:
 
 
 def read_calibration(
-    root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, genes: int
+    root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, genes: int
 ) -> Calibration | None:
     """The calibration of the bundle ``name`` of that many spots and genes; None where it holds none.
 
@@ -80,7 +80,7 @@ def read_calibration(
     if CALIBRATION not in root:
         return None
     values = {part: read(f"{CALIBRATION}/{part}") for part in DTYPES}
-    found = _calibration(values, root[SCORES].attrs.asdict())
+    found = _calibration(values, root[SCORES].attrs)
     if found is None or not _fits(found, spots, genes):
         raise ReferenceError(f"{name}: the arrays of its {CALIBRATION} do not fit together")
     return found
