@@ -2,6 +2,7 @@
 #   make demo   runtime only (no torch): predicts the built-in synthetic section and compares it with its truth
 #   make test   everything: installs the training stack too and runs all tests
 #   make quick  the tests that are not slow, in the same environment
+#   make viewer what bleep view takes from npm, where the installation had no network
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
 LOCKS = tools/which_lock.py $(wildcard requirements/runtime-cpu-*.txt)
 
-.PHONY: demo test quick lint artifacts licences formats clean
+.PHONY: demo test quick lint artifacts licences formats viewer clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
@@ -61,6 +62,10 @@ licences: $(TEST)/.installed
 formats: $(TEST)/.installed
 	@echo "== writing docs/slide-formats.md from the samples of the tests"
 	@$(TEST)/bin/python tools/slide_formats.py > docs/slide-formats.md
+
+viewer:
+	@echo "== fetching OpenSeadragon, which bleep view pans and zooms with"
+	@$(PYTHON) tools/openseadragon.py
 
 clean:
 	rm -rf .venv bleep-demo

@@ -1,7 +1,6 @@
 """The public face of the runtime: what ``bleep_cli`` hands on, and what its commands call.
 
-What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest of this list serves the
-command line.
+What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; the rest serves the command line.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+from bleep_cli.viewer.view import view
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -98,6 +98,7 @@ __all__ = [
     "shrink_reference",
     "tell_estimates",
     "to_anndata",
+    "view",
     "write",
 ]
 
@@ -268,8 +269,7 @@ def write(
     ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
     (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
     ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
-    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, ``UsageError`` for another
-    format.
+    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
     """
     target = Path(path)
     if isinstance(result, Built):

@@ -57,6 +57,9 @@ CODES: Mapping[str, Code] = {
     "slide-grey": Code("warning", "the picture has no colours"),
     "slide-turned": Code("note", "an orientation tag was followed: the picture is turned or mirrored"),
     "scenes-ignored": Code("warning", "the file holds several scenes, of which the largest was taken"),
+    "levels-left-out": Code(
+        "warning", "smaller copies in the file show another picture than it, and are not read"
+    ),
     "scenes-unreadable": Code("note", "the file holds further pictures that cannot be read"),
     "depth-stated": Code("note", "fewer than 16 bits of the samples are used, as the file's tags say"),
     "depth-guessed": Code("warning", "fewer than 16 bits of the samples are used, as their values say"),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import chromium  # noqa: F401 - a fixture
 from tracing import traced  # noqa: F401 - a fixture
 
 from bleep_cli.bundle.encoders_folder import Encoders

@@ -116,8 +116,12 @@ class Tab:
 
     def go(self, page: Path) -> None:
         """Opens a file, and waits until it has drawn itself (``data-ready`` of its root)."""
+        self.visit(page.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        """Opens what is at an address, and waits as :meth:`go` does."""
         self.run("document.documentElement.removeAttribute('data-ready')")  # of what is shown now
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=address)
         self.wait("document.readyState === 'complete' && document.documentElement.dataset.ready")
 
     def settle(self) -> None:

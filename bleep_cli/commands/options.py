@@ -51,9 +51,9 @@ SlideTable = Annotated[
 ]
 
 
-def _built_in(ref: Path) -> Path:
+def _built_in(ref: Path | None) -> Path | None:
     """``demo`` is the synthetic reference that is installed with the program."""
-    return asset(DEMO_BUNDLE) if str(ref) == "demo" and not ref.exists() else ref
+    return asset(DEMO_BUNDLE) if ref is not None and str(ref) == "demo" and not ref.exists() else ref
 
 
 Ref = Annotated[
@@ -72,6 +72,12 @@ RefSha256 = Annotated[
         envvar="BLEEP_REF_SHA256",
         metavar="HEX",
         help="Content hash that the reference must have; everything of it is read and compared first.",
+    ),
+]
+RefIfAny = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref", envvar="BLEEP_REF", callback=_built_in, help="The result's bundle: shows the spots behind a tile."
     ),
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]

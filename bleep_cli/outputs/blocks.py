@@ -9,7 +9,7 @@ import numpy as np
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
-from bleep_cli.types import F32, I64, Blocks, Prediction
+from bleep_cli.types import F32, F64, I64, Blocks, Prediction
 
 
 def checked_blocks(prediction: Prediction, blocks: Callable[[], Blocks] | None = None) -> Blocks:
@@ -35,6 +35,11 @@ def most_varying(prediction: Prediction, count: int) -> I64:
 
     One pass over ``prediction.blocks()``, in memory of one block.
     """
+    return np.argsort(-spread(prediction)[1], kind="stable")[:count]
+
+
+def spread(prediction: Prediction) -> tuple[F64, F64]:
+    """(mean, standard deviation) f64[g] of every gene over the tiles; by one pass, in memory of one block."""
     seen = 0
     mean = np.zeros(len(prediction.symbols))
     squares = np.zeros(len(prediction.symbols))
@@ -45,7 +50,7 @@ def most_varying(prediction: Prediction, count: int) -> I64:
         squares += block.var(axis=0, dtype=np.float64) * rows + shift**2 * (seen * rows / (seen + rows))
         mean += shift * (rows / (seen + rows))
         seen += rows
-    return np.argsort(-squares, kind="stable")[:count]
+    return mean, np.sqrt(squares / seen)
 
 
 def gene_columns(prediction: Prediction, genes: Sequence[str], asked: str = "gene") -> I64:
@@ -74,6 +79,14 @@ def gene_values(prediction: Prediction, gene: str) -> F32:
     """One gene's predicted log1p expression, f32[n]; ``UsageError`` for a gene that is not predicted."""
     (values,) = columns_of(prediction, gene_columns(prediction, [gene]))
     return np.asarray(values, np.float32)
+
+
+def row_values(prediction: Prediction, row: int) -> F32:
+    """f32[g]: predicted log1p expression of all genes in one tile."""
+    for first, block in prediction.blocks():
+        if row < first + len(block):
+            return np.asarray(block[row - first], np.float32)
+    raise AssertionError("blocks end before the last tile")
 
 
 def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:

@@ -11,7 +11,7 @@ import numpy as np
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option
-from bleep_cli.outputs.blocks import gene_columns
+from bleep_cli.outputs.blocks import gene_columns, row_values
 from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.excluded import slope_without, spots_without
 from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
@@ -107,7 +107,7 @@ def receipts(
     ((_, mean),) = impute_blocks(one.neighbours, weights, expression)
     ((_, value),) = _completed(one, bundle, iter([(0, mean)]), offset, in_bundle)
     measured = np.stack([np.asarray(expression[int(i) : int(i) + 1])[0] for i in index])
-    predicted = _stored(result, row, columns)
+    predicted = row_values(result, row)[columns]
     section, barcode, xy_l0 = bundle.spots("section"), bundle.spots("barcode"), bundle.xy_l0()
     return [
         Receipt(
@@ -231,11 +231,3 @@ def _completed(
         return corrected(blocks, offset, bundle.slope(columns))
     kept = spots_without(bundle, [str(name) for name in left_out])
     return corrected(blocks, offset, slope_without(bundle, columns, kept))
-
-
-def _stored(result: Prediction, row: int, columns: I64) -> F32:
-    """f32[g] of one tile, as the result has them."""
-    for first, block in result.blocks():
-        if row < first + len(block):
-            return np.asarray(block[row - first, columns], np.float32)
-    raise AssertionError("blocks end before the last tile")

@@ -80,7 +80,7 @@ def payload(prediction: Prediction, genes: Sequence[str] | None = None) -> Paylo
         ],
         "layers": [_layer(name, prediction.obs[name].dtype == np.bool_, codes) for name, codes in layers.items()],
         "pieces": [str(name) for name in pieces],
-        "palettes": {name: _hex(name) for name in PALETTES},
+        "palettes": {name: palette_digits(name) for name in PALETTES},
     }
     x, y = (prediction.grid.centre_l0 * prediction.hires_scalef).astype("<f4").T
     parts = [x, y, piece.astype("<u2"), *(codes.codes for codes in (*packed, *layers.values()))]
@@ -113,7 +113,7 @@ def _layer(name: str, yes_no: bool, codes: Codes) -> dict[str, Any]:
     return {"name": name, "label": label, "low": codes.low, "high": codes.high, "worse": worse, "yesNo": yes_no}
 
 
-def _hex(name: str) -> str:
+def palette_digits(name: str) -> str:
     """256 colours, six hexadecimal digits each."""
     import matplotlib
 

@@ -1,26 +1,15 @@
-"""A real browser for the pages; where there is none, the tests that need it are skipped, and say so."""
+"""The page of a made-up slide, in a real browser."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Tab
 from made_slide import make_slide
 
 from bleep_cli.report.page import write_report
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
-from browser import CHROMIUM, Tab, browser
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Tab]:
-    if not CHROMIUM:
-        pytest.skip("chromium is not installed (apt-get install chromium)")
-    with browser() as tab:
-        yield tab
 
 
 @pytest.fixture(scope="session")
