@@ -30,6 +30,7 @@ from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device, GeneRule, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
 from bleep_cli.cohort.read import read_cohort
+from bleep_cli.comparison.compare import compare_groups
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
@@ -72,6 +73,7 @@ __all__ = [
     "build_reference",
     "cohort_lines",
     "cohort_record",
+    "compare_groups",
     "convert",
     "describe",
     "examine",

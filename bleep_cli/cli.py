@@ -6,7 +6,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli.commands import build_reference, check, convert, explain, plot, predict, reference, report, view
+from bleep_cli.commands import (
+    build_reference,
+    check,
+    cohort,
+    convert,
+    explain,
+    plot,
+    predict,
+    reference,
+    report,
+    view,
+)
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.program import Json, Quiet, Verbose, add_command, console_of, new_app, print_version, run
 
@@ -38,6 +49,7 @@ add_command(app, report.report)
 add_command(app, view.view)
 add_command(app, plot.plot)
 add_command(app, convert.convert)
+add_command(app, cohort.cohort)
 
 
 def main() -> NoReturn:

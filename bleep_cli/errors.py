@@ -15,13 +15,14 @@ a command line words them its own way (``--min-tissue``) by :meth:`BleepError.wo
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Literal
 
 Origin = Literal["call", "cohort file"]
 """Where the parameters of an error stand: in the call (or its options), or as keys of a cohort file."""
 
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private use: no text of a user's holds them
+LINE_BREAK = "\ue002"  # between lines of our own; a newline in a user's text is shown, not obeyed
 _OPTION = re.compile(f"{_OPEN}([a-z0-9_]+){_CLOSE}")
 
 
@@ -37,7 +38,12 @@ def words(text: str, word: Callable[[str], str]) -> str:
 
 def plain_words(text: str) -> str:
     """The same as Python calls them."""
-    return words(text, str)
+    return words(text, str).replace(LINE_BREAK, "\n")
+
+
+def joined(texts: Iterable[str]) -> str:
+    """The text of an error that has a line for each of several things."""
+    return LINE_BREAK.join(texts)
 
 
 class BleepError(Exception):

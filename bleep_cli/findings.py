@@ -57,6 +57,9 @@ CODES: Mapping[str, Code] = {
     "slide-grey": Code("warning", "the picture has no colours"),
     "slide-turned": Code("note", "an orientation tag was followed: the picture is turned or mirrored"),
     "scenes-ignored": Code("warning", "the file holds several scenes, of which the largest was taken"),
+    "levels-left-out": Code(
+        "warning", "smaller copies in the file show another picture than it, and are not read"
+    ),
     "scenes-unreadable": Code("note", "the file holds further pictures that cannot be read"),
     "depth-stated": Code("note", "fewer than 16 bits of the samples are used, as the file's tags say"),
     "depth-guessed": Code("warning", "fewer than 16 bits of the samples are used, as their values say"),
@@ -106,6 +109,12 @@ CODES: Mapping[str, Code] = {
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of the files of a result
     "geojson-genes": Code("note", "a GeoJSON file holds the genes that vary most, not all"),
+    # of groups that are compared
+    "genes-of-some-results": Code("note", "genes that not all results of a comparison hold were left out of it"),
+    "results-differ": Code("warning", "results that are compared were predicted with different options"),
+    "region-empty": Code("note", "no tile of a slide has its centre in a region"),
+    "patients-unpaired": Code("note", "patients of one side alone were left out of a comparison of pairs"),
+    "patients-few": Code("warning", "so few patients that nothing, or nothing with p below 0.05, can come of it"),
     # of a prediction
     "own-left-out": Code("note", "the slide is a section of the reference: spots of its donor were left out"),
     "own-kept": Code(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def buffer_of(block: NDArray[Any]) -> memoryview | bytes:
 def file_sha256(file: Path) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def file_identity(path: Path) -> tuple[int, ...]:
+    """What tells a file from one that was put in its place, or was written to since; empty for what is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else ()
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

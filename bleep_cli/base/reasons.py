@@ -10,13 +10,19 @@ from pathlib import Path
 
 from bleep_cli.base.text import printable
 
+FOLDERS = re.compile(r"(?<![\w./])(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\n]+[/\\])+")
 MOST_HINTS = 10  # names that are looked up for one message
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, at most 200 characters of it, or its class where it has none."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    line = without_folders((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
     return printable(line.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def without_folders(text: str) -> str:
+    """A text with every whole path in it cut to its last name: folders may say who a patient is."""
+    return FOLDERS.sub("", text)
 
 
 def reason(error: BaseException) -> str:

@@ -38,6 +38,19 @@ def file_text(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; false for what none can be called."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # over 255 bytes, or a NUL
+        return False
+
+
+def is_file(text: str) -> bool:
+    """Whether a text names something that is there and no folder."""
+    return is_there(Path(text)) and not Path(text).is_dir()
+
+
 def printable(text: str) -> str:
     """One line of a text as a terminal, a log, a picture or a page may show it: signs that move the cursor, change
     colours, break the line or turn the direction of writing stand as ``\\x1b``, ``\\n`` or ``\\u202e``."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bleep_cli.base.files.atomic import check_free
-from bleep_cli.base.text import file_text, path_of
+from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
 from bleep_cli.batch.resume import check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.errors import BleepError, OutputError, UsageError, option
+from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
+from bleep_cli.limits import MOST_NAME, over
 from bleep_cli.prediction.options import PredictOptions, resolved
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.endings import slide_id
@@ -83,6 +84,7 @@ def prepare_batch(
     resume: bool = False,
     strict: bool = False,
     command: Sequence[str] = (),
+    inputs: Mapping[str, Path] | None = None,
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
@@ -90,7 +92,8 @@ def prepare_batch(
     Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
 
     Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
-    with ``resume`` also for a result that is there and does not belong.
+    with ``resume`` also for a result that is there and does not belong. ``inputs`` are further files, by what they
+    are called, that no result may replace.
     """
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
     chosen = _for_all(entries, options or PredictOptions())
@@ -106,6 +109,11 @@ def prepare_batch(
         with problems.of(entry.where):
             jobs.append(_job(entry, chosen, out, in_order(tuple(formats))))
             resolved(bundle, jobs[-1].options)
+    for job in jobs:
+        with problems.of(""):
+            for path in job.paths.values():
+                others = {f"another slide, {file_text(other.slide.name)}": other.slide for other in jobs}
+                refuse_inputs(path, {"the reference": ref, **others, **dict(inputs or {})})
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
@@ -147,8 +155,8 @@ def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str
 def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]) -> Job:
     """A slide with its options and targets; raises for what is wrong with them."""
     slide = entry.slide
-    if not slide.exists():
-        raise UsageError(f"{file_text(slide.name)}: no such file")
+    if not is_there(slide):
+        raise UsageError(f"{file_text(slide.name)[:MOST_NAME]}: no such file")
     options = replace(chosen, **entry.options)
     check_mpp(options.mpp)
     if options.at is not None:
@@ -156,14 +164,27 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
     if options.mask is not None:
         read_mask_file(options.mask, options.mask_class)
     stem = str(path_of(entry.name)) if entry.name else slide_id(slide.name)
+    size = len(os.fsencode(stem))
+    if size > MOST_NAME:
+        told = over(f"a name of {size} bytes", "MOST_NAME")
+        raise UsageError(
+            f"{file_text(stem)[:40]}...: {told}; rename it, or name it in a table ({option('slides')})"
+        )
     paths = {kind: target(out, stem, kind) for kind in formats}
     for path in paths.values():
-        if path.exists() and path.samefile(slide):
-            raise UsageError(
-                f"{file_text(path.name)} would replace the slide itself; "
-                f"choose another folder with {option('out')}"
-            )
+        refuse_inputs(path, {"the slide itself": slide, "the positions": options.at, "the mask": options.mask})
     return Job(slide, file_text(stem), options, paths)
+
+
+def refuse_inputs(path: Path, inputs: Mapping[str, Path | None]) -> None:
+    """Raises ``UsageError`` for a place of a result that is one of the files, or folders, it is made of."""
+    for what, file in inputs.items():
+        if file is None or not path.exists() or not file.exists():
+            continue
+        if path.samefile(file) or path.resolve() in file.resolve().parents:
+            raise UsageError(
+                f"{file_text(path.name)} would replace {what}; choose another folder with {option('out')}"
+            )
 
 
 def _check_resumed(job: Job, gene: str | None, *, force: bool) -> None:
@@ -200,7 +221,7 @@ class Problems:
         if self._found:
             kinds = {type(error) for error in self._found}
             kind = kinds.pop() if len(kinds) == 1 else UsageError
-            raise kind("\n".join(error.text for error in self._found))
+            raise kind(joined(error.text for error in self._found))
 
 
 def _check_names(jobs: Sequence[Job], problems: Problems) -> None:

@@ -22,9 +22,12 @@ from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.elements import plain, storable
 from bleep_cli.outputs.formats import RESULTS
 from bleep_cli.outputs.picture import picture_gene
-from bleep_cli.outputs.stored import provenance, shape
+from bleep_cli.outputs.stored import missing_chunks, provenance, shape
 from bleep_cli.prediction.options import PredictOptions, recorded_options
 from bleep_cli.prediction.provenance import Identity, compared_options, identity_of
+
+ENDS = {"html": b"</html>", "parquet": b"PAR1", "geojson": b"}"}
+"""What a file of each kind ends with."""
 
 
 def identity(bundle: Bundle, options: PredictOptions) -> Identity:
@@ -70,8 +73,23 @@ def is_complete(paths: Paths, wanted: Identity, *, gene: str | None = None, forc
         raise
     if there.keys() != paths.keys():
         return False
+    if not all(_is_whole(path, kind) for kind, path in paths.items()):
+        return False
     newest = max(path.stat().st_mtime_ns for path in results.values())
     return all(path.stat().st_mtime_ns >= newest for path in made)
+
+
+def _is_whole(path: Path, kind: str) -> bool:
+    """Whether nothing of a file or folder has gone since it was written: chunks, or its end."""
+    if kind == "h5ad":
+        return True  # it has opened, which HDF5 does with no file that was cut short
+    if path.is_dir():
+        return missing_chunks(path) == 0
+    if kind == PICTURE:
+        return picture_gene(path) is not None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 16))
+        return file.read().rstrip().endswith(ENDS.get(kind, b""))
 
 
 def _check_shows(picture: Path, gene: str | None) -> None:

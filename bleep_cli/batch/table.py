@@ -28,7 +28,7 @@ from bleep_cli.base.reasons import did_you_mean, reason
 from bleep_cli.base.text import file_text, path_of
 from bleep_cli.batch.entries import Entry
 from bleep_cli.choices import Plane
-from bleep_cli.errors import UsageError, option
+from bleep_cli.errors import UsageError, joined, option
 
 SEPARATORS = ",;\t"
 Cell = Callable[[str, Path, bool], Any]
@@ -67,7 +67,7 @@ def read_table(path: Path) -> list[Entry]:
         if values.keys() == given.keys():
             entries.append(Entry(values.pop("slide"), values.pop("name", ""), values, where))
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(joined(problems))
     if not entries:
         raise UsageError(f"{name}: holds no slide below its header")
     return entries

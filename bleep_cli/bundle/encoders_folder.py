@@ -15,7 +15,7 @@ from bleep_cli.base.reasons import reason
 from bleep_cli.bundle.contents import BundleInfo, checked_field, target_sum_of, tile_of
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.genes.normalise import TARGET_SUM
-from bleep_cli.limits import MOST_BUNDLE_JSON, MOST_MODEL_BYTES, MOST_NAME, MOST_REFERENCE_GENES
+from bleep_cli.limits import MOST_BUNDLE_JSON, MOST_BUNDLE_NAME, MOST_MODEL_BYTES, MOST_REFERENCE_GENES
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower
 from bleep_cli.types import TileSpec
 
@@ -92,7 +92,10 @@ def _model(folder: Path, name: str) -> bytes:
 
 
 def _panel(keys: Any) -> tuple[str, ...]:
-    if not all(isinstance(key, str) and len(key) <= MOST_NAME for key in keys) or len(keys) > MOST_REFERENCE_GENES:
+    if (
+        not all(isinstance(key, str) and len(key) <= MOST_BUNDLE_NAME for key in keys)
+        or len(keys) > MOST_REFERENCE_GENES
+    ):
         raise ValueError("panel holds what is no gene's name")
     return tuple(keys)
 

@@ -31,8 +31,8 @@ from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.names import strip_version
 from bleep_cli.limits import (
+    MOST_BUNDLE_NAME,
     MOST_MODEL_BYTES,
-    MOST_NAME,
 )
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str
@@ -96,7 +96,7 @@ class Bundle:
         """Names, str[n]; ``ReferenceError`` for such as are none."""
         values = [str(value) for value in self.read(name)]
         longest = max(map(len, values), default=0)  # each takes as much memory as the longest
-        if longest > min(MOST_NAME, max(100, 100_000_000 // max(1, len(values)))):
+        if longest > min(MOST_BUNDLE_NAME, max(100, 100_000_000 // max(1, len(values)))):
             raise ReferenceError(f"{self.name}: {name} holds a name of {longest} characters")
         if _NOT_IN_NAMES.search("".join(values)):
             raise ReferenceError(f"{self.name}: {name} holds control characters")

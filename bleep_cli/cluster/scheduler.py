@@ -21,6 +21,7 @@ from bleep_cli import errors
 from bleep_cli.base.version import __version__
 from bleep_cli.cluster import worker as cluster_worker
 from bleep_cli.errors import BleepError, DeviceError, OutputError, SlideError, UsageError, option
+from bleep_cli.limits import MOST_PORT, over
 
 if TYPE_CHECKING:
     from distributed import Client, Future, as_completed
@@ -56,7 +57,7 @@ def connected(address: str, device: str, worker_s: float = WORKER_S) -> Iterator
     _check_address(address)
     try:
         client = distributed.Client(address, set_as_default=False)
-    except OSError as error:  # time-outs are among them
+    except Exception as error:  # time-outs, and whatever the answer of a server that is none of Dask's leads to
         raise DeviceError(
             f"{option('scheduler')} {address}: no Dask scheduler answers there; is it running?"
         ) from error
@@ -105,6 +106,9 @@ def _check_address(address: str) -> None:
         raise UsageError(
             f"{option('scheduler')} {address}: not an address such as tcp://host:8786 or tls://host:8786"
         )
+    port = address.rpartition(":")[2].rstrip("/")
+    if port.isdecimal() and not 0 < int(port) <= MOST_PORT:
+        raise UsageError(f"{option('scheduler')} {address}: {over(f'port {port}', 'MOST_PORT')}")
     try:
         settings = _distributed().Security().get_connection_args("client")
     except OSError as error:  # errors of certificates are among them

@@ -54,7 +54,7 @@ from bleep_cli.errors import ReferenceError, UsageError
 def must_be_positive(value: Any) -> str:
     """What is wrong with a value that has to be a number above 0; empty where nothing is."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return "" if number and value > 0 else "must be a positive number"
+    return "" if number and 0 < value < float("inf") else "must be a positive number"
 
 
 def must_be_a_scene(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bleep_cli import limits
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.cohort_file import cohort_entries, filled
 from bleep_cli.cohort.parts.plane import NO_FACTORS, spot_plane
@@ -21,6 +22,7 @@ from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.genes.features import Genes, genes_of, is_missing
 from bleep_cli.genes.names import strip_version, sum_duplicates
+from bleep_cli.limits import over
 from bleep_cli.types import F64, Bool, Progress, Section, SpotPlane, Str, no_progress
 
 if TYPE_CHECKING:
@@ -64,7 +66,9 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
         genes = genes_of(raw.features, entry.get("genome"))
     except (UsageError, ReferenceError) as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except MemoryError as error:
+        raise ReferenceError(f"{where}: there is not enough memory to read it") from error
+    except Exception as error:  # the door: whatever a library says of a broken file ends here
         told = reason(error).replace(
             f"{source.path.parent}{os.sep}", ""
         )  # libraries name files by their whole path
@@ -81,8 +85,7 @@ def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, wh
     findings = [*raw.findings, *genes.findings]
     counts = raw.counts if len(genes.columns) == raw.counts.shape[1] else raw.counts[:, genes.columns]
     counts = counts.astype(np.float32)
-    if counts.nnz and not np.isfinite(counts.data).all():
-        raise ReferenceError(f"{where}: counts hold NaN or infinity")
+    _check_counts(counts, where)
     if counts.nnz and ((counts.data < 0).any() or (counts.data % 1 != 0).any()):
         raise ReferenceError(f"{where}: these are no raw counts (negative or fractional){raw.raw_counts}")
     if raw.xy_l0.shape[1] != 2 or not np.isfinite(raw.xy_l0).all():
@@ -119,6 +122,17 @@ def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, wh
         findings=tuple(replace(f, where=entry["id"], origin="cohort file") for f in findings),
         plane=_plane(raw, entry),
     )
+
+
+def _check_counts(counts: sparse.csr_matrix, where: str) -> None:
+    """Raises ``ReferenceError`` for values, or for more of them, than counts can be."""
+    for size, what, limit in ((counts.shape[0], "spots", "MOST_SPOTS"), (counts.shape[1], "genes", "MOST_GENES")):
+        if size > getattr(limits, limit):
+            raise ReferenceError(f"{where}: {over(f'{size:,} {what}', limit)}")
+    if counts.nnz and not np.isfinite(counts.data).all():
+        raise ReferenceError(f"{where}: counts hold NaN or infinity")
+    if counts.nnz and counts.data.max() > limits.MOST_COUNT:
+        raise ReferenceError(f"{where}: {over(f'a count of {counts.data.max():g}', 'MOST_COUNT')}")
 
 
 def _plane(raw: RawSection, entry: dict[str, Any]) -> SpotPlane:

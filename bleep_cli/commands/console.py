@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bleep_cli.base.progress import live_bars
-from bleep_cli.errors import BleepError, Origin
+from bleep_cli.base.text import printable
+from bleep_cli.errors import LINE_BREAK, BleepError, Origin
 
 if TYPE_CHECKING:
     from bleep_cli.findings import Finding
@@ -71,13 +72,15 @@ class Console:
     def failed(self, error: BleepError) -> None:
         """The error that ends the run; as a record, too, where JSON is asked for and nothing was printed yet."""
         if self.as_json and not self._told:
-            self.each({"error": self.worded(error), "exit_code": error.exit_code}, None)
+            self.each({"error": self.worded(error).replace(LINE_BREAK, "\n"), "exit_code": error.exit_code}, None)
         self.error(error)
 
     def problem(self, message: str) -> None:
-        """Something in words on stderr, quiet or not; further lines are indented."""
-        lines = message.replace("\n", "\n" + " " * (len(self.program) + 2))
-        print(f"{self.program}: {lines}", file=sys.stderr, flush=True)
+        """Something in words on stderr, quiet or not; further lines of our own (``LINE_BREAK``) are indented."""
+        lines = map(printable, message.split(LINE_BREAK))
+        print(
+            f"{self.program}: " + ("\n" + " " * (len(self.program) + 2)).join(lines), file=sys.stderr, flush=True
+        )
 
     def worded(self, error: BleepError) -> str:
         """An error's message with its parameters as options, or as keys of the cohort file."""
@@ -89,7 +92,7 @@ class Console:
             self._told = True
             print(json.dumps(record, indent=1, default=str), flush=True)
         elif lines and not self.quiet:
-            print("\n".join(lines), flush=True)
+            print("\n".join(map(printable, lines)), flush=True)
 
     def each(self, record: Mapping[str, Any], line: str | None) -> None:
         """One of several results, at once: a line of JSON where asked for, else the line, unless quiet; stdout."""
@@ -97,7 +100,7 @@ class Console:
             self._told = True
             print(json.dumps(record, default=str), flush=True)
         elif line is not None and not self.quiet:
-            print(line, flush=True)
+            print(printable(line), flush=True)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress]:

@@ -12,7 +12,7 @@ import typer
 from bleep_cli import choices
 from bleep_cli.base.files.text_table import read_text
 from bleep_cli.base.reasons import reason
-from bleep_cli.base.text import file_text
+from bleep_cli.base.text import file_text, is_file
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.program import COMMON
@@ -122,6 +122,7 @@ def predict(
         resume=resume and not dry_run,
         strict=console.strict,
         command=tuple(_command(ctx)),
+        inputs=_inputs(genes, slide_table),
     )
     if dry_run:
         code = api.tell_estimates(batch, console)
@@ -170,7 +171,13 @@ def _command(ctx: typer.Context) -> Iterator[str]:
 def _shown(value: Any) -> str:
     """An option's value without the folders that it may name."""
     text = str(value)
-    return file_text(Path(text).name) if isinstance(value, Path) or Path(text).is_file() else text
+    return file_text(Path(text).name) if isinstance(value, Path) or is_file(text) else text
+
+
+def _inputs(genes: str | None, table: Path | None) -> dict[str, Path]:
+    """The files beside slides and reference that no result may replace, by what they are called."""
+    named = {"the list of genes": None if genes is None or not is_file(genes) else Path(genes), "the table": table}
+    return {what: path for what, path in named.items() if path is not None}
 
 
 def gene_list(genes: str | None) -> tuple[str, ...] | None:
@@ -179,7 +186,7 @@ def gene_list(genes: str | None) -> tuple[str, ...] | None:
         return None
     file = Path(genes)
     text = genes
-    if "," not in genes and file.is_file():
+    if "," not in genes and is_file(genes):
         try:
             text, _ = read_text(file)
         except (OSError, ValueError) as error:

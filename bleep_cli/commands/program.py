@@ -15,10 +15,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bleep_cli.base import privacy
+from bleep_cli.base.reasons import reason
 from bleep_cli.base.version import __version__
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.interrupt import INTERRUPTED, Interrupted, Interrupts
-from bleep_cli.errors import BleepError, DeviceError, SlideError
+from bleep_cli.errors import BleepError, DeviceError
 
 BUG = 1
 OWN = ("bleep_cli", "bleep_train")
@@ -96,7 +97,7 @@ def run(app: typer.Typer, name: str, *, interrupted: str, missing: str) -> NoRet
         interrupts.told()
         sys.exit(INTERRUPTED)
     except MemoryError:
-        _fail(console, SlideError("out of memory; see --dry-run for what a slide needs"))
+        _fail(console, BleepError("out of memory; close other programs, or take a machine with more"))
     except BrokenPipeError:
         sys.exit(BUG)
     except Exception as error:
@@ -105,7 +106,7 @@ def run(app: typer.Typer, name: str, *, interrupted: str, missing: str) -> NoRet
             _fail(console, DeviceError(f"the package {package} is not installed; {missing}"))
         if console.verbose:
             raise
-        _fail(console, BleepError(f"this is a bug ({type(error).__name__}: {error}); {name} -v shows where"))
+        _fail(console, BleepError(f"this is a bug ({reason(error)}); {name} -v shows where"))
     sys.exit(0)
 
 

@@ -57,7 +57,8 @@ def picture_gene(path: Path) -> str | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()  # all of it is there
             said = str(image.info.get("Description", ""))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

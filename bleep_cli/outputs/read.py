@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bleep_cli.base.files.stored_arrays import UnsoundError
+from bleep_cli.base.files.unpacked import regular
 from bleep_cli.base.reasons import first_line
 from bleep_cli.errors import BleepError, OutputError, UsageError
 from bleep_cli.findings import finding_of
@@ -57,7 +59,7 @@ def _kind(path: Path) -> str:
         if any((path / entry).is_file() for entry in ZARR_ENTRIES):
             return "zarr"
     else:
-        with _reading(path.name, "the file"), path.open("rb") as file:
+        with _reading(path.name, "the file"), regular(path).open("rb") as file:
             if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
                 return "h5ad"
     raise _no_result(path.name)
@@ -77,6 +79,8 @@ def _reading(name: str, what: str) -> Iterator[None]:
         yield
     except (BleepError, MemoryError):
         raise
+    except UnsoundError as error:
+        raise OutputError(f"{name} is damaged: {error}") from error
     except KeyError as error:
         raise OutputError(f"{name} is damaged: {what} lacks {first_line(error)}") from error
     except Exception as error:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bleep_cli.base.files.stored_arrays import check_zarr, open_hdf5
 from bleep_cli.outputs.elements import plain
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 def opened(path: Path, kind: str) -> Iterator[h5py.File | zarr.Group]:
     """The root of a result, for reading. Raises what h5py and Zarr raise."""
     if kind == "h5ad":
-        import h5py
-
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             yield file
     else:
         import zarr
 
-        yield zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
+        group = zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
+        check_zarr(group)
+        yield group
 
 
 def provenance(path: Path, kind: str) -> Any:
@@ -38,6 +39,19 @@ def provenance(path: Path, kind: str) -> Any:
 
     with opened(path, kind) as root:
         return plain(read_elem(root["uns/bleep"]))
+
+
+def missing_chunks(path: Path) -> int:
+    """How many chunks of the arrays of a Zarr folder have gone; a folder that does not open counts as one."""
+    import zarr
+
+    try:
+        group = zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
+        arrays = [node for _, node in group.members(max_depth=None) if isinstance(node, zarr.Array)]
+        of_x = [array for array in arrays if array.basename == "X"]
+        return sum(array.nchunks - array.nchunks_initialized for array in of_x)  # others leave out those of zeros
+    except Exception:
+        return 1
 
 
 def shape(path: Path, kind: str) -> tuple[int, int]:

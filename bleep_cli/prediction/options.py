@@ -101,8 +101,8 @@ class PredictOptions:
             raise UsageError(f"{option('ood_rate')} {self.ood_rate}: give a share between 0 and 1")
         if self.drop_unreliable and self.min_r is None:
             raise UsageError(f"{option('drop_unreliable')} leaves out genes below {option('min_r')}; give it")
-        if not self.temperature > 0:
-            raise UsageError(f"{option('temperature')} {self.temperature}: give a positive number")
+        if not 1e-4 <= self.temperature <= 1e4:
+            raise UsageError(f"{option('temperature')} {self.temperature}: give 0.0001 to 10000")
 
 
 def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Aggregation]:

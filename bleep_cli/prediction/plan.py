@@ -17,7 +17,7 @@ from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, check_scale, told_of
 from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide, refuse_black
-from bleep_cli.tiles.grid import grid_at, grid_over_tissue
+from bleep_cli.tiles.grid import cells_of, grid_at, grid_over_tissue
 from bleep_cli.tiles.ground import survey
 from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.tiles.positions import read_positions
@@ -88,6 +88,7 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, si
         laid = grid_at(slide, positions, survey(slide), info.tile, stride_um, options.origin)
         in_tissue = positions.in_tissue
     else:
+        cells_of(slide, stride_um)  # before the slide is looked at
         mask = find_tissue(slide, options.mask, origin=options.origin, classes=options.mask_class)
         laid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue, name)
         in_tissue = np.ones(len(laid.grid), bool)

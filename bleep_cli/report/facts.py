@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.findings import Finding
 from bleep_cli.types import Prediction
 
 _MOST_SECTIONS = 12
@@ -95,11 +96,11 @@ def definitions(facts: Facts) -> str:
     return "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>" for label, text in facts)
 
 
-def findings_html(prediction: Prediction) -> str:
+def findings_html(findings: Sequence[Finding], of: str = "this slide") -> str:
     """What was noticed, warnings first, as a list; a sentence where nothing was."""
-    if not prediction.findings:
-        return "<p>Nothing was noticed about this slide.</p>"
-    ordered = sorted(prediction.findings, key=lambda finding: finding.severity != "warning")
+    if not findings:
+        return f"<p>Nothing was noticed about {escape(of)}.</p>"
+    ordered = sorted(findings, key=lambda finding: finding.severity != "warning")
     return f"<ul class='findings'>{''.join(map(_finding, (f.plain() for f in ordered)))}</ul>"
 
 

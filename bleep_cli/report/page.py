@@ -7,7 +7,6 @@ even if it were not escaped.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -20,6 +19,7 @@ from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.report import facts
 from bleep_cli.report.pack import jpeg
 from bleep_cli.report.payload import payload
+from bleep_cli.report.policy import policy
 from bleep_cli.types import Prediction, Progress, no_progress
 
 PAGE_SUFFIX = ".html"
@@ -66,7 +66,7 @@ def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:
     style = _asset("page.css")
     shown, predicted = len(held.head["genes"]), len(prediction.symbols)
     fields = {
-        "policy": _policy(script, style),
+        "policy": policy(script, style),
         "title": escape(f"{prediction.slide_id} · BLEEP"),
         "slide": escape(prediction.slide_id),
         "footer": escape(FOOTER),
@@ -77,7 +77,7 @@ def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:
         "k": str(prediction.neighbours.index.shape[1]),
         "use": escape(str(prediction.provenance.get("intended_use") or "Research use only.")),
         "warnings": str(sum(finding.severity == "warning" for finding in prediction.findings)),
-        "findings": facts.findings_html(prediction),
+        "findings": facts.findings_html(prediction.findings),
         "slide_facts": facts.definitions(facts.slide_facts(prediction)),
         "reference_facts": facts.definitions(facts.reference_facts(prediction)),
         "method_facts": facts.definitions(facts.method_facts(prediction)),
@@ -92,13 +92,3 @@ def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:
 
 def _asset(name: str) -> str:
     return (files("bleep_cli.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _policy(script: str, style: str) -> str:
-    """A content security policy: nothing from anywhere, but this script, this style and pictures in the page."""
-    allowed = (f"script-src '{_digest(script)}'", f"style-src '{_digest(style)}'", "img-src data:")
-    return "; ".join(("default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"))
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

@@ -14,9 +14,10 @@ import numpy as np
 
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
+from bleep_cli.limits import MOST_PICTURE_BYTES, over
+from bleep_cli.slide.claimed import CODEC_ERRORS, check_ratio
 from bleep_cli.slide.facts import PLAIN, Facts, Scene, Stored
 from bleep_cli.slide.jpeg_header import JpegHeader, jpeg_header
-from bleep_cli.slide.limits import CODEC_ERRORS, MAX_DECODED_BYTES, check_ratio
 from bleep_cli.slide.mpp import Claim, resolution_claim
 from bleep_cli.slide.raster import CONVERT, Level
 from bleep_cli.slide.samples.depth import deep_format, spread
@@ -61,8 +62,8 @@ class FlatRaster:
     def __init__(self, path: Path) -> None:
         self._name = path.name
         try:
-            if path.stat().st_size > MAX_DECODED_BYTES:
-                raise self._too_large()
+            if path.stat().st_size > MOST_PICTURE_BYTES:
+                raise self._too_large(path.stat().st_size)
             decoded = self._decode(path.read_bytes())
         except CODEC_ERRORS as error:
             what = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -155,12 +156,13 @@ class FlatRaster:
     def _check_size(self, width: int, height: int, samples: int, stored: int) -> None:
         if not (width and height):
             raise ValueError("the picture is empty")
-        if width * height * samples > MAX_DECODED_BYTES:
-            raise self._too_large()
+        if width * height * samples > MOST_PICTURE_BYTES:
+            raise self._too_large(width * height * samples)
         check_ratio(width * height * samples, stored)
 
-    def _too_large(self) -> SlideError:
-        return SlideError(f"{self._name}: too large for a flat picture, which is decoded whole; {CONVERT}")
+    def _too_large(self, size: int) -> SlideError:
+        told = over(f"a flat picture of {size:,} bytes, which is decoded whole,", "MOST_PICTURE_BYTES")
+        return SlideError(f"{self._name}: {told}; {CONVERT}")
 
 
 def _bare_png(data: bytes) -> tuple[bytes, bytes, bytes]:

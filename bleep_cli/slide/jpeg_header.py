@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-MAX_JPEG_SCANS = 100
+from bleep_cli.limits import MOST_JPEG_SCANS
+
 SOF_USUAL = {0xC0, 0xC1, 0xC2}
 APP_JFIF, APP_EXIF, APP_ADOBE, START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xDA
 SOF_OTHER = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -51,7 +52,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     # libjpeg pads a cut file with grey and says nothing: the end marker is the only witness
     if data.rfind(b"\xff\xd9", at) < 0:
         raise ValueError("truncated JPEG data")
-    if data.count(b"\xff\xda", at) > MAX_JPEG_SCANS:
+    if data.count(b"\xff\xda", at) > MOST_JPEG_SCANS:
         raise ValueError("too many JPEG scans")
     if frame is None or frame[0] != 8 or not (frame[1] and frame[2] and frame[3]):
         raise ValueError("not an 8-bit JPEG with a size")

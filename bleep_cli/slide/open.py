@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.base.hashing import file_identity
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Scene
@@ -66,10 +67,11 @@ def open_slide(
     """
     check_mpp(mpp)
     check_mpp(mpp_if_unstated)
+    before = file_identity(Path(path))
     path, raster = open_raster(path, scene, cache_bytes)
     try:
         size, source, odd = pixel_size(path.name, raster.facts.chosen, mpp, mpp_if_unstated)
-        return RasterSlide(path, raster, size, source, (*raster.facts.findings, *odd))
+        return RasterSlide(path, raster, size, source, (*raster.facts.findings, *odd), before)
     except BaseException:
         raster.close()
         raise

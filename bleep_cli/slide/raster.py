@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.hashing import file_identity, file_sha256
 from bleep_cli.base.text import file_text
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
@@ -126,13 +126,20 @@ class RasterSlide:
     """A :class:`bleep_cli.types.Slide` over any raster. Reads may come from several threads."""
 
     def __init__(
-        self, path: Path, raster: Raster, mpp: float, mpp_source: str, findings: tuple[Finding, ...] = ()
+        self,
+        path: Path,
+        raster: Raster,
+        mpp: float,
+        mpp_source: str,
+        findings: tuple[Finding, ...] = (),
+        identity: tuple[int, ...] = (),
     ) -> None:
         self._path = path
         self._raster = raster
         self._mpp, self._mpp_source = mpp, mpp_source
         self._findings = findings
         self._sha256: str | None = None
+        self._identity = identity or file_identity(path)  # better what it was before it was opened
 
     @property
     def name(self) -> str:
@@ -171,13 +178,20 @@ class RasterSlide:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the main file, read once, when first asked for."""
+        """Hex digest of the main file, read when first asked for. ``SlideError`` where it was replaced since."""
         if self._sha256 is None:
             try:
                 self._sha256 = file_sha256(self._path)
             except OSError as error:
                 raise SlideError(f"{self.name}: cannot be read: {error.strerror}") from None
+        self.check_unchanged()
         return self._sha256
+
+    def check_unchanged(self) -> None:
+        """Raises ``SlideError`` unless the file is still the one that was opened: pixels of one under the hash of
+        another would be believed."""
+        if file_identity(self._path) != self._identity:
+            raise SlideError(f"{self.name}: was replaced or changed while it was read; predict it again")
 
     def read(self, xy_l0: tuple[float, float], size_l0: tuple[float, float], out_px: tuple[int, int]) -> U8:
         """Region with top-left ``xy_l0`` and (w, h) ``size_l0``, resampled to ``out_px`` (w, h).

@@ -10,14 +10,16 @@ import numpy as np
 from bleep_cli.choices import Plane
 from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
+from bleep_cli.limits import MOST_CELLS, MOST_TILES, over
 from bleep_cli.slide.endings import slide_id
-from bleep_cli.tiles.ground import Boxes, Ground, Seen
+from bleep_cli.tiles.ground import Boxes, Ground, Seen, Sums
 from bleep_cli.tiles.mask import Mask
 from bleep_cli.tiles.plane import Fit, Taken, corner_l0, settle, share_inside
 from bleep_cli.tiles.positions import Positions
-from bleep_cli.types import F32, F64, Bool, Slide, Str, TileGrid, TileSpec
+from bleep_cli.types import F32, F64, I64, Bool, Slide, Str, TileGrid, TileSpec
 
 MOST_INK = 0.3  # of a tile that the grid over found tissue keeps
+CELLS_AT_ONCE = 1 << 20  # of the grid over a whole slide; of each some 100 bytes are held
 GLASS, INK = 0.9, 0.1  # shares of a tile that are told
 
 
@@ -44,17 +46,14 @@ def grid_over_tissue(
     Raises ``SlideError`` when no tile is left.
     """
     stride_l0 = stride_um / slide.mpp
-    columns, rows = (max(1, int(np.ceil(size / stride_l0))) for size in slide.size_l0)
-    row, col = np.divmod(np.arange(rows * columns, dtype=np.int64), columns)
-    centre = (np.stack([col, row], axis=1) + 0.5) * stride_l0
-    cells = Boxes(mask.ground.size, centre, stride_l0, mask.ground.scale)
-    enough = cells.total(mask.tissue) / cells.area >= max(min_tissue, 1e-9)  # beyond the slide is glass
-    if not enough.any():
+    centre, row, col = _enough_tissue(mask, cells_of(slide, stride_um), stride_l0, min_tissue)
+    if len(row) > MOST_TILES:
+        raise SlideError(f"{slide.name}: {over(f'{len(row):,} tiles', 'MOST_TILES')}; {_fewer(slide)}")
+    if not len(row):
         raise SlideError(
             f"{slide.name}: no tile has {min_tissue:.0%} tissue; lower {option('min_tissue')}, "
             f"or outline it with {option('mask')}"
         )
-    centre, row, col = centre[enough], row[enough], col[enough]
     seen = mask.ground.seen(centre, spec.um[0] / slide.mpp)
     inked = (seen.under_ink > MOST_INK) & (not mask.given)
     keep = ~seen.bare & ~inked
@@ -70,6 +69,37 @@ def grid_over_tissue(
     grid = TileGrid(centre, row, col, ids, _piece_of(mask, centre), spec, slide.mpp, stride_um)
     doubtful = _doubtful(slide, seen, np.ones(len(grid), bool))
     return Laid(grid, _obs(seen), (*mask.findings, *left_out, *doubtful))
+
+
+def cells_of(slide: Slide, stride_um: float) -> tuple[int, int]:
+    """(columns, rows) of the grid over all of a slide. ``SlideError`` for more than there can be."""
+    columns, rows = (max(1, int(np.ceil(size * slide.mpp / stride_um))) for size in slide.size_l0)
+    if columns * rows > MOST_CELLS:
+        width, height = (size * slide.mpp / 1000 for size in slide.size_l0)
+        what = f"{width:,.0f} × {height:,.0f} mm in {columns * rows:,} cells of {stride_um:g} µm"
+        raise SlideError(f"{slide.name}: {over(what, 'MOST_CELLS')}; {_fewer(slide)}")
+    return columns, rows
+
+
+def _fewer(slide: Slide) -> str:
+    """What makes fewer tiles of a slide."""
+    return f"is {slide.mpp:.4g} µm per pixel ({option('mpp')}) right? A larger {option('stride_um')} makes fewer"
+
+
+def _enough_tissue(mask: Mask, cells: tuple[int, int], stride_l0: float, least: float) -> tuple[F64, I64, I64]:
+    """(f64[n, 2] centres, i64[n] rows, i64[n] columns) of the cells with as much tissue, looked at in parts."""
+    columns, rows = cells
+    table, found = Sums(mask.tissue), []
+    step = max(1, CELLS_AT_ONCE // columns)
+    for first in range(0, rows, step):
+        here = np.arange(first * columns, min(first + step, rows) * columns, dtype=np.int64)
+        row, col = np.divmod(here, columns)
+        centre = (np.stack([col, row], axis=1) + 0.5) * stride_l0
+        boxes = Boxes(mask.ground.size, centre, stride_l0, mask.ground.scale)
+        enough = table.over(boxes) / boxes.area >= max(least, 1e-9)  # beyond the slide is glass
+        found.append((centre[enough], row[enough], col[enough]))
+    centres, in_rows, in_columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return centres, in_rows, in_columns
 
 
 def grid_at(

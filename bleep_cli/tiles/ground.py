@@ -74,6 +74,19 @@ class Ground:
         return Seen((1 - tissue - ink).astype(np.float32), ink.astype(np.float32), np.asarray(bare, bool))
 
 
+class Sums:
+    """The sums of a raster [h, w] over any boxes, by a summed-area table."""
+
+    def __init__(self, values: Bool | F64) -> None:
+        self._table = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+        self._table[1:, 1:] = np.cumsum(np.cumsum(values, axis=0, dtype=np.float64), axis=1)
+
+    def over(self, boxes: Boxes) -> F64:
+        """f64[n]"""
+        table, (x0, y0), (x1, y1) = self._table, boxes.low.T, boxes.high.T
+        return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
+
+
 class Boxes:
     """The squares of ``edge_l0`` around n centres, in whole pixels of a raster, at least one each."""
 
@@ -82,16 +95,14 @@ class Boxes:
         high = np.maximum(np.rint((centre_l0 + edge_l0 / 2) * scale).astype(np.int64), low + 1)
         self.area: F64 = np.prod(high - low, axis=1).astype(np.float64)
         """f64[n] pixels, those beyond the raster too."""
-        self._low, self._high = low.clip(0, size), high.clip(0, size)
-        self.inside: F64 = np.prod(self._high - self._low, axis=1).astype(np.float64)
+        self.low, self.high = low.clip(0, size), high.clip(0, size)
+        """i64[n, 2] (x, y) of the first pixels, and of those behind the last, on the raster."""
+        self.inside: F64 = np.prod(self.high - self.low, axis=1).astype(np.float64)
         """f64[n] pixels on the raster."""
 
     def total(self, values: Bool | F64) -> F64:
-        """f64[n] sum of [h, w] over each square, by a summed-area table."""
-        table = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-        table[1:, 1:] = np.cumsum(np.cumsum(values, axis=0, dtype=np.float64), axis=1)
-        (x0, y0), (x1, y1) = self._low.T, self._high.T
-        return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
+        """f64[n] sum of [h, w] over each square."""
+        return Sums(values).over(self)
 
 
 def survey(slide: Slide) -> Ground:

@@ -11,14 +11,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from bleep_cli.base.files.text_table import TextTable, is_number, read_text_table
+from bleep_cli.base.files.unpacked import regular
 from bleep_cli.base.reasons import reason
 from bleep_cli.errors import UsageError
 from bleep_cli.findings import Finding
+from bleep_cli.limits import MOST_SPOTS, MOST_TABLE_BYTES, over
 from bleep_cli.tiles.position_columns import (
     Columns,
     Places,
@@ -89,11 +91,11 @@ def read_positions(path: Path, mpp: Callable[[], float] | None = None) -> Positi
     """
     if path.is_dir():
         path = _the_one_in(path)
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"{path.name}: no such file of positions")
     try:
         table, findings = _table(path)
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
+    except Exception as error:  # the door: whatever pandas and pyarrow raise
         told = str(error) if type(error) is ValueError else reason(error)
         raise UsageError(f"{path.name}: cannot be read as a table of positions ({told})") from error
     if not len(table):
@@ -125,10 +127,11 @@ def _table(path: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """All rows under the names of their columns."""
     import pandas as pd
 
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         parquet = file.read(4) == b"PAR1"
         file.seek(0)
         if parquet:
+            _check_parquet(file)
             table = pd.read_parquet(file)  # a path would have to be Unicode, wherever this runs
             unnamed = isinstance(table.index, pd.RangeIndex) or table.index.name in table.columns
             return table if unnamed else table.reset_index(), []
@@ -140,6 +143,19 @@ def _table(path: Path) -> tuple[pd.DataFrame, list[Finding]]:
     table.attrs["semicolons"] = text.separator == ";"  # then commas in numbers are decimal ones
     told = "the text is no UTF-8 and was read as Windows-1252"
     return table, [Finding("text-encoding-guessed", told, path.name)] if text.guessed_encoding else []
+
+
+def _check_parquet(file: BinaryIO) -> None:
+    """Raises ``ValueError`` for a table that unpacks to more than there can be."""
+    from pyarrow import parquet
+
+    stated = parquet.read_metadata(file)
+    size = sum(stated.row_group(i).total_byte_size for i in range(stated.num_row_groups))
+    if size > MOST_TABLE_BYTES:
+        raise ValueError(over(f"a table of {size:,} bytes", "MOST_TABLE_BYTES"))
+    if stated.num_rows > MOST_SPOTS:
+        raise ValueError(over(f"a table of {stated.num_rows:,} rows", "MOST_SPOTS"))
+    file.seek(0)
 
 
 def _with_header(text: TextTable) -> TextTable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bleep_cli.limits import MOST_GRAPH_DEPTH, MOST_MODEL_BYTES, MOST_NODES
+from bleep_cli.limits import MOST_GRAPH_DEPTH, MOST_MODEL_BYTES, MOST_OPERATORS
 
 LEAST_OPSET, MOST_OPSET = 7, 99
 """Of ONNX's own operators; ONNX Runtime refuses those that it does not know itself."""
@@ -67,8 +67,8 @@ def check_model(model: bytes) -> None:
             if name not in functions:
                 _check_operator(name)
     nodes = _count(own, functions, {}, ())
-    if nodes > MOST_NODES:
-        raise ValueError(f"{nodes} operators; at most {MOST_NODES} are read")
+    if nodes > MOST_OPERATORS:
+        raise ValueError(f"{nodes} operators; at most {MOST_OPERATORS} are read")
 
 
 def _check_operator(name: Name) -> None:
@@ -142,8 +142,8 @@ def _node(node: memoryview, calls: Counter[Name], depth: int) -> None:
         elif number == NODE_ATTRIBUTE:
             _attribute(_bytes(value), calls, depth)
     calls[domain, operator] += 1
-    if calls.total() > MOST_NODES:
-        raise ValueError(f"more than {MOST_NODES} operators")
+    if calls.total() > MOST_OPERATORS:
+        raise ValueError(f"more than {MOST_OPERATORS} operators")
 
 
 def _attribute(attribute: memoryview, calls: Counter[Name], depth: int) -> None:

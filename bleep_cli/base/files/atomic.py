@@ -10,11 +10,16 @@ the end. The names a killed run can leave behind all start with a dot and end in
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 
@@ -22,6 +27,7 @@ from bleep_cli.errors import OutputError, option
 
 TEMP_SUFFIX = ".bleep-tmp"
 OLD_SUFFIX = ".bleep-old"
+LEFT = re.compile(r"^\..*\.(?P<pid>[1-9]\d*)-(?P<machine>[0-9a-f]{4})[0-9a-f]{8}" + re.escape(TEMP_SUFFIX) + "$")
 _ELSEWHERE = f"choose another place with {option('out')}"
 _SYNCS_AT_ONCE = 16
 _NAME_CHARACTERS = 40  # of the final name in the temporary one
@@ -74,6 +80,7 @@ def replacing(final: Path) -> Iterator[Path]:
 @contextmanager
 def _whole(final: Path, force: bool, *, sync: bool) -> Iterator[Path]:
     check_free(final, force)
+    sweep(final.parent)
     temp = _sibling(final, TEMP_SUFFIX)
     _unfinished.add(temp)
     try:
@@ -112,6 +119,41 @@ def remove_leftovers(final: Path, pid: int, *, replaced: bool) -> None:
                 _remove(entry)
 
 
+def sweep(folder: Path) -> None:
+    """Deletes the unfinished results in a folder whose processes, of this machine, are gone.
+
+    What such a process was replacing (``.bleep-old``) stays: it is complete.
+    """
+    with suppress(OSError):
+        for entry in list(folder.iterdir()):
+            found = LEFT.search(entry.name)
+            if found and found["machine"] == machine() and not _runs(int(found["pid"])):
+                _remove(entry)
+
+
+@cache
+def machine() -> str:
+    """Four signs for where this process runs, and its numbers count: a machine, or a container on it."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:4]
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; true where that cannot be told."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def _is_replaceable(folder: Path) -> bool:
     """Whether ``--force`` may delete a folder: a Zarr store of either version, or empty."""
     return any((folder / mark).is_file() for mark in ("zarr.json", ".zgroup")) or not any(folder.iterdir())
@@ -119,7 +161,7 @@ def _is_replaceable(folder: Path) -> bool:
 
 def _sibling(final: Path, suffix: str) -> Path:
     """A hidden name in the same folder, unique to this process and call, short enough for any file system."""
-    return final.with_name(f".{final.name[:_NAME_CHARACTERS]}.{os.getpid()}-{token_hex(4)}{suffix}")
+    return final.with_name(f".{final.name[:_NAME_CHARACTERS]}.{os.getpid()}-{machine()}{token_hex(4)}{suffix}")
 
 
 def _place(temp: Path, final: Path, force: bool) -> None:

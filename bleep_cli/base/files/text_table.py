@@ -6,14 +6,14 @@ What can be told from the text itself is told here; what a column means is the b
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bleep_cli.base.files.unpacked import Most, read_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SEPARATORS = ("\t", ";", ",", "|", " ")
 SEPARATOR_NAMES = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", " ": "spaces"}
 SAMPLE = 20  # lines that the separator is told from
-GZIP = b"\x1f\x8b"
 NO_TEXT = {
     b"PK\x03\x04": "an Excel workbook or another zip archive; save it as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV",
@@ -94,7 +93,7 @@ class TextTable:
             return pd.DataFrame(columns=range(len(self.header)), dtype=str)
         try:
             table = pd.read_csv(
-                io.StringIO(self.body),
+                self.body_bytes(),
                 sep=self.pandas_separator,
                 header=None,
                 dtype=str,
@@ -108,18 +107,22 @@ class TextTable:
         table = table.fillna("")
         return table[(table != "").any(axis=1)]
 
+    def body_bytes(self) -> io.BytesIO:
+        """The body for ``pandas.read_csv``; a ``StringIO`` would take four bytes for each letter."""
+        return io.BytesIO(self.body.encode())
+
     @property
     def pandas_separator(self) -> str:
         """As ``pandas.read_csv`` takes it."""
         return r"\s+" if self.separator == " " else self.separator
 
 
-def read_text_table(path: Path) -> TextTable:
+def read_text_table(path: Path, most: Most = "MOST_TABLE_BYTES") -> TextTable:
     """A file taken apart.
 
     Raises ``ValueError`` for what is no table of text, ``OSError`` for what cannot be read.
     """
-    text, encoding = read_text(path)
+    text, encoding = read_text(path, most)
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n")
     if text.lstrip()[:1] in ("{", "["):
         raise ValueError("it is JSON, no table")
@@ -143,18 +146,13 @@ def read_text_table(path: Path) -> TextTable:
     return table
 
 
-def read_text(path: Path) -> tuple[str, str]:
+def read_text(path: Path, most: Most = "MOST_TABLE_BYTES") -> tuple[str, str]:
     """(text, encoding) of a file, gzip taken off, a byte order mark obeyed and taken off.
 
     Text without one is UTF-8, or what :data:`WINDOWS` makes of it. Raises ``ValueError`` for what is no text,
     ``OSError`` for what cannot be read.
     """
-    raw = path.read_bytes()
-    if raw.startswith(GZIP):
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, zlib.error, OSError) as error:
-            raise ValueError("its gzip compression is broken or cut short") from error
+    raw = read_unpacked(path, most)
     kind = next((what for magic, what in NO_TEXT.items() if raw.startswith(magic)), None)
     if kind is None and raw[TAR] == b"ustar":
         kind = "a tar archive; unpack it"

@@ -23,6 +23,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         place = PLACE.search(str(error))
         line = text.splitlines()[int(place[1]) - 1] if place else text.rstrip().rpartition("\n")[2]

@@ -9,8 +9,6 @@ folder of Space Ranger 3: it only says whether spots that state no rows and colu
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import zlib
 from collections.abc import Mapping
@@ -20,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bleep_cli.base.files.json_file import read_json
+from bleep_cli.base.files.unpacked import read_unpacked
 from bleep_cli.base.reasons import reason
 from bleep_cli.cohort.pitch import neighbour_distance
 from bleep_cli.errors import ReferenceError
@@ -63,7 +63,7 @@ def factors_in(folder: Path, prefix: str = "") -> Factors:
     if file is None:
         return NO_FACTORS
     try:
-        values = json.loads(_bytes(file).decode("utf-8-sig"))
+        values = read_json(file)
     except (OSError, ValueError) as error:
         raise ReferenceError(f"{file.name} is not JSON ({reason(error)})") from error
     if not isinstance(values, dict):
@@ -78,7 +78,7 @@ def _there(folder: Path, name: str) -> Path | None:
 
 
 def _bytes(file: Path) -> bytes:
-    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    return read_unpacked(file, "MOST_MASK_BYTES")
 
 
 def _size_of(picture: Path) -> tuple[int, int] | None:

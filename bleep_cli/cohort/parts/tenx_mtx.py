@@ -6,19 +6,20 @@ Each may be compressed, and may have a prefix such as GEO puts before names.
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bleep_cli.base.files.text_table import GZIP, read_text
+from bleep_cli.base.files.text_table import read_text
+from bleep_cli.base.files.unpacked import read_unpacked
 from bleep_cli.cohort.parts.reader import Counted
 from bleep_cli.errors import ReferenceError
 from bleep_cli.genes.features import Features
+from bleep_cli.limits import MOST_COUNTS, MOST_DENSE, MOST_SPOTS, over
 from bleep_cli.types import Str
 
 if TYPE_CHECKING:
@@ -114,21 +115,31 @@ def _counts(path: Path) -> sparse.csr_matrix:
     from scipy import sparse
     from scipy.io import mmread
 
-    with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-        file.seek(0)
-        try:
-            if packed:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    return sparse.csr_matrix(mmread(unpacked, spmatrix=True))
-            return sparse.csr_matrix(mmread(file, spmatrix=True))
-        except (EOFError, zlib.error) as error:
-            raise ValueError(f"{path.name}: its gzip compression is broken or cut short") from error
+    try:
+        raw = read_unpacked(path, "MOST_TEXT_BYTES")
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    _check_size_line(raw, path.name)
+    return sparse.csr_matrix(mmread(BytesIO(raw), spmatrix=True))
+
+
+def _check_size_line(raw: bytes, name: str) -> None:
+    """Raises ``ValueError`` for a matrix whose size line says more than its lines can hold: memory for it is taken
+    before they are read."""
+    line = next((line for line in BytesIO(raw) if not line.startswith(b"%") and line.strip()), b"")
+    numbers = [int(word) for word in line.split() if word.isdigit()]
+    if len(numbers) == 3:
+        if numbers[2] > MOST_COUNTS or numbers[2] > len(raw):
+            raise ValueError(f"{name}: {over(f'{numbers[2]:,} values in {len(raw):,} bytes', 'MOST_COUNTS')}")
+    elif len(numbers) == 2 and numbers[0] * numbers[1] > min(MOST_DENSE, len(raw)):
+        raise ValueError(f"{name}: {over(f'{numbers[0]:,} × {numbers[1]:,} values', 'MOST_DENSE')}")
+    if numbers and max(numbers[:2]) > MOST_SPOTS:
+        raise ValueError(f"{name}: {over(f'{max(numbers[:2]):,} rows or columns', 'MOST_SPOTS')}")
 
 
 def _fields(path: Path) -> list[list[str]]:
     try:
-        text, _ = read_text(path)
+        text, _ = read_text(path, "MOST_TEXT_BYTES")
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]

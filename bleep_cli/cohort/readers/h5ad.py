@@ -5,30 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.files.stored_arrays import check_zarr, open_hdf5
 from bleep_cli.cohort.parts.anndata_section import KEYS, libraries, section_of
 from bleep_cli.cohort.parts.reader import EVERY, RawSection, Reader, Source
 
 
 def read_h5ad(source: Source) -> RawSection:
     """A section of the file."""
+    return section_of(read_anndata(source.path), source.entry)
+
+
+def read_anndata(path: Path) -> Any:
+    """The ``AnnData`` of a file, its arrays known to be sound. Raises ``ValueError`` and what AnnData does."""
     import anndata
 
-    source.path.stat()  # h5py's own error would tell the whole of the path
-    return section_of(anndata.read_h5ad(source.path), source.entry)
+    with open_hdf5(path):
+        return anndata.read_h5ad(path)
 
 
 def read_zarr(source: Source) -> RawSection:
     """A section of the folder."""
     import anndata
+    import zarr
 
+    check_zarr(zarr.open_group(source.path, mode="r"))
     return section_of(anndata.read_zarr(source.path), source.entry)
 
 
 def h5ad_libraries(path: Path) -> list[str]:
     """Names of the sections in a file."""
-    import h5py
-
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         return group_libraries(file)
 
 

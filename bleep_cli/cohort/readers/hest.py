@@ -7,14 +7,15 @@ task) holds raw counts and, in ``obsm["spatial"]``, spot centres in level-0 pixe
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.files.json_file import read_json
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
 from bleep_cli.cohort.parts.reader import Entry, RawSection, Reader, Source
+from bleep_cli.cohort.readers.h5ad import read_anndata
 from bleep_cli.errors import ReferenceError
 
 COUNTS, IMAGES, METADATA = ("st", "adata"), "wsis", "metadata"
@@ -66,9 +67,7 @@ def hest_fill(entry: Entry, base: Path) -> dict[str, Any]:
 
 def read_hest(source: Source) -> RawSection:
     """The counts and positions of one section of the folder."""
-    import anndata
-
-    return section_of(anndata.read_h5ad(source.base / hest_counts(source.entry, source.base)), source.entry)
+    return section_of(read_anndata(source.base / hest_counts(source.entry, source.base)), source.entry)
 
 
 def _first(base: Path, paths: list[Path], where: str) -> str:
@@ -80,7 +79,7 @@ def _first(base: Path, paths: list[Path], where: str) -> str:
 
 def _metadata(path: Path, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = read_json(path)
     except FileNotFoundError as error:
         raise ReferenceError(f"{where}: no metadata/{path.name}; give mpp and donor in the cohort file") from error
     except (OSError, ValueError) as error:

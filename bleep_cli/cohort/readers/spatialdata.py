@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.base.files.stored_arrays import check_zarr
 from bleep_cli.cohort.parts.anndata_section import KEYS, section_of
 from bleep_cli.cohort.parts.outlines import wkb_centroid
 from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
@@ -37,6 +38,7 @@ def read_spatialdata(source: Source) -> RawSection:
     told = dict(tables[table].attrs)
     if not {"region_key", "instance_key"} <= set(told):
         raise ReferenceError(f"table {table} does not say of which shapes it is (region_key, instance_key)")
+    check_zarr(tables[table])
     adata = read_elem(tables[table])
     of = adata.obs[told["region_key"]].astype(str).to_numpy(dtype=str)
     region = _picked(dict.fromkeys(of.tolist()), entry.get("library"), "library", f"table {table}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,7 @@ TYPES = ("featuretype", "featuretypes", "type")
 SYMBOLS = (
     "symbol", "symbols", "genesymbol", "genename", "genenames", "name", "hgncsymbol", "externalgenename", "gene",
 )  # fmt: skip
+VALUES_AT_ONCE = 1 << 22  # of a table that is read in parts: most of them are 0, and not kept
 ST_UM = (100.0, 200.0)  # between spots: 200 µm on the first arrays, 141 on those of 2,000 spots, then 100
 NO_NUMBER = ["", "na", "nan", "inf", "-inf", "NA", "NaN"]
 """What stands for a number that is missing; it is refused later, with every reader's NaN."""
@@ -56,7 +56,7 @@ def read_counts(path: Path, barcodes: Str) -> Counted:
     ``ValueError`` for what is no table of numbers.
     """
     try:
-        text = read_text_table(path)
+        text = read_text_table(path, "MOST_TEXT_BYTES")
         labels = _label_columns(text)
         texts, counts = _columns(text, labels)
     except ValueError as error:
@@ -109,8 +109,8 @@ def _columns(text: TextTable, labels: list[int]) -> tuple[dict[int, Str], sparse
 
     others: list[Any] = [i for i in range(len(text.header)) if i not in set(labels)]
     try:
-        table = pd.read_csv(
-            io.StringIO(text.body),
+        parts = pd.read_csv(
+            text.body_bytes(),
             sep=text.pandas_separator,
             header=None,
             dtype=dict.fromkeys(labels, str),
@@ -118,12 +118,18 @@ def _columns(text: TextTable, labels: list[int]) -> tuple[dict[int, Str], sparse
             skipinitialspace=True,
             keep_default_na=False,
             na_values=dict.fromkeys(others, NO_NUMBER),
+            chunksize=max(1, VALUES_AT_ONCE // len(text.header)),
         )
+        names: dict[int, list[Str]] = {i: [] for i in labels}
+        counts = []
+        for part in parts:
+            table = part[(part[labels].fillna("") != "").any(axis=1)]
+            for i in labels:
+                names[i].append(table[i].fillna("").str.strip().to_numpy(dtype=str))
+            counts.append(sparse.csr_matrix(table[others].to_numpy(np.float32)))
     except pd.errors.ParserError as error:
         raise ValueError(ragged(error)) from error
-    table = table[(table[labels].fillna("") != "").any(axis=1)]
-    texts = {i: table[i].fillna("").str.strip().to_numpy(dtype=str) for i in labels}
-    return texts, sparse.csr_matrix(table[others].to_numpy(np.float32))
+    return {i: np.concatenate(column) for i, column in names.items()}, sparse.vstack(counts, format="csr")
 
 
 def _found(names: Str, barcodes: Str) -> int:

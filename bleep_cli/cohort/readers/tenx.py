@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bleep_cli.base.files.stored_arrays import open_hdf5
 from bleep_cli.cohort.parts.join import join, section_positions
 from bleep_cli.cohort.parts.plane import factors_beside
 from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
@@ -29,11 +30,9 @@ def tenx(path: Path) -> Counted:
 
 def tenx_h5(path: Path) -> Counted:
     """The HDF5 file: group ``matrix`` of Cell Ranger 3 and later, a group a genome before."""
-    import h5py
     from scipy import sparse
 
-    path.stat()  # h5py's own error would tell the whole of the path
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         if "matrix" in file:
             matrix = file["matrix"]
             features = matrix["features"]
@@ -67,7 +66,10 @@ def _strings(data: Any) -> Any:
 
 
 def _csr(group: Any) -> sparse.csr_matrix:
-    """A group of HDF5 holds features × barcodes by columns, which is barcodes × features by rows."""
+    """A group of HDF5 holds features × barcodes by columns, which is barcodes × features by rows.
+
+    Its arrays were checked when the file was opened.
+    """
     from scipy import sparse
 
     arrays = (group["data"][:], group["indices"][:], group["indptr"][:])

@@ -7,13 +7,13 @@ number 7 has the barcode ``cellid_000000007-1`` in the matrix and ``cell_id`` 7 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bleep_cli.base.files.json_file import read_json
 from bleep_cli.cohort.parts.join import join
 from bleep_cli.cohort.parts.outlines import ring_centroid
 from bleep_cli.cohort.parts.plane import factors_in
@@ -61,7 +61,7 @@ def cells_of(folder: Path) -> RawSection:
     """The cells, placed at the centroids of their outlines."""
     counted = tenx(one_of(folder, CELL_MATRICES, "filtered_feature_cell_matrix.h5"))
     outlines = _first_of(folder, "cell_segmentations.geojson")
-    names, xy = cell_centroids(json.loads(outlines.read_text(encoding="utf-8-sig")), outlines.name)
+    names, xy = cell_centroids(read_json(outlines, "MOST_TEXT_BYTES"), outlines.name)
     row = np.arange(len(names), dtype=np.int64)
     positions = Positions(names, xy, row, np.zeros_like(row), np.ones(len(names), dtype=bool))
     return join(counted, positions, factors=factors_in(folder / "spatial"))

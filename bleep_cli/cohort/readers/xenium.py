@@ -7,11 +7,11 @@ of the morphology image (``*_imagealignment.csv``).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from bleep_cli.base.files.json_file import read_json
 from bleep_cli.cohort.parts.join import join
 from bleep_cli.cohort.parts.reader import Key, RawSection, Reader, Source
 from bleep_cli.cohort.readers.tenx import tenx
@@ -84,7 +84,7 @@ def _pixel_um(folder: Path) -> float:
     file = folder / EXPERIMENT
     if not file.is_file():
         return PIXEL_UM
-    told = json.loads(file.read_text(encoding="utf-8-sig"))
+    told = read_json(file)
     size = told.get("pixel_size", PIXEL_UM) if isinstance(told, dict) else PIXEL_UM
     if not isinstance(size, int | float) or isinstance(size, bool) or not size > 0:
         raise ReferenceError(f"{EXPERIMENT}: pixel_size is {size}, no positive number")

@@ -10,7 +10,7 @@ Why a reader of its own:
   stopped at others with TypeError, IndexError or ZeroDivisionError. Here a file that would need guessing is a
   ``SlideError`` of one line: a wrong image gives predictions that look right.
 - The limits are this project's: directories, entries, bytes of a tag, bytes decoded, decoded to stored (``ifd``,
-  ``page``, ``slide.limits``). They are checked before a decoder sees a byte: no small file claims all memory.
+  ``page``, ``slide.claimed``). They are checked before a decoder sees a byte: no small file claims all memory.
 - The LZW decoder of imagecodecs (2025.11.11) kills the process on damaged data; LZW goes through libtiff instead
   (``codec``). The other codecs are imagecodecs', as in tifffile.
 - Native tiles, decoded once per band and kept for every field of view that touches them, are what the rates of

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bleep_cli.errors import SlideError
+from bleep_cli.limits import MOST_SUBIFDS
 from bleep_cli.slide.raster import COLOUR_NEEDED, level_scale
 from bleep_cli.slide.tiff.claims import description, page_name
 from bleep_cli.slide.tiff.ifd import Ifd, TiffBytes, chain, read_ifd
@@ -15,9 +16,9 @@ from bleep_cli.slide.tiff.page import Page, read_page
 from bleep_cli.slide.tiff.planes import check_names, merged, named_order
 from bleep_cli.slide.tiff.tags import Photometric, SubfileType, Tag
 
-MAX_SUBIFDS = 64
 NOT_TISSUE = re.compile(r"\b(label|macro|thumbnail|overview|barcode|slide ?map)\b", re.IGNORECASE)
 SAID_FIRST = re.compile(r"^\s*(label|macro|thumbnail|overview|barcode)\b", re.IGNORECASE | re.MULTILINE)
+MACRO = 9  # NewSubfileType of a macro, or a label, of Aperio's
 SMALL_SHARE, SMALL_PX = 1 / 16, 2048
 """A page of no more of the largest one's area, and no longer edge, is a label, a macro or a thumbnail."""
 
@@ -114,7 +115,8 @@ def read_contents(file: TiffBytes) -> Contents:
     if not scenes:
         raise refused[max(tissue, key=lambda p: (p.area, -p.place)).place]
     reductions = [(i, ifd) for i, ifd in enumerate(ifds) if SubfileType.REDUCED in kind_of(ifd)]
-    reductions = [(i, ifd) for i, ifd in reductions if SubfileType.MASK not in kind_of(ifd)]
+    apart = [(i, ifd) for i, ifd in reductions if _never_a_level(ifd) and SubfileType.MASK not in kind_of(ifd)]
+    reductions = [(i, ifd) for i, ifd in reductions if not _never_a_level(ifd)]
     not_read = [p.words() for p in pictures if p.place not in _places(scenes) and p.place not in refused]
     unreadable = [_why_not(file, p, refused[p.place]) for p in tissue if p.place in refused]
     pages = [page for _, page in scenes]
@@ -123,6 +125,7 @@ def read_contents(file: TiffBytes) -> Contents:
         for i, ifd in reductions
         if i not in _places(scenes) and not any(_is_reduction(page, ifd) for page in pages)
     ]
+    not_read += [Picture(i, (ifd,), _called(ifd)).words() for i, ifd in apart if i not in _places(scenes)]
     return Contents(tuple(scenes), tuple(not_read), tuple(unreadable), tuple(reductions))
 
 
@@ -211,7 +214,7 @@ def _sub_pages(picture: Picture) -> Iterator[Page]:
     """The SubIFDs of a picture, those of its planes together; what cannot be read is left out."""
     first = picture.planes[0]
     subs = [
-        [read_ifd(ifd.file, offset) for offset in ifd.ints(Tag.SUB_IFDS, ())[:MAX_SUBIFDS]]
+        [read_ifd(ifd.file, offset) for offset in ifd.ints(Tag.SUB_IFDS, ())[:MOST_SUBIFDS]]
         for ifd in picture.planes
     ]
     if len(subs) == 1:
@@ -229,10 +232,17 @@ def _readable(ifds: list[Ifd]) -> Iterator[Page]:
     """Their pages; reductions that cannot be read are left out, the finer levels serve instead."""
     for ifd in ifds:
         try:
-            if SubfileType.MASK not in kind_of(ifd):
+            if not _never_a_level(ifd):
                 yield read_page(ifd)
         except SlideError:
             continue
+
+
+def _never_a_level(ifd: Ifd) -> bool:
+    """Whether a directory says that it is no copy of the tissue made smaller: a mask, a macro as Aperio marks it
+    (a reduction of another kind, 9), or one that is called a label, macro or the like."""
+    macro = int(kind_of(ifd)) & MACRO == MACRO
+    return macro or SubfileType.MASK in kind_of(ifd) or NOT_TISSUE.search(_called(ifd)) is not None
 
 
 def _is_reduction(base: Page, ifd: Ifd) -> bool:

@@ -15,13 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.errors import SlideError
+from bleep_cli.limits import MOST_DIRECTORIES, MOST_SHORT_LIST, MOST_TAG_BYTES, MOST_TAGS, over
 from bleep_cli.slide.tiff.tags import FieldType, Tag, Version
 from bleep_cli.types import I64
 
-MAX_PAGES = 512
-MAX_ENTRIES = 4096
-MAX_SHORT_LIST = 4096  # values of tags that describe samples or name SubIFDs
-MAX_TAG_BYTES = 256 << 20  # 16 M tiles of 16 bytes; also bounds descriptions
 TYPE_BYTES = {
     FieldType.BYTE: 1,
     FieldType.ASCII: 1,
@@ -145,8 +142,8 @@ class Ifd:
         """Unsigned integers of a tag; SlideError where missing (without default) or no integers."""
         if tag not in self.entries and default is not None:
             return default
-        if tag in self.entries and self.entries[tag].count > MAX_SHORT_LIST:
-            raise self.file.bad(f"TIFF tag {tag} claims {self.entries[tag].count} values")
+        if tag in self.entries and self.entries[tag].count > MOST_SHORT_LIST:
+            raise self.file.bad(over(f"TIFF tag {tag} of {self.entries[tag].count} values", "MOST_SHORT_LIST"))
         return tuple(self.array(tag).tolist())
 
     def one(self, tag: Tag, default: int | None = None) -> int:
@@ -171,8 +168,8 @@ class Ifd:
         entry = self.entries.get(tag)
         if entry is None or entry.kind != FieldType.RATIONAL or entry.count != 1:
             return None
-        over, under = np.frombuffer(self.raw(tag), self.file.order + "u4").tolist()
-        return over / under if over and under else None
+        above, below = np.frombuffer(self.raw(tag), self.file.order + "u4").tolist()
+        return above / below if above and below else None
 
     def raw(self, tag: Tag) -> bytes:
         """The bytes of a tag's values; empty where it is missing."""
@@ -180,8 +177,8 @@ class Ifd:
         if entry is None:
             return b""
         size = entry.count * TYPE_BYTES[entry.kind]
-        if size > MAX_TAG_BYTES:
-            raise self.file.bad(f"TIFF tag {tag} claims {size} bytes")
+        if size > MOST_TAG_BYTES:
+            raise self.file.bad(over(f"TIFF tag {tag} of {size} bytes", "MOST_TAG_BYTES"))
         return self.file.read(entry.offset, size)
 
 
@@ -189,8 +186,9 @@ def read_ifd(file: TiffBytes, offset: int) -> Ifd:
     """The directory at an offset. SlideError where it does not fit the file."""
     head, step, field = (8, 20, 8) if file.big else (2, 12, 4)
     count = file.integer(file.read(offset, head))
-    if not 1 <= count <= MAX_ENTRIES:
-        raise file.bad(f"a TIFF directory claims {count} entries")
+    if not 1 <= count <= MOST_TAGS:
+        what = f"a TIFF directory of {count} entries"
+        raise file.bad(over(what, "MOST_TAGS") if count else "a TIFF directory is empty")
     table = file.read(offset + head, count * step + field)
     entries: dict[int, Entry] = {}
     for at in range(0, count * step, step):
@@ -210,7 +208,7 @@ def chain(file: TiffBytes) -> Iterator[Ifd]:
     seen: set[int] = set()
     offset = file.first
     while offset:
-        if offset in seen or len(seen) == MAX_PAGES:
+        if offset in seen or len(seen) == MOST_DIRECTORIES:
             raise file.bad("its TIFF directories form a loop or an image stack")
         seen.add(offset)
         page = read_ifd(file, offset)

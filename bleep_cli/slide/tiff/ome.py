@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from bleep_cli.limits import MOST_DIRECTORIES
 from bleep_cli.slide.mpp import UM_PER_UNIT, Claim
-
-MAX_PLANES = 512  # as many as a slide has directories
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _channels(pixels: ElementTree.Element, count: int) -> tuple[Channel, ...]:
     listed = _children(pixels, "Channel")
     if listed and sum(int(c.get("SamplesPerPixel", "1")) for c in listed) == count:
         return tuple(Channel(c.get("Name", ""), _number(c.get("Color"))) for c in listed)
-    return (Channel("", None),) * max(1, min(count, MAX_PLANES))
+    return (Channel("", None),) * max(1, min(count, MOST_DIRECTORIES))
 
 
 def _number(text: str | None) -> int | None:
@@ -98,11 +97,11 @@ def _directories(pixels: ElementTree.Element, file_name: str, planes: int) -> tu
         return ()
     stated = [d for d in data if d.get("IFD") is not None]
     if not stated:
-        return tuple(range(min(max(planes, 1), MAX_PLANES)))
+        return tuple(range(min(max(planes, 1), MOST_DIRECTORIES)))
     places: dict[tuple[int, ...], int] = {}
     for entry in stated:
         first, at = int(entry.get("IFD", "0")), tuple(int(entry.get(f"First{axis}", "0")) for axis in "TZC")
-        for i in range(min(int(entry.get("PlaneCount", "1")), MAX_PLANES)):
+        for i in range(min(int(entry.get("PlaneCount", "1")), MOST_DIRECTORIES)):
             places[*at[:2], at[2] + i] = first + i
     return tuple(places[place] for place in sorted(places))
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from bleep_cli.slide.limits import MAX_DECODED_BYTES
+from bleep_cli.limits import MOST_PICTURE_BYTES, MOST_SIDE, MOST_TILE_PIXELS, over
 from bleep_cli.slide.raster import COLOUR_NEEDED, CONVERT
 from bleep_cli.slide.samples.pixels import COLOURS, ColourModel, PixelFormat
 from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, SampleType, Shape
@@ -30,8 +30,7 @@ from bleep_cli.slide.tiff.tags import (
 )
 from bleep_cli.types import I64, U8
 
-MAX_SIDE = 1 << 24
-MIN_TILE, MAX_TILE_BYTES = 16, 256 << 20
+MIN_TILE = 16
 CHOP_BYTES = 1 << 20  # uncompressed strips are read in pieces of about this size
 Doubt = Literal["", "alpha", "planes"]
 """What only the samples can tell: whether an unnamed fourth one is alpha, whether three grey planes are RGB."""
@@ -155,7 +154,7 @@ def _geometry(ifd: Ifd) -> tuple[int, int, int, int]:
     least = 1
     if Tag.TILE_WIDTH in ifd.entries:
         tile_w, tile_h, least = ifd.one(Tag.TILE_WIDTH), ifd.one(Tag.TILE_LENGTH), MIN_TILE
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and min(tile_w, tile_h) >= least):
+    if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE and min(tile_w, tile_h) >= least):
         raise ifd.file.bad(f"a picture of {width} x {height} px in tiles of {tile_w} x {tile_h} cannot be")
     return width, height, tile_w, tile_h
 
@@ -266,9 +265,12 @@ def _with_segments(page: Page, ifd: Ifd) -> Page:
     if not written.any() or not (page.tiled or written.all()) or (written != written[0]).any():
         raise ifd.file.bad("tiles or strips are empty")
     page = _chopped(replace(page, offsets=offsets, counts=counts))
-    size = page.tile_h * row_bytes
-    if size > (MAX_TILE_BYTES if page.tiled else MAX_DECODED_BYTES):
-        raise ifd.file.bad(f"its tiles or strips decode to {size / 1e9:.1f} GB each; {CONVERT}")
+    pixels, size = page.tile_w * page.tile_h, page.tile_h * row_bytes * page.planes
+    if page.tiled and pixels > MOST_TILE_PIXELS:
+        told = over(f"a tile of {page.tile_w} x {page.tile_h} px", "MOST_TILE_PIXELS")
+        raise ifd.file.bad(f"{told}; {CONVERT}")
+    if size > MOST_PICTURE_BYTES:
+        raise ifd.file.bad(f"{over(f'a strip of {size:,} bytes', 'MOST_PICTURE_BYTES')}; {CONVERT}")
     return page
 
 

@@ -18,7 +18,7 @@ from bleep_cli.slide.tiff.ifd import TiffBytes, chain
 from bleep_cli.slide.tiff.page import Page
 from bleep_cli.slide.tiff.tags import Compression, Tag
 from bleep_cli.slide.tiff.tiles import per_plane, raw_tile
-from bleep_cli.slide.tiff.told import told, without_copies
+from bleep_cli.slide.tiff.told import told, without_copies, without_strangers
 from bleep_cli.slide.turn import size_upright
 from bleep_cli.types import U8
 
@@ -66,7 +66,9 @@ class TiffRaster:
         try:
             contents = without_copies(self._file, read_contents(self._file))
             chosen = _chosen(self._file, contents, scene)
-            self._pages, findings = told(self._file, contents.scenes[chosen][0], contents.pages(chosen))
+            pages, strangers = without_strangers(self._file, contents.pages(chosen))
+            self._pages, findings = told(self._file, contents.scenes[chosen][0], pages)
+            findings += strangers
             if scene is None:
                 findings += _passed_over(contents, chosen)
             size = self._pages[0].width, self._pages[0].height

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import SlideError
-from bleep_cli.slide.limits import CODEC_ERRORS, check_ratio
+from bleep_cli.slide.claimed import CODEC_ERRORS, check_ratio
 from bleep_cli.slide.samples.depth import spread
 from bleep_cli.slide.samples.pixels import Samples
 from bleep_cli.slide.tiff.codec import IMAGE_CODECS, decode_bytes, decode_image

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
 from bleep_cli.slide.samples.depth import deep_format
 from bleep_cli.slide.samples.pixels import PixelFormat
@@ -23,6 +24,9 @@ from bleep_cli.types import F64
 PLACES = 8  # on each axis, where two pages are compared
 PLACE_PX = 4  # of the smaller one
 MOST_APART, LEAST_ALIKE = 12.0, 0.9  # of 255 on the mean, and their correlation, for one picture in two sizes
+
+OTHERS_APART, OTHERS_ALIKE = 40.0, 0.5  # of 255, beyond which two pages are two pictures
+SAYS_SOMETHING = 3.0  # standard deviation of 255, below which colours are one, and no correlation tells
 
 
 def told(file: TiffBytes, picture: Picture, pages: Sequence[Page]) -> tuple[list[Page], tuple[Finding, ...]]:
@@ -72,6 +76,32 @@ def without_copies(file: TiffBytes, contents: Contents) -> Contents:
     scenes = tuple(scene for scene in contents.scenes if scene[0] not in copies)
     words = tuple(f"{picture.words()}: the same made smaller, and not marked as that" for picture in copies)
     return replace(contents, scenes=scenes, not_read=contents.not_read + words)
+
+
+def without_strangers(file: TiffBytes, pages: Sequence[Page]) -> tuple[list[Page], tuple[Finding, ...]]:
+    """The pages of a pyramid without those that show something else than its base, such as the label; and what is
+    to be said of them."""
+    base, *smaller = pages
+    kept = [page for page in smaller if not _another_picture(file, base, page)]
+    lost = len(smaller) - len(kept)
+    told = f"{lost} of its {len(smaller)} smaller copies show another picture, and are not read"
+    return [base, *kept], (Finding("levels-left-out", told),) if lost else ()
+
+
+def _another_picture(file: TiffBytes, base: Page, small: Page) -> bool:
+    """Whether two tiled pages clearly differ at some places; what cannot be told is taken as the same."""
+    if not (base.tiled and small.tiled) or base.fmt.model != small.fmt.model or base.samples != small.samples:
+        return False
+    try:
+        a, b = _means(file, base, base.width / small.width), _means(file, small, 1.0)
+    except SlideError:  # tiles that were never written, or are broken: whoever reads them is told
+        return False
+    white = 255 if base.dtype.itemsize == 1 else max(a.max(), b.max(), 1.0)
+    a, b = a * 255 / white, b * 255 / white
+    if np.abs(a - b).mean() > OTHERS_APART:
+        return True
+    told = min(a.std(), b.std()) > SAYS_SOMETHING
+    return told and bool(np.corrcoef(a.ravel(), b.ravel())[0, 1] < OTHERS_ALIKE)
 
 
 def _same_picture(file: TiffBytes, base: Page, small: Page) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
+from bleep_cli.limits import MOST_CROSSINGS, MOST_MASK_POINTS, over
 from bleep_cli.tiles.mask_file import polygons
 from bleep_cli.types import F64, Bool
 
@@ -53,13 +54,18 @@ class GeoJson:
             raise UsageError(f"{option('mask')}: {name} is not valid GeoJSON: it is nested too deeply") from None
         except ValueError as error:  # JSON's and UTF's errors are ValueErrors, too
             raise UsageError(f"{option('mask')}: {name} is not valid GeoJSON: {error}") from error
+        points = sum(len(ring) for area in reader.areas for ring in area.rings)
+        if points > MOST_MASK_POINTS:
+            told = over(f"{name} of {points:,} corners", "MOST_MASK_POINTS")
+            raise UsageError(f"{option('mask')}: {told}; simplify its outlines")
         if not reader.areas:
             raise UsageError(f"{option('mask')}: {name} holds no polygon{reader.passed_over()}")
         self.name = name
         taken = _choose(Counter(area.label for area in reader.areas), classes, name)
         self.areas = [area for area in reader.areas if area.label in taken]
         """Those that are tissue."""
-        self._cut = [area for area in reader.areas if _ignored(area.label) and area.label not in taken]
+        self.cut = [area for area in reader.areas if _ignored(area.label) and area.label not in taken]
+        """Those that are cut out of it."""
         self.findings = tuple(_findings(reader, taken, name))
 
     @property
@@ -70,7 +76,12 @@ class GeoJson:
     def laid(self, size: tuple[int, int], scale: float, corner_l0: tuple[float, float]) -> Bool:
         """The tissue on a raster (w, h) of ``scale`` pixels per level-0 pixel, its (0, 0) at ``corner_l0``."""
         tissue = np.zeros(size[::-1], bool)
-        for areas, value in ((self.areas, True), (self._cut, False)):
+        placed = [[(ring + corner_l0) * scale for ring in area.rings] for area in (*self.areas, *self.cut)]
+        crossed = sum(polygons.crossings(rings, size) for rings in placed)
+        if crossed > MOST_CROSSINGS:
+            told = over(f"{self.name}, whose edges cross {crossed:,} rows of pixels,", "MOST_CROSSINGS")
+            raise UsageError(f"{option('mask')}: {told}; simplify its outlines")
+        for areas, value in ((self.areas, True), (self.cut, False)):
             for area in areas:  # each on its own: a polygon may lie in the hole of another
                 tissue[polygons.fill([(ring + corner_l0) * scale for ring in area.rings], size)] = value
         return tissue

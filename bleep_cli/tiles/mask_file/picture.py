@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
+from bleep_cli.limits import MOST_DIRECTORIES, MOST_MASK_PIXELS, over
 from bleep_cli.types import Bool
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is opened: others run programs (EPS), or are read by code that hardly anybody looks at."""
 FEW_VALUES = 16  # a grey picture of more, nearly all of them rare, has soft edges
 SOFT_EDGES = 0.1  # of the picture at most
 NEARLY_GREY = 24  # between the channels of a grey picture that was stored with loss
@@ -76,11 +79,12 @@ class Picture:
         return np.asarray(np.asarray(out) > 127, bool)
 
     def _opened(self, raw: bytes) -> Image:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
 
         try:
             with warnings.catch_warnings(action="ignore"):
-                image = Image.open(BytesIO(raw))
+                image = Image.open(BytesIO(raw), formats=FORMATS)
+                self._check_size(image)
                 self._check_pages(image)
                 image.load()
                 self._lossy = image.format in LOSSY
@@ -89,16 +93,27 @@ class Picture:
             raise UsageError(
                 f"{option('mask')}: {self.name} is too large a picture; 8 µm per pixel are enough"
             ) from None
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        except UsageError:
+            raise
+        except Exception as error:  # the door: Pillow has many errors of its own
             reason = type(error).__name__  # Pillow's own text tells the whole path
             raise UsageError(
                 f"{option('mask')}: {self.name} is neither GeoJSON nor a picture ({reason})"
             ) from error
 
+    def _check_size(self, image: Image) -> None:
+        width, height = image.size
+        if width * height > MOST_MASK_PIXELS:
+            told = over(f"{self.name} of {width} × {height} px", "MOST_MASK_PIXELS")
+            raise UsageError(f"{option('mask')}: {told}; 8 µm per pixel are enough")
+
     def _check_pages(self, image: Image) -> None:
         """Smaller pages are a pyramid's; one as large as the first may hold the tissue as well."""
         first = image.size
-        for page in range(1, getattr(image, "n_frames", 1)):
+        pages = getattr(image, "n_frames", 1)
+        if pages > MOST_DIRECTORIES:
+            raise UsageError(f"{option('mask')}: {self.name} of {over(f'{pages} pages', 'MOST_DIRECTORIES')}")
+        for page in range(1, pages):
             image.seek(page)
             if image.size == first:
                 raise UsageError(

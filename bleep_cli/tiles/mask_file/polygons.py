@@ -24,6 +24,12 @@ def fill(rings: Sequence[F64], size: tuple[int, int]) -> Bool:
     return out
 
 
+def crossings(rings: Sequence[F64], size: tuple[int, int]) -> int:
+    """How many rows of a raster (w, h) the edges of a polygon cross together: what :func:`fill` has to look at."""
+    inside = [ring[:, 1].clip(0, size[1]) for ring in rings]
+    return int(sum(np.abs(np.diff(y, append=y[:1])).sum() for y in inside))
+
+
 def area(rings: Sequence[F64]) -> float:
     """Of a polygon, in the square of its own unit, by the shoelace formula."""
     outline, *holes = (abs(_shoelace(ring)) for ring in rings)

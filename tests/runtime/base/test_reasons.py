@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bleep_cli.base.reasons import did_you_mean, first_line, told
+from bleep_cli.base.reasons import did_you_mean, first_line, reason, told
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,19 @@ def test_what_others_say_is_made_printable() -> None:
     assert told(MemoryError()) == "it takes more memory than there is"
     assert told(OSError(2, "No such file", "/folder/of/a/patient/x.json")) == "x.json: No such file"
     assert told(ValueError("broken")) == "broken" and told(KeyError("k")) == "KeyError: 'k'"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Unable to open file (filename = '/data/Meier Anna/c.h5', errno = 2)", "filename = 'c.h5', errno = 2"),
+        ("[ONNXRuntimeError] : 3 : Load model from /srv/p 7/tower.onnx failed", "from tower.onnx failed"),
+        (r"cannot open C:\Users\meier\a.tif", "cannot open a.tif"),
+        ("obs/x of 1/2 is broken", "obs/x of 1/2 is broken"),
+    ],
+)
+def test_no_message_tells_a_folder(text: str, told: str) -> None:
+    assert reason(ValueError(text)).endswith(told) or told in reason(ValueError(text))
+    for folder in ("data", "Meier", "srv", "Users", "meier"):
+        assert folder not in reason(ValueError(text))
+    assert reason(OSError(2, "No such file", "/data/Meier/a.tif")) == "a.tif: No such file"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bleep_cli.base.text import counted, duration, file_text, megabytes, path_of
+from bleep_cli.base.text import counted, duration, file_text, is_file, is_there, megabytes, path_of, printable
 
 
 def test_nouns_agree_with_their_number() -> None:
@@ -58,3 +58,23 @@ def test_names_survive_where_only_ascii_is_known() -> None:
         check=True,
     )
     assert told.stdout == "'M\\xfcller.svs' True\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Glul µm 肝", "Glul µm 肝"),
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("a\nbleep: all is well", r"a\nbleep: all is well"),
+        ("\u202egnp.exe\x9b31m\u2028\x00", r"\u202egnp.exe\x9b31m\u2028\x00"),
+    ],
+)
+def test_a_line_shows_what_would_move_the_cursor_or_break_it(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_what_no_file_can_be_called_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    named = [str(tmp_path / "a"), str(tmp_path), str(tmp_path / "b"), "a" * 300, "a\0b"]
+    assert [is_file(text) for text in named] == [True, False, False, False, False]
+    assert [is_there(Path(text)) for text in named] == [True, True, False, False, False]
