@@ -162,7 +162,7 @@ def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         progress=told,
     )
     root = open_bundle(bundle_path(folder)).root
-    attrs = root[GRAPH].attrs.asdict() if GRAPH in root else {}
+    attrs = root[GRAPH].attrs if GRAPH in root else {}
     size = sum(file.stat().st_size for file in bundle_path(folder).rglob("*") if file.is_file())
     found = f"{size >> 20} MB" + (f", M {attrs['M']}, ef {attrs['ef']}" if attrs else ", no graph")
     return {"found": found, "recall": attrs.get("recall"), "threads": attrs.get("threads")}

@@ -114,6 +114,7 @@ def predict(
     slide: Path | str,
     ref: Bundle | Path | str,
     *,
+    ref_sha256: str | None = None,
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
@@ -135,7 +136,7 @@ def predict(
     slide
         Any file that ``bleep predict`` takes.
     ref
-        A bundle's path, or an open bundle.
+        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have.
     genes
         Symbols or ids; all by default.
     at
@@ -167,17 +168,14 @@ def predict(
     ``anndata.AnnData`` with ``X`` f32[tiles, genes], log1p of normalised counts; the other elements are those of
     the h5ad (:mod:`bleep_cli.outputs.formats`).
 
-    Raises
-    ------
-    SlideError, ReferenceError, UsageError, DeviceError
-        Each as :mod:`bleep_cli.errors` says.
+    Raises ``SlideError``, ``ReferenceError``, ``UsageError`` and ``DeviceError`` (:mod:`bleep_cli.errors`).
     """
     chosen = None if genes is None else tuple(genes)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     excluded = (tuple(exclude_donor), tuple(exclude_section))
     options = replace(options, exclude_donor=excluded[0], exclude_section=excluded[1], include_own=include_own)
-    prediction = Predictor(ref, options).predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress)
-    return to_anndata(prediction)
+    predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
+    return to_anndata(predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress))
 
 
 def build_reference(

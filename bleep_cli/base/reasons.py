@@ -8,20 +8,32 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bleep_cli.base.text import printable
+
 MOST_HINTS = 10  # names that are looked up for one message
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, at most 200 characters of it, or its class where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return printable(line.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def reason(error: BaseException) -> str:
     """An error of whatever class in one line: of a file its name and the system's words, else class and text."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{Path(str(error.filename)).name}: {error.strerror}" if error.filename else error.strerror
+        return (
+            printable(f"{Path(str(error.filename)).name}: {error.strerror}") if error.filename else error.strerror
+        )
     text = first_line(error)
     return text if text == type(error).__name__ else f"{type(error).__name__}: {text}"
+
+
+def told(error: BaseException) -> str:
+    """What another library says of a file's content in one line, without folders: its text, or the system's."""
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
+    return reason(error) if isinstance(error, OSError | KeyError) else first_line(error)
 
 
 def did_you_mean(name: str | Sequence[str], known: Iterable[str]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 MB = 1 << 20
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -34,6 +36,12 @@ def file_text(path: Path | str) -> str:
     Bytes that are no UTF-8 stand as ``\\xfc``, so that what comes out can be written anywhere.
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """One line of a text as a terminal, a log, a picture or a page may show it: signs that move the cursor, change
+    colours, break the line or turn the direction of writing stand as ``\\x1b``, ``\\n`` or ``\\u202e``."""
+    return _UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def path_of(text: str) -> Path:

@@ -75,6 +75,7 @@ def prepare_batch(
     ref: Path,
     out: Path,
     *,
+    ref_sha256: str | None = None,
     formats: Sequence[str] = ("h5ad", PICTURE),
     gene: str | None = None,
     options: PredictOptions | None = None,
@@ -85,6 +86,7 @@ def prepare_batch(
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
+    ``ref_sha256`` is the content hash that the reference has to have.
     Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
 
     Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
@@ -92,7 +94,7 @@ def prepare_batch(
     """
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
     chosen = _for_all(entries, options or PredictOptions())
-    bundle = open_bundle(ref)
+    bundle = open_bundle(ref, ref_sha256)
     resolved(bundle, chosen)
     check_kinds(tuple(formats))
     if resume:

@@ -6,17 +6,17 @@ Written by ``reliability`` when a bundle is built, read by ``prediction`` for in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import ReferenceError
-from bleep_cli.types import F32
+from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
-    import zarr
+    from bleep_cli.bundle.storage.arrays import Group
 
 CALIBRATION = "calibration"
 """The group of its arrays."""
@@ -50,6 +50,10 @@ class Calibration:
         low, high = (_at(self.levels, self.scores.astype(np.float32), level) for level in (tail, 1 - tail))
         return low, high
 
+    def of_genes(self, columns: I64) -> Calibration:
+        """The same of the genes ``columns`` i64[g] alone."""
+        return replace(self, scores=self.scores[columns], floor=self.floor[columns])
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays as they are stored, by path."""
         return {f"{CALIBRATION}/{name}": getattr(self, name).astype(dtype) for name, dtype in DTYPES.items()}
@@ -67,7 +71,7 @@ def _at(levels: F32, scores: F32, level: float) -> F32:
 
 
 def read_calibration(
-    root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, genes: int
+    root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, genes: int
 ) -> Calibration | None:
     """The calibration of the bundle ``name`` of that many spots and genes; None where it holds none.
 
@@ -76,7 +80,7 @@ def read_calibration(
     if CALIBRATION not in root:
         return None
     values = {part: read(f"{CALIBRATION}/{part}") for part in DTYPES}
-    found = _calibration(values, root[SCORES].attrs.asdict())
+    found = _calibration(values, root[SCORES].attrs)
     if found is None or not _fits(found, spots, genes):
         raise ReferenceError(f"{name}: the arrays of its {CALIBRATION} do not fit together")
     return found

@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from bleep_cli.base.files.atomic import replacing
 from bleep_cli.base.files.json_file import write_json
+from bleep_cli.base.files.regular import read_regular
 from bleep_cli.base.reasons import reason
-from bleep_cli.bundle.contents import BundleInfo
-from bleep_cli.bundle.stored import DTYPES
-from bleep_cli.choices import Aggregation
+from bleep_cli.bundle.contents import BundleInfo, checked_field, target_sum_of, tile_of
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.genes.normalise import TARGET_SUM
+from bleep_cli.limits import MOST_BUNDLE_JSON, MOST_MODEL_BYTES, MOST_NAME, MOST_REFERENCE_GENES
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower
 from bleep_cli.types import TileSpec
 
@@ -62,17 +62,17 @@ class Encoders:
 def load_encoders(folder: Path) -> Encoders:
     """Reads what :meth:`Encoders.save` wrote. Raises ``ReferenceError`` for a folder that is none."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_regular(folder / MANIFEST, MOST_BUNDLE_JSON).decode("utf-8"))
         return Encoders(
-            image=(folder / "image.onnx").read_bytes(),
-            expression=(folder / "expression.onnx").read_bytes(),
-            tile=TileSpec(int(manifest["tile"]["px"]), tuple(float(um) for um in manifest["tile"]["um"])),
-            panel=tuple(map(str, manifest["panel"])),
-            target_sum=float(manifest["target_sum"]),
+            image=_model(folder, "image"),
+            expression=_model(folder, "expression"),
+            tile=tile_of(manifest["tile"]),
+            panel=_panel(manifest["panel"]),
+            target_sum=target_sum_of(manifest["target_sum"]),
             info=_known(dict(manifest.get("info", {}))),
             others=_others(folder, dict(manifest.get("precisions", {}))),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         raise ReferenceError(
             f"{option('encoders')} {folder.name}: image.onnx, expression.onnx and {MANIFEST} are needed "
             f"({reason(error)}); bleep-train export makes them"
@@ -80,15 +80,21 @@ def load_encoders(folder: Path) -> Encoders:
 
 
 def _known(info: dict[str, Any]) -> dict[str, Any]:
-    own = {"tile", "sections", "target_sum", "tower_input", "parent_sha256"}
+    own = {"tile", "sections", "target_sum", "tower_input", "parent_sha256", "findings"}
     unknown = set(info) - ({entry.name for entry in fields(BundleInfo)} - own)
     if unknown:
         raise ValueError(f"info holds {', '.join(sorted(unknown))}")
-    if info.get("expression_precision", "f16") not in DTYPES:
-        raise ValueError(f"expression_precision {info['expression_precision']!r} is none of {', '.join(DTYPES)}")
-    if info.get("aggregation", "average") not in get_args(Aggregation):
-        raise ValueError(f"aggregation {info['aggregation']!r} is none of {', '.join(get_args(Aggregation))}")
-    return info
+    return {name: checked_field(name, value) for name, value in info.items()}
+
+
+def _model(folder: Path, name: str) -> bytes:
+    return read_regular(folder / f"{name}.onnx", MOST_MODEL_BYTES)
+
+
+def _panel(keys: Any) -> tuple[str, ...]:
+    if not all(isinstance(key, str) and len(key) <= MOST_NAME for key in keys) or len(keys) > MOST_REFERENCE_GENES:
+        raise ValueError("panel holds what is no gene's name")
+    return tuple(keys)
 
 
 def _others(folder: Path, costs: dict[str, Any]) -> dict[Chosen, OtherTower]:
@@ -97,7 +103,7 @@ def _others(folder: Path, costs: dict[str, Any]) -> dict[Chosen, OtherTower]:
     if unknown:
         raise ValueError(f"precisions holds {', '.join(sorted(unknown))}")
     return {
-        chosen: OtherTower((folder / f"{TOWERS[chosen]}.onnx").read_bytes(), Cost.of(dict(costs[chosen])))
+        chosen: OtherTower(_model(folder, TOWERS[chosen]), Cost.of(dict(costs[chosen])))
         for chosen in further
         if chosen in costs
     }

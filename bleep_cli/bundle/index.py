@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.rows import Rows, SpooledRows
-from bleep_cli.bundle.stored import array_blocks, is_array, reading, sample_rows
+from bleep_cli.bundle.storage.arrays import Group, StoredArray, array_blocks
+from bleep_cli.bundle.stored import reading, sample_rows
 from bleep_cli.errors import ReferenceError
+from bleep_cli.limits import MOST_EF
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import (
     LEGACY_EF,
@@ -27,10 +29,6 @@ from bleep_cli.search.hnsw import (
 from bleep_cli.search.hnsw_build import GraphOptions, build_graph, library_version
 from bleep_cli.types import F32, Index, Progress, no_progress
 
-if TYPE_CHECKING:
-    import zarr
-    from zarr.types import AnyArray
-
 # Rows. Here exact search takes 0.8 ms of one core per tile (benchmarks/search.py), the fastest tower takes 12.
 # Above, it begins to be felt, and a graph of recall 0.99 is worth its time to build and its place in the bundle.
 EXACT_UP_TO = 100_000
@@ -39,16 +37,16 @@ GRAPH = "index/hnsw"
 SAMPLE_SEED = 0
 
 
-def choose_index(root: zarr.Group, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
+def choose_index(root: Group, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
     """Exact search, or above ``exact_up_to`` rows the bundle's graph where there is one that may be used."""
     graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
     if graph is not None and not why_exact(graph, embeddings):
-        return load_stored(graph, name, embeddings.shape)
+        return load_stored(graph, name, embeddings)
     n, dim = embeddings.shape
     return ExactIndex(embeddings[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(embeddings))
 
 
-def memory_of_index(root: zarr.Group, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
+def memory_of_index(root: Group, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
     """Bytes that searching ``embeddings`` takes at most, without the blocks it is done in."""
     graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
     if graph is not None:
@@ -56,13 +54,13 @@ def memory_of_index(root: zarr.Group, embeddings: Rows, exact_up_to: int = EXACT
     return min(HELD_BYTES, 4 * embeddings.shape[0] * embeddings.shape[1])
 
 
-def stored_graph(root: zarr.Group) -> AnyArray | None:
+def stored_graph(root: Group) -> StoredArray | None:
     """The bytes of a bundle's graph, u8[bytes]; None where it holds none."""
     found = root.get(GRAPH)
-    return found if found is not None and is_array(found) else None
+    return found if isinstance(found, StoredArray) else None
 
 
-def why_exact(graph: AnyArray, embeddings: Rows) -> str:
+def why_exact(graph: StoredArray, embeddings: Rows) -> str:
     """Why a stored graph cannot serve a search of ``embeddings``; empty where it can."""
     attrs = graph.attrs
     if not hnsw_available():
@@ -74,21 +72,26 @@ def why_exact(graph: AnyArray, embeddings: Rows) -> str:
     return ""
 
 
-def load_stored(graph: AnyArray, bundle: str, shape: tuple[int, ...]) -> HnswIndex:
-    """The stored graph over embeddings of ``shape`` [n, d]. Raises ``ReferenceError`` for a damaged one."""
+def load_stored(graph: StoredArray, bundle: str, embeddings: Rows) -> HnswIndex:
+    """The stored graph over ``embeddings`` f32[n, d]. Raises ``ReferenceError`` for a damaged one, or one of
+    others."""
+    n, dim = embeddings.shape
+    ef = stated_number(graph.attrs, "ef", LEGACY_EF)
+    if not 1 <= ef <= MOST_EF:
+        raise ReferenceError(f"{GRAPH}: ef is {ef:g}; 1 to {MOST_EF} is searched")
     with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
         file = Path(folder) / "hnsw"
         with reading(bundle, GRAPH), file.open("wb") as handle:
             for block in array_blocks(graph):
-                handle.write(block.tobytes())
-        return HnswIndex(load_graph(file, shape[0], shape[1]), int(stated_number(graph.attrs, "ef", LEGACY_EF)))
+                handle.write(block.astype(np.uint8, casting="no").tobytes())
+        return HnswIndex(load_graph(file, n, dim, embeddings=embeddings), int(ef))
 
 
 def stated_number(attrs: Mapping[str, Any], name: str, default: float, array: str = GRAPH) -> float:
     """A number among the attributes of an ``array``; ``ReferenceError`` for anything else of that name."""
     value = attrs.get(name, default)
-    if not isinstance(value, int | float):
-        raise ReferenceError(f"{array}: {name} is {value!r} and no number")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ReferenceError(f"{array}: {name} is {value!r:.100} and no number")
     return float(value)
 
 

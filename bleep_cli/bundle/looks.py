@@ -13,7 +13,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, F64, I64
 
 if TYPE_CHECKING:
-    import zarr
+    from bleep_cli.bundle.storage.arrays import Group
 
 LOOKS = "looks"
 """The group of its arrays."""
@@ -89,7 +89,7 @@ def _distances(queries: F32, tiles: F32) -> Iterator[F64]:
         yield np.sqrt(np.maximum(nearest.astype(np.float64), 0)).mean(axis=1)
 
 
-def read_looks(root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], spots: int) -> Looks | None:
+def read_looks(root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int) -> Looks | None:
     """The looks of the bundle ``name`` of that many spots; None where it holds none.
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
@@ -97,7 +97,7 @@ def read_looks(root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]],
     if LOOKS not in root:
         return None
     values = {part: read(f"{LOOKS}/{part}") for part in DTYPES}
-    found = _looks(values, root[TILES].attrs.asdict())
+    found = _looks(values, root[TILES].attrs)
     if found is None or not _fits(found, spots):
         raise ReferenceError(f"{name}: the arrays of its {LOOKS} do not fit together")
     return found

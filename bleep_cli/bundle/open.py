@@ -7,41 +7,51 @@ of every value in ``verify.py``.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.reasons import did_you_mean, first_line
+from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.calibration import Calibration, read_calibration
-from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, SectionRecord
+from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
 from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.looks import Looks, read_looks
+from bleep_cli.bundle.shapes import array_of, check_shapes
 from bleep_cli.bundle.signature import Signature, read_signature
-from bleep_cli.bundle.store import open_group
-from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, is_array, reading
-from bleep_cli.choices import Aggregation, Key
+from bleep_cli.bundle.storage.arrays import Group, StoredArray
+from bleep_cli.bundle.storage.content_hash import content_sha256
+from bleep_cli.bundle.storage.store import open_group
+from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, reading
+from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
-from bleep_cli.findings import finding_of
 from bleep_cli.genes.names import strip_version
+from bleep_cli.limits import (
+    MOST_MODEL_BYTES,
+    MOST_NAME,
+)
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
-from bleep_cli.types import F32, F64, I64, Index, Str, TileSpec
+from bleep_cli.types import F32, F64, I64, Index, Str
 
 if TYPE_CHECKING:
-    import zarr
     from scipy import sparse
-    from zarr.types import AnyArray
+
+# What would forge lines or colours on a terminal, turn the order of reading, or name an option in an error.
+_NOT_IN_NAMES = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ue000\ue001\ud800-\udfff]")
 
 
 class Bundle:
     """An open bundle: ``info``, gene and spot columns in memory; expression and towers read when asked for."""
 
-    def __init__(self, root: zarr.Group, name: str, info: BundleInfo, attrs: Mapping[str, Any]) -> None:
+    def __init__(self, root: Group, name: str, info: BundleInfo, attrs: Mapping[str, Any]) -> None:
         self.root, self.name, self.info, self.attrs = root, name, info, attrs
         self.content_sha256 = str(attrs["content_sha256"])
+        self.verified = False
+        """Whether ``content_sha256`` has been compared with the content; else it is what the bundle states."""
         self.symbols = self._strings("genes/symbol")
         self.gene_ids = self._strings("genes/id")
         self.panel = np.asarray(self.read("genes/panel"), np.int64)
@@ -51,23 +61,46 @@ class Bundle:
         """Number of reference spots."""
         return int(self.array("expression").shape[0])
 
-    def array(self, name: str) -> AnyArray:
-        """The Zarr array of that path; ``ReferenceError`` if the bundle has none."""
-        try:
-            found = self.root[name]
-        except KeyError as error:
-            raise ReferenceError(f"{self.name}: no array {name}") from error
-        if not is_array(found):
-            raise ReferenceError(f"{self.name}: {name} is no array")
-        return found
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its arrays, unpacked."""
+        return sum(array.nbytes for array in self.root.arrays().values())
+
+    def check_content(self, wanted: str | None = None) -> None:
+        """Reads and hashes everything, once. ``ReferenceError`` where that is not the hash that the bundle states,
+        or not the ``wanted`` one."""
+        stated = self.content_sha256
+        if wanted is not None and wanted != stated:
+            raise ReferenceError(f"{self.name} is another reference: its content hash is {stated}, not {wanted}")
+        if self.verified:
+            return
+        with reading(self.name, "its content"):
+            found = content_sha256(self.root, self.attrs)
+        if found != stated:
+            raise ReferenceError(
+                f"{self.name} is damaged, or part of it is missing: "
+                f"content hash {found[:12]}, it states {stated[:12]}"
+            )
+        self.verified = True
+
+    def array(self, name: str) -> StoredArray:
+        """The array of that path; ``ReferenceError`` if the bundle has none."""
+        return array_of(self.root, self.name, name)
 
     def read(self, name: str) -> NDArray[Any]:
         """All values of an array; a damaged chunk is a ``ReferenceError``."""
         with reading(self.name, name):
-            return np.asarray(self.array(name)[...])
+            return self.array(name)[...]
 
     def _strings(self, name: str) -> Str:
-        return np.array([str(value) for value in self.read(name)], dtype=str)
+        """Names, str[n]; ``ReferenceError`` for such as are none."""
+        values = [str(value) for value in self.read(name)]
+        longest = max(map(len, values), default=0)  # each takes as much memory as the longest
+        if longest > min(MOST_NAME, max(100, 100_000_000 // max(1, len(values)))):
+            raise ReferenceError(f"{self.name}: {name} holds a name of {longest} characters")
+        if _NOT_IN_NAMES.search("".join(values)):
+            raise ReferenceError(f"{self.name}: {name} holds control characters")
+        return np.array(values, dtype=str)
 
     def spots(self, column: Literal["section", "barcode", "donor"]) -> Str:
         """A column of names, str[n]."""
@@ -96,8 +129,7 @@ class Bundle:
                 f"{option('aggregation')} corrected: {self.name} holds no slope of expression; use "
                 f"{option('aggregation')} average, or build it anew with bleep build-reference"
             )
-        with reading(self.name, SLOPE):
-            values = np.asarray(self.array(SLOPE)[...], np.float32)[:, columns]
+        values = np.asarray(self.read(SLOPE), np.float32)[:, columns]
         if not np.isfinite(values).all():
             raise ReferenceError(f"{self.name}: {SLOPE} holds NaN or infinity")
         return values
@@ -124,7 +156,12 @@ class Bundle:
 
     def tower(self, which: TowerName | Literal["expression"]) -> bytes:
         """A tower, ONNX, checked against its hash; ``ReferenceError`` if the bundle has none of that name."""
-        data = bytes(self.read(f"encoders/{which}").tobytes())
+        size = self.array(f"encoders/{which}").nbytes
+        if size > MOST_MODEL_BYTES:
+            raise ReferenceError(
+                f"{self.name}: an {which} tower of {size} bytes; at most {MOST_MODEL_BYTES} are read"
+            )
+        data = self.read(f"encoders/{which}").tobytes()
         if hashlib.sha256(data).hexdigest() != self.array(f"encoders/{which}").attrs.get("sha256"):
             raise ReferenceError(f"{self.name}: the {which} tower does not match its hash")
         return data
@@ -136,10 +173,11 @@ class Bundle:
 
     def gene_columns(self) -> dict[str, F32]:
         """Further columns per gene, f32[g] by name."""
-        genes = self.root["genes"]
-        assert not is_array(genes)  # open_bundle has read arrays of it
-        names = [name for name, _ in genes.members() if name not in ("symbol", "id", "panel")]
-        return {name: np.asarray(self.read(f"genes/{name}"), np.float32) for name in sorted(names)}
+        below = [path.split("/") for path in self.root.arrays()]
+        names = [path[1] for path in below if len(path) == 2 and path[0] == "genes"]
+        further = [name for name in names if name not in ("symbol", "id", "panel")]
+        with reading(self.name, "genes"):
+            return {name: self.read(f"genes/{name}").astype(np.float32) for name in further}
 
     def gene_rows(self, genes: Sequence[str] | None, asked: str = "genes") -> I64:
         """Columns of the asked genes (symbols or ids), in the asked order; all for None.
@@ -182,22 +220,26 @@ class Bundle:
         return stored[:n] if n * width * 4 <= dense_bytes else stored
 
 
-def open_bundle(path: Path | str) -> Bundle:
+def open_bundle(path: Path | str, sha256: str | None = None) -> Bundle:
     """Opens a bundle, directory or ``.zarr.zip``, and checks its attributes and the shapes of its arrays.
 
-    A folder, or a zip with a folder, around one bundle stands for it. Raises ``ReferenceError`` for anything that
-    is not a bundle of a version this program reads.
+    A folder, or a zip with a folder, around one bundle stands for it. ``sha256`` is the content hash that it must
+    have; with it, and where chunks are missing, everything is read and hashed. Raises ``ReferenceError`` for
+    anything that is not a bundle of a version this program reads, or not that one, ``UsageError`` for a
+    ``sha256`` that is none.
     """
     path = Path(path)
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"{option('ref_sha256')} is the 64 hexadecimal digits that bleep inspect --json tells")
     if not path.exists():
         raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
     try:
-        root = open_group(path)
-        attrs: dict[str, Any] = root.attrs.asdict()
+        root, lacking = open_group(path)
     except ReferenceError:
         raise
-    except Exception as error:  # zarr, zipfile and json each raise their own, some telling the whole path
-        raise ReferenceError(f"{path.name}: not a reference bundle ({type(error).__name__})") from error
+    except Exception as error:  # zipfile, json and the system each raise their own
+        raise ReferenceError(f"{path.name}: not a reference bundle ({told(error)})") from error
+    attrs = root.attrs
     if attrs.get("encoding-type") != ENCODING_TYPE:
         raise ReferenceError(f"{path.name}: not a reference bundle (encoding-type is not {ENCODING_TYPE})")
     version = str(attrs.get("encoding-version", ""))
@@ -207,80 +249,28 @@ def open_bundle(path: Path | str) -> Bundle:
             "update bleep-cli"
         )
     try:
-        info = _info(attrs, getattr(root.get("expression"), "dtype", None))
-        bundle = Bundle(root, path.name, info, attrs)
-    except (KeyError, TypeError, ValueError) as error:
+        info = info_of(attrs, getattr(root.get("expression"), "dtype", None))
+    except Exception as error:
         raise ReferenceError(f"{path.name}: broken attribute ({first_line(error)})") from error
-    _check_shapes(bundle)
+    check_shapes(root, path.name)
+    bundle = Bundle(root, path.name, info, attrs)
+    _check_values(bundle)
+    if lacking or sha256 is not None:
+        bundle.check_content(None if sha256 is None else sha256.lower())
     return bundle
 
 
-def _info(attrs: Mapping[str, Any], stored: np.dtype[Any] | None) -> BundleInfo:
-    tile, expression = attrs["tile"], attrs["expression"]
-    key = attrs["key"]
-    if key not in get_args(Key):
-        raise ValueError(f"key {key!r}")
-    aggregation = attrs.get("aggregation", "average")
-    if aggregation not in get_args(Aggregation):
-        raise ValueError(f"aggregation {aggregation!r}")
-    spec = TileSpec(int(tile["px"]), tuple(float(um) for um in tile["um"]))
-    if spec.px < 1 or not spec.um or not min(spec.um) > 0 or int(attrs["k"]) < 1:
-        raise ValueError(f"tile {tile}, k {attrs['k']}")
-    return BundleInfo(
-        tile=spec,
-        sections=tuple(
-            SectionRecord(
-                str(s["id"]),
-                str(s["sha256"]),
-                str(s["donor"]),
-                int(s["n"]),
-                str(s.get("image_sha256", "")),
-                None if s.get("towers_saw_it") is None else bool(s["towers_saw_it"]),
-                None if s.get("mpp") is None else float(s["mpp"]),
-            )
-            for s in attrs["sections"]
-        ),
-        views=int(attrs["views"]),
-        recommended_views=int(attrs["recommended_views"]),
-        k=int(attrs["k"]),
-        key=key,
-        aggregation=aggregation,
-        target_sum=float(expression["target_sum"]),
-        tower_input=str(expression["tower_input"]),
-        expression_precision="f16" if stored == np.dtype("f2") else "f32",
-        **{
-            name: str(attrs.get(name, ""))
-            for name in ("species", "licence", "citation", "intended_use", "parent_sha256")
-        },
-        merged_sha256=tuple(map(str, attrs.get("merged_sha256", ()))),
-        findings=tuple(map(finding_of, attrs.get("findings", ()))),
-        reliability=dict(attrs.get("reliability", {})),
-        training=attrs.get("training", {}),
-    )
-
-
-def _check_shapes(bundle: Bundle) -> None:
-    shape = bundle.array("expression").shape
-    if len(shape) != 2 or bundle.panel.ndim != 1:
-        raise ReferenceError(f"{bundle.name}: expression has shape {shape}, genes/panel {bundle.panel.shape}")
-    (n, g), d = shape, bundle.array("embeddings/image").shape[-1]
-    wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
-    wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
-    wanted |= {"genes/symbol": (g,), "genes/id": (g,)}
-    if SLOPE in bundle.root:
-        wanted[SLOPE] = (d, g)
-    for name, shape in wanted.items():
-        if bundle.array(name).shape != shape:
-            raise ReferenceError(f"{bundle.name}: {name} has shape {bundle.array(name).shape}, not {shape}")
-    for which in ("image", "expression"):
-        bundle.array(f"encoders/{which}")
-    if len(bundle.panel) and not (bundle.panel.min() >= 0 and bundle.panel.max() < g):
+def _check_values(bundle: Bundle) -> None:
+    panel, (n, g) = bundle.panel, bundle.array("expression").shape
+    if len(panel) and not (panel.min() >= 0 and panel.max() < g):
         raise ReferenceError(f"{bundle.name}: genes/panel points outside the genes")
-    if not n or sum(section.n for section in bundle.info.sections) != n:
+    if len(set(bundle.symbols.tolist())) != g:
+        raise ReferenceError(f"{bundle.name}: genes/symbol holds a gene twice")
+    if sum(section.n for section in bundle.info.sections) != n:
         raise ReferenceError(f"{bundle.name}: its sections do not add up to its {n} spots")
 
 
-def stored_costs(root: zarr.Group) -> dict[Chosen, Cost]:
+def stored_costs(root: Group) -> dict[Chosen, Cost]:
     """The precisions that a bundle's Zarr group holds beside float32, with their costs."""
     names = {chosen: f"encoders/{tower}" for chosen, tower in TOWERS.items() if chosen != "fp32"}
-    return {chosen: Cost.of(root[name].attrs.asdict()) for chosen, name in names.items() if name in root}
+    return {chosen: Cost.of(root[name].attrs) for chosen, name in names.items() if name in root}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.errors import ReferenceError
+from bleep_cli.limits import MOST_TILE_PX
 from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
-    import zarr
+    from bleep_cli.bundle.storage.arrays import Group
 
 SIGNATURE = "signature"
 """The group of its arrays."""
@@ -71,9 +73,7 @@ def projected(features: F32, mean: F32, basis: F32) -> tuple[F32, F32]:
     return np.asarray(found, np.float32), np.asarray(np.maximum(rest, 0), np.float32)
 
 
-def read_signature(
-    root: zarr.Group, name: str, read: Callable[[str], NDArray[Any]], sections: int
-) -> Signature | None:
+def read_signature(root: Group, name: str, read: Callable[[str], NDArray[Any]], sections: int) -> Signature | None:
     """The signature of the bundle ``name`` of that many sections; None where it holds none.
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for one whose parts do not fit together.
@@ -81,7 +81,7 @@ def read_signature(
     if SIGNATURE not in root:
         return None
     values = {part: read(f"{SIGNATURE}/{part}") for part in DTYPES}
-    found = _signature(values, root[TILES].attrs.asdict())
+    found = _signature(values, root[TILES].attrs)
     if found is None or not _fits(found, sections):
         raise ReferenceError(f"{name}: the arrays of its {SIGNATURE} do not fit together")
     return found
@@ -96,7 +96,7 @@ def _signature(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> 
             mpp=float(attrs["mpp"]),
             backbone_sha256=str(attrs["backbone_sha256"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
 
 
@@ -114,7 +114,8 @@ def _fits(found: Signature, sections: int) -> bool:
         and numbers
         and 1.0 in found.scales
         and list(found.scales) == sorted(found.scales)
-        and found.px > 0
-        and found.mpp > 0
+        and all(math.isfinite(scale) and scale > 0 for scale in found.scales)
+        and 0 < found.px <= MOST_TILE_PX
+        and 0 < found.mpp < math.inf
         and 0 <= int(found.section.min()) <= int(found.section.max()) < sections
     )

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.base.reasons import first_line
+from bleep_cli.base.reasons import told
 from bleep_cli.base.rows import Rows
-from bleep_cli.errors import ReferenceError
+from bleep_cli.bundle.storage.arrays import StoredArray
+from bleep_cli.errors import BleepError, ReferenceError
+from bleep_cli.towers.encoder import are_unit
 from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
-    import zarr
     from scipy import sparse
-    from typing_extensions import TypeIs
-    from zarr.types import AnyArray
 
 ExpressionPrecision = Literal["f16", "f32"]
 DTYPES: dict[ExpressionPrecision, str] = {"f16": "<f2", "f32": "<f4"}
@@ -28,32 +27,20 @@ SLOPE = "slope"
 
 @contextmanager
 def reading(bundle: str, array: str) -> Iterator[None]:
-    """Turns what Zarr raises for a damaged chunk into a ``ReferenceError`` that names the array."""
+    """The door of what a bundle stores: any error inside, whoever raises it, is a ``ReferenceError`` of one line
+    that names the array."""
     try:
         yield
-    except (ValueError, RuntimeError, OSError) as error:  # checksum, codec and file errors
-        raise ReferenceError(f"{bundle}: {array} is damaged ({first_line(error)})") from error
-
-
-def is_array(member: AnyArray | zarr.Group) -> TypeIs[AnyArray]:
-    """Whether what a Zarr group holds is an array; else it is a group."""
-    return hasattr(member, "shape")
-
-
-def array_blocks(array: AnyArray) -> Iterator[NDArray[Any]]:
-    """The values of an array, a chunk's rows at a time; a lone value as one row."""
-    if not array.ndim:
-        yield np.asarray(array[...]).reshape(1)
-        return
-    step = array.chunks[0]
-    for start in range(0, array.shape[0], step):
-        yield np.asarray(array[start : start + step])
+    except BleepError:
+        raise
+    except Exception as error:
+        raise ReferenceError(f"{bundle}: {array} is damaged ({told(error)})") from error
 
 
 class StoredRows:
     """An array of a bundle [n, ...], read by slices of rows. Raises ``ReferenceError`` for a damaged chunk."""
 
-    def __init__(self, array: AnyArray, bundle: str, name: str) -> None:
+    def __init__(self, array: StoredArray, bundle: str, name: str) -> None:
         self._array, self._bundle, self._name = array, bundle, name
 
     @property
@@ -63,7 +50,7 @@ class StoredRows:
 
     def __getitem__(self, rows: slice, /) -> NDArray[Any]:
         with reading(self._bundle, self._name):
-            return np.asarray(self._array[rows])
+            return self._array[rows]
 
 
 class UnitRows(StoredRows):
@@ -71,7 +58,7 @@ class UnitRows(StoredRows):
 
     def __getitem__(self, rows: slice, /) -> F32:
         values = np.asarray(super().__getitem__(rows), np.float32)
-        if not np.allclose(np.linalg.norm(values, axis=1), 1.0, atol=1e-3):  # NaN fails as well
+        if not are_unit(values):
             raise ReferenceError(f"{self._bundle}: {self._name} are no unit vectors")
         return values
 
@@ -82,7 +69,7 @@ class StoredExpression:
     Nothing is read before it is asked for; only the chunks of the asked spots and genes are.
     """
 
-    def __init__(self, array: AnyArray, bundle: str, columns: I64) -> None:
+    def __init__(self, array: StoredArray, bundle: str, columns: I64) -> None:
         self._array, self._bundle = array, bundle
         self._order = np.argsort(columns, kind="stable")  # positions of the genes as they lie on disk
         self._sorted = columns[self._order]
@@ -132,13 +119,20 @@ class StoredExpression:
             for across in np.unique(columns // width):
                 c, d = np.searchsorted(columns, (across * width, (across + 1) * width))
                 with reading(self._bundle, "expression"):
-                    chunk = np.asarray(self._array[_part(down, height), _part(across, width)])
+                    chunk = self._array[_part(down, height), _part(across, width)]
+                    check_expression(chunk)
                 taken = chunk[:, columns[c:d] - across * width]
                 out[a:b, positions[c:d]] = taken if len(inside) == len(chunk) else taken[inside]
 
 
 def _part(number: int, size: int) -> slice:
     return slice(number * size, (number + 1) * size)
+
+
+def check_expression(values: NDArray[Any]) -> None:
+    """``ValueError`` for log1p expression that is NaN, infinite or negative."""
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError("it holds NaN, infinity or negative values")
 
 
 def sample_rows(rows: Rows, count: int, seed: int) -> NDArray[Any]:

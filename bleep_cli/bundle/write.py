@@ -18,12 +18,13 @@ from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import Rows
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.calibration import SCORES
-from bleep_cli.bundle.content_hash import content_sha256
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
 from bleep_cli.bundle.looks import TILES as LOOKS_TILES
 from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
+from bleep_cli.bundle.storage.content_hash import content_sha256
+from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import DTYPES, SLOPE
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.search.hnsw import hnsw_available
@@ -70,7 +71,7 @@ def write_bundle(
             root = _write_folder(folder, info, arrays)
             if options is not None:
                 _write_graph(root, info, arrays, options, graph_folder(path), progress)
-            return _seal(root, info)
+            return _seal(root, folder, info)
 
         if not path.name.endswith(".zip"):
             content = fill(temporary)
@@ -95,9 +96,10 @@ def _write_folder(folder: Path, info: BundleInfo, arrays: BundleArrays) -> zarr.
     return root
 
 
-def _seal(root: zarr.Group, info: BundleInfo) -> str:
+def _seal(root: zarr.Group, folder: Path, info: BundleInfo) -> str:
+    """States the hash of what is read back."""
     attrs = _attrs(info)
-    attrs["content_sha256"] = content_sha256(root, attrs)
+    attrs["content_sha256"] = content_sha256(open_group(folder)[0], attrs)
     root.attrs.update(attrs)
     return str(attrs["content_sha256"])
 
@@ -182,7 +184,14 @@ def _create(
 
     fitting = tuple(max(1, min(size, chunk)) for size, chunk in zip(shape, chunks, strict=True))
     codecs = [ZstdCodec(level=3), Crc32cCodec()]
-    return root.create_array(name, shape=shape, dtype=dtype, chunks=fitting, compressors=codecs)
+    return root.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=fitting,
+        compressors=codecs,
+        config={"write_empty_chunks": True},  # so that a chunk that is missing is damage, and no zeros
+    )
 
 
 def _put(root: zarr.Group, name: str, values: NDArray[Any]) -> AnyArray:

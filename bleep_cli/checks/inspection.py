@@ -19,7 +19,7 @@ def inspect_bundle(
     bundle = open_bundle(path)
     info = bundle.info
     checks = verify_bundle(bundle, progress) if verify else []
-    graph = bundle.array(GRAPH).attrs.asdict() if GRAPH in bundle.root else None
+    graph = dict(bundle.array(GRAPH).attrs) if GRAPH in bundle.root else None
     costs = stored_costs(bundle.root)
     fields = " + ".join(f"{um:g}" for um in info.tile.um)
     record = {
@@ -73,4 +73,5 @@ def _graph(attrs: dict[str, Any] | None) -> str:
         return "none, search is exact"
     if "recall" not in attrs:
         return "HNSW, of a recall it does not state (verifying measures it)"
-    return f"HNSW, M {attrs['M']}, ef {attrs['ef']}, recall@{attrs['recall_k']} {attrs['recall']}"
+    m, ef, k, recall = (attrs.get(name, "not stated") for name in ("M", "ef", "recall_k", "recall"))
+    return f"HNSW, M {m}, ef {ef}, recall@{k} {recall}"

@@ -109,6 +109,7 @@ def _shared(batch: Batch) -> Plain:
     return {
         "bundle": str(batch.ref.absolute()),
         "content_sha256": batch.bundle.content_sha256,
+        "verified": batch.bundle.verified,
         "options": cluster_worker.options_to_plain(batch.options),
         "gene": batch.gene,
         "force": batch.force,

@@ -57,8 +57,8 @@ def predict_slide(job: Plain, shared: Plain) -> Plain:
     """Predicts one slide and writes its files to shared storage.
 
     ``job``: ``number``, ``slide``, ``name``, ``paths`` by format, ``options``, ``wanted``; ``shared``:
-    ``version``, ``topic``, ``bundle``, ``content_sha256``, ``options``, ``gene``, ``force``, ``strict``,
-    ``command``. All paths are absolute.
+    ``version``, ``topic``, ``bundle``, ``content_sha256``, ``verified``, ``options``, ``gene``, ``force``,
+    ``strict``, ``command``. All paths are absolute.
 
     Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``told`` (findings), or ``error``
     (a class of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
@@ -136,8 +136,10 @@ class _Loaded:
 
 
 @lru_cache(maxsize=1)
-def _load(path: Path, content_sha256: str, options: str) -> _Loaded:
-    bundle, chosen = open_bundle(path), options_from_plain(json.loads(options))
+def _load(path: Path, content_sha256: str, verified: bool, options: str) -> _Loaded:
+    """``verified``: everything is hashed here, too, as it was where the batch was begun."""
+    bundle = open_bundle(path, content_sha256 if verified else None)
+    chosen = options_from_plain(json.loads(options))
     if bundle.content_sha256 != content_sha256:
         raise ReferenceError(f"{bundle.name} is another bundle there than here")
     return _Loaded(bundle, chosen, predictor_maker(bundle, chosen))
@@ -149,7 +151,7 @@ def _predict(job: Plain, shared: Plain) -> Plain:
     for path in paths.values():
         _see(path.parent)  # the client has made it
     with _LOADING:
-        loaded = _load(bundle, shared["content_sha256"], json.dumps(shared["options"]))
+        loaded = _load(bundle, shared["content_sha256"], shared["verified"], json.dumps(shared["options"]))
     wanted = Identity(**job["wanted"]) if job["wanted"] is not None else None
     mine = Job(slide, job["name"], options_from_plain(job["options"]), paths, wanted)
     gene, force, strict, command = (shared[name] for name in ("gene", "force", "strict", "command"))

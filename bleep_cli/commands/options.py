@@ -65,6 +65,15 @@ Ref = Annotated[
         help="Reference bundle, .zarr or .zarr.zip; demo is the built-in synthetic one.",
     ),
 ]
+RefSha256 = Annotated[
+    str | None,
+    typer.Option(
+        "--ref-sha256",
+        envvar="BLEEP_REF_SHA256",
+        metavar="HEX",
+        help="Content hash that the reference must have; everything of it is read and compared first.",
+    ),
+]
 RefIfAny = Annotated[
     Path | None,
     typer.Option(

@@ -40,6 +40,7 @@ are the same bytes."""
 def predict(
     ctx: typer.Context,
     ref: opt.Ref,
+    ref_sha256: opt.RefSha256 = None,
     slides: opt.Slides = None,
     slide_table: opt.SlideTable = None,
     out: opt.Out = Path(),
@@ -113,6 +114,7 @@ def predict(
         _entries(console, slides, slide_table),
         ref,
         out,
+        ref_sha256=ref_sha256,
         formats=opt.names(formats),
         gene=gene,
         options=options,

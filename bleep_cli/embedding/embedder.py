@@ -16,6 +16,7 @@ from bleep_cli.bundle.open import Bundle, stored_costs
 from bleep_cli.choices import Device, Precision, RunsOn
 from bleep_cli.embedding.lanes import Lanes, TileBuffers, lanes_for, overlapped, plain
 from bleep_cli.embedding.pinned import cuda_runtime, pinned
+from bleep_cli.errors import ReferenceError
 from bleep_cli.tiles.read import reading_order
 from bleep_cli.tiles.shared_fields import FieldReader
 from bleep_cli.towers.encoder import OnnxEncoder, see_views
@@ -133,6 +134,9 @@ def _open(bundle: Bundle, device: Device, precision: Precision, expected: RunsOn
     encoder = OnnxEncoder(tower, device, threads=lanes.threads_each, tensorrt_fp16=not held)
     if encoder.device != expected:
         return _open(bundle, encoder.device, precision, encoder.device)
+    spec, dim = bundle.info.tile, bundle.array("embeddings/image").shape[1]
+    if (encoder.tile_px, encoder.channels, encoder.dim) != (spec.px, 3 * len(spec.um), dim):
+        raise ReferenceError(f"{bundle.name}: its {TOWERS[chosen]} tower is not of its tiles and embeddings")
     return Embedder(encoder, chosen, stored.get(chosen), hashlib.sha256(tower).hexdigest(), lanes)
 
 

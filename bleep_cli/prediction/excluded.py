@@ -6,15 +6,24 @@ other sections are nearly as bad a test: so all of its donor's sections are left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bleep_cli.base.rows import PickedRows, SpooledRows
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.contents import BundleInfo, SectionRecord
-from bleep_cli.bundle.sections import named_sections
+from bleep_cli.bundle.contents import BundleInfo, SectionRecord, named_sections
+from bleep_cli.bundle.index import HELD_BYTES, stated_number
+from bleep_cli.bundle.open import Bundle
+from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
+from bleep_cli.bundle.stored import SLOPE
+from bleep_cli.choices import Key
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.types import Slide
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.types import F32, I64, Bool, Index, Slide
 
 if TYPE_CHECKING:
     from bleep_cli.prediction.options import PredictOptions
@@ -80,3 +89,28 @@ def _told(info: BundleInfo, ids: tuple[str, ...], why: str) -> str:
 
 def _names(records: list[SectionRecord]) -> str:
     return f"section{'s' if len(records) > 1 else ''} {', '.join(record.id for record in records)}"
+
+
+def spots_without(bundle: Bundle, sections: Sequence[str]) -> Bool:
+    """bool[n]: the spots of other sections than these."""
+    return np.asarray(~np.isin(bundle.spots("section"), list(sections)))
+
+
+def index_without(bundle: Bundle, key: Key, kept: Bool) -> Index:
+    """Exact search over the spots ``kept`` bool[n]; a stored graph of all cannot answer that."""
+    rows = bundle.embedding_rows(key)
+    n, dim = rows.shape
+    return ExactIndex(rows[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(rows), kept=kept)
+
+
+def slope_without(bundle: Bundle, columns: I64, kept: Bool) -> F32:
+    """The slope f32[d, g] of those genes as the spots ``kept`` bool[n] alone give it: that of all would carry what
+    was measured in the others into a prediction without them. Raises as ``Bundle.slope``."""
+    bundle.slope(columns[:0])
+    attrs, rows = bundle.array(SLOPE).attrs, np.flatnonzero(kept)
+    return expression_slope(
+        PickedRows(bundle.embedding_rows("image"), rows),
+        PickedRows(bundle.expression_rows(columns), rows),
+        stated_number(attrs, "ridge", RIDGE, SLOPE),
+        stated_number(attrs, "share", SHARE, SLOPE),
+    )

@@ -16,10 +16,11 @@ from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.sections import index_without, slope_without, spots_without
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
+from bleep_cli.limits import HASHED_UNASKED
 from bleep_cli.prediction.correct import offsets
+from bleep_cli.prediction.excluded import index_without, slope_without, spots_without
 from bleep_cli.prediction.genes_kept import genes_kept
 from bleep_cli.prediction.impute import DENSE_BYTES, weigh
 from bleep_cli.prediction.layers import Found, Layers
@@ -65,6 +66,8 @@ class Predictor:
 
     def __init__(self, ref: Bundle | Path | str, options: PredictOptions | None = None) -> None:
         self.bundle = ref if isinstance(ref, Bundle) else open_bundle(ref)
+        if self.bundle.nbytes <= HASHED_UNASKED:
+            self.bundle.check_content()
         self.options = options or PredictOptions()
         self.k, self.key, self.views, self.aggregation = resolved(self.bundle, self.options)
         self._recorded = recorded_options(self.bundle, self.options)
@@ -235,6 +238,7 @@ class Predictor:
             reference=ReferenceRecord(
                 name=self.bundle.name,
                 content_sha256=self.bundle.content_sha256,
+                content_verified=self.bundle.verified,
                 image_tower_sha256=self.embedder.sha256,
                 sections=[section.id for section in info.sections],
                 left_out=list(ready.left_out),

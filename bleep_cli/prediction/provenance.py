@@ -51,6 +51,8 @@ class ReferenceRecord:
     name: str
     """File name of the bundle, without its folders."""
     content_sha256: str
+    content_verified: bool
+    """Whether the content was hashed and found to be that, by this run; else it is what the bundle states."""
     image_tower_sha256: str
     """Of the tower that ran, at its precision."""
     sections: Sequence[str]

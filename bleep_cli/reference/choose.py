@@ -9,9 +9,8 @@ import numpy as np
 
 from bleep_cli.base.rows import PickedRows
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.contents import BundleArrays
+from bleep_cli.bundle.contents import BundleArrays, named_sections
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.sections import named_sections
 from bleep_cli.errors import UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built, one_donor
@@ -60,7 +59,7 @@ def _chosen(base: Bundle, kept: Collection[str], columns: I64 | None) -> Built:
     genes = np.arange(len(base.symbols)) if columns is None else columns
     places = [i for i, record in enumerate(base.info.sections) if record.id in kept]
     gone = [record for record in base.info.sections if record.id not in kept]
-    looks = base.looks()
+    looks, calibration = base.looks(), base.calibration()
     arrays = BundleArrays(
         image_embeddings=base.embeddings("image")[rows],
         expression_embeddings=base.embeddings("expression")[rows],
@@ -77,6 +76,7 @@ def _chosen(base: Bundle, kept: Collection[str], columns: I64 | None) -> Built:
         gene_columns={} if gone else {name: values[genes] for name, values in base.gene_columns().items()},
         other_towers=base.other_towers(),
         signature=signature_of_some(base.signature(), places),
+        calibration=None if gone or calibration is None else calibration.of_genes(genes),
         looks=None if looks is None else looks.of_spots(rows),
     )
     records = tuple(base.info.sections[i] for i in places)

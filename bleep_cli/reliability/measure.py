@@ -11,6 +11,7 @@ import numpy as np
 from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.contents import BundleArrays
 from bleep_cli.bundle.looks import Looks
+from bleep_cli.bundle.per_gene import COLUMNS
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.axis import find_axis
@@ -36,7 +37,8 @@ def with_reliability(built: Built, refit: Refit | None = None, *, progress: Prog
     if len(arrays.section) < FEWEST_SPOTS:
         told = f"of {len(arrays.section)} spots none is left out: how well genes are predicted is not known"
         info = replace(built.info, findings=(*built.findings, Finding("reliability-missing", told)))
-        return Built(info, replace(arrays, looks=None))
+        kept = {name: values for name, values in arrays.gene_columns.items() if name not in COLUMNS}
+        return Built(info, replace(arrays, gene_columns=kept, looks=None, calibration=None))
     left_out = leave_out(arrays, built.info, refit, progress=progress)
     columns = per_gene(left_out, neighbourhoods(arrays.section, arrays.xy_l0))
     info = replace(built.info, reliability=_attrs(left_out, arrays))

@@ -7,9 +7,13 @@ embeddings.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.base.rows import Rows
+from bleep_cli.errors import ReferenceError
 from bleep_cli.types import F32, I64, Bool, Neighbours
 
 ROW_BLOCK = 16_384  # reference rows compared at a time; 16 MB of 256 dimensions
@@ -50,7 +54,18 @@ class ExactIndex:
                     if self._kept is not None:
                         found[:, ~self._kept[first : first + len(rows)]] = -np.inf
                     _merge(found, first, index[some], similarity[some])
+        check_found(index, similarity, n)
         return Neighbours(index, similarity)
+
+
+def check_found(index: NDArray[Any], similarity: F32, rows: int) -> None:
+    """``ReferenceError`` unless what a search found are rows of the reference and their similarities are numbers:
+    what takes them for row numbers reads memory by them."""
+    inside = index.size == 0 or 0 <= int(index.min()) <= int(index.max()) < rows
+    if not inside or not np.isfinite(similarity).all():
+        raise ReferenceError(
+            "a tile has no neighbours among the spots: the image tower or the reference is broken"
+        )
 
 
 def _merge(found: F32, first: int, index: I64, similarity: F32) -> None:

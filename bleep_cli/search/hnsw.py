@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bleep_cli.errors import ReferenceError
+from bleep_cli.base.reasons import told
+from bleep_cli.base.rows import Rows
+from bleep_cli.errors import BleepError, ReferenceError
+from bleep_cli.search.exact import check_found
+from bleep_cli.search.graph_file import check_graph
 from bleep_cli.types import F32, I64, Neighbours
 
 if TYPE_CHECKING:
@@ -21,7 +25,6 @@ RECALL_TARGET = 0.99
 RECALL_QUERIES = 500
 EFS = (64, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)  # tried in this order
 LEGACY_EF = 400  # of graphs that do not state theirs (format 1.0)
-HEADER_WORDS = 6  # u64: level offset, capacity, rows, bytes per row, label offset, vector offset
 
 
 class HnswIndex:
@@ -40,8 +43,12 @@ class HnswIndex:
             return Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
         # A loaded graph has hnswlib's own ef of 10 again; more neighbours need a wider search.
         self._graph.set_ef(max(k, math.ceil(self.ef * max(1.0, k / RECALL_K))))
-        labels, distances = self._graph.knn_query(queries, k=k)
+        try:
+            labels, distances = self._graph.knn_query(queries, k=k)
+        except RuntimeError as error:  # rows that no link leads to
+            raise ReferenceError(f"the HNSW graph does not find {k} neighbours of every tile") from error
         similarity = (1.0 - distances).astype(np.float32)
+        check_found(labels, similarity, self._graph.get_current_count())
         order = np.lexsort((labels, -similarity), axis=1)
         return Neighbours(
             np.take_along_axis(labels.astype(np.int64), order, axis=1),
@@ -64,22 +71,25 @@ def hnsw_available() -> bool:
     return importlib.util.find_spec("hnswlib") is not None
 
 
-def load_graph(file: Path, rows: int, dim: int, capacity: int | None = None) -> hnswlib.Index:
-    """The hnswlib index in ``file``, which must hold ``rows`` vectors of ``dim`` dimensions.
+def load_graph(
+    file: Path, rows: int, dim: int, capacity: int | None = None, embeddings: Rows | None = None
+) -> hnswlib.Index:
+    """The hnswlib index in ``file``, which must hold ``rows`` vectors of ``dim`` dimensions, and those of
+    ``embeddings`` where these are given.
 
     ``capacity`` is how many it can grow to. Raises ``ReferenceError`` for any other file: hnswlib itself takes
-    a graph of another dimension silently.
+    a graph of another dimension silently, and reads and writes wherever its links lead.
     """
     import hnswlib
 
-    header = np.fromfile(file, "<u8", HEADER_WORDS)
-    if len(header) < HEADER_WORDS or header[2] != rows or header[4] - header[5] != 4 * dim:
-        raise ReferenceError(f"the HNSW graph is not one of {rows} vectors of {dim} dimensions")
-    graph = hnswlib.Index(space="ip", dim=dim)
     try:
+        check_graph(file, rows, dim, embeddings)
+        graph = hnswlib.Index(space="ip", dim=dim)
         graph.load_index(str(file), max_elements=capacity or rows)
-    except RuntimeError as error:
-        raise ReferenceError(f"the HNSW graph cannot be loaded ({error})") from error
+    except BleepError:
+        raise
+    except Exception as error:
+        raise ReferenceError(f"the HNSW graph cannot be used: {told(error)}") from error
     return graph
 
 

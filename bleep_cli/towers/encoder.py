@@ -23,6 +23,7 @@ BATCH: dict[RunsOn, int] = {"cpu": 8, "cuda": 128}  # on a CPU larger batches co
 ALL_VIEWS = 8
 """Flips and right-angle rotations of a tile."""
 VIEW_CHOICES = (1, ALL_VIEWS)
+UNIT_SLACK = 1e-3  # by which a vector of length 1 may be longer or shorter
 
 
 class OnnxEncoder:
@@ -96,7 +97,7 @@ def _sizes(
         raise ReferenceError(f"the {what} does not give one vector per row")
     batch, *sizes = inputs[0].shape
     dims = [output.shape[1] for output in outputs]
-    if isinstance(batch, int) or not all(isinstance(size, int) for size in (*sizes, *dims)):
+    if isinstance(batch, int) or not all(isinstance(size, int) and size > 0 for size in (*sizes, *dims)):
         raise ReferenceError(f"the {what} must leave the batch open and nothing else; it takes {inputs[0].shape}")
     return sizes, dims
 
@@ -114,18 +115,39 @@ def views_of(tiles: U8, views: int) -> Iterator[U8]:
 
 
 def embed_views(encoder: Encoder, tiles: U8, views: int) -> F32:
-    """Unit vectors ``f32[b, d]``: the mean over the tile's views, normalised again."""
-    total = sum(encoder.embed(view) for view in views_of(tiles, views))
+    """Unit vectors ``f32[b, d]``: the mean over the tile's views, normalised again.
+
+    Raises ``ReferenceError`` for a tower whose vectors are not of length 1.
+    """
+    total = sum(_of_length_1(encoder.embed(view)) for view in views_of(tiles, views))
     if views == 1:
         return np.asarray(total, np.float32)
     return unit(np.asarray(total, np.float32))
 
 
+def are_unit(vectors: F32) -> bool:
+    """Whether all rows are of length 1, but for ``UNIT_SLACK``; NaN is not."""
+    with np.errstate(all="ignore"):
+        return np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=UNIT_SLACK)
+
+
+def _of_length_1(vectors: F32) -> F32:
+    if not are_unit(vectors):
+        raise ReferenceError("the image tower does not give unit vectors")
+    return vectors
+
+
 def see_views(encoder: OnnxEncoder, tiles: U8, views: int) -> tuple[F32, F32]:
     """Unit vectors as :func:`embed_views` gives them, and the views' mean looks ``f32[b, encoder.looks]``."""
-    total = np.asarray(sum(encoder.see(view) for view in views_of(tiles, views)), np.float32)
+    total = np.asarray(sum(_seen(encoder, view) for view in views_of(tiles, views)), np.float32)
     vectors, looks = total[:, : encoder.dim], total[:, encoder.dim :]
     return (vectors if views == 1 else unit(vectors)), looks / np.float32(views)
+
+
+def _seen(encoder: OnnxEncoder, tiles: U8) -> F32:
+    found = encoder.see(tiles)
+    _of_length_1(found[:, : encoder.dim])
+    return found
 
 
 def unit(vectors: F32) -> F32:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
+import threading
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -12,10 +15,12 @@ import numpy as np
 from bleep_cli.base.reasons import first_line
 from bleep_cli.choices import Device, RunsOn
 from bleep_cli.errors import DeviceError, ReferenceError, option
+from bleep_cli.limits import MOST_BATCH_SECONDS
+from bleep_cli.towers.model_file import check_model
 from bleep_cli.types import F32, U8
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession, RunOptions, SessionOptions
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 Provider = str | tuple[str, dict[str, str]]
@@ -65,7 +70,8 @@ def make_session(
     ONNX Runtime falls back to the CPU silently: for ``auto`` that is accepted, for ``cuda`` it is an error.
     ``threads`` 0 is all cores.
 
-    Raises ``ReferenceError`` for bytes that are no model, ``DeviceError`` when cuda, or TensorRT where it was to
+    Raises ``ReferenceError`` for bytes that are no model, or one of more than is let in
+    (:mod:`bleep_cli.towers.model_file`), ``DeviceError`` when cuda, or TensorRT where it was to
     give float16, cannot be used.
     """
     ort = _runtime()
@@ -73,7 +79,11 @@ def make_session(
     options = _options(ort, threads)
     providers = _providers(ort, chosen, tensorrt_fp16)
     try:
-        session = ort.InferenceSession(model, options, providers=providers)
+        check_model(model)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what keeps it from a provider
+            session = ort.InferenceSession(model, options, providers=providers)
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            _ = (value.name, value.type, value.shape)  # names that are no text show here
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ReferenceError(
             f"the {what} is not a model that ONNX Runtime can run ({first_line(error)})"
@@ -97,6 +107,7 @@ def _options(ort: ModuleType, threads: int) -> SessionOptions:
     options.intra_op_num_threads = threads
     # A spinning thread holds a core that reading, or another program, could use (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, not its own format
     return options
 
 
@@ -113,32 +124,51 @@ def _providers(ort: ModuleType, device: RunsOn, tensorrt_fp16: bool) -> list[Pro
 
 
 def run(session: InferenceSession, rows: U8 | F32, what: str) -> F32:
-    """The output for one batch; of several the rows side by side."""
-    try:
-        found: list[F32] = session.run(None, {session.get_inputs()[0].name: rows})
-    except Exception as error:  # ONNX Runtime's errors share no base class
-        raise _run_error(session, error, what) from error
-    return _side_by_side(found)
+    """The output for one batch f32[b, d], of several outputs the rows side by side. ``ReferenceError`` for all
+    but numbers, a row for each row."""
+    given = {session.get_inputs()[0].name: rows}
+    return _vectors(session, len(rows), what, lambda limit: session.run(None, given, limit))
 
 
 def run_on_device(session: InferenceSession, rows: U8, what: str, device: RunsOn = "cuda") -> F32:
     """The same with input and output bound to the device's memory: one copy each way, none hidden in the graph."""
     ort = _runtime()
-    try:
+
+    def bound(limit: RunOptions) -> list[F32]:
         binding = session.io_binding()
         value = ort.OrtValue.ortvalue_from_numpy(rows, device, 0)
         binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
         for output in session.get_outputs():
             binding.bind_output(output.name, device, 0)
-        session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding, limit)
         found: list[F32] = binding.copy_outputs_to_cpu()
+        return found
+
+    return _vectors(session, len(rows), what, bound)
+
+
+def _vectors(session: InferenceSession, rows: int, what: str, compute: Callable[[RunOptions], list[F32]]) -> F32:
+    """What ``compute`` gives within ``MOST_BATCH_SECONDS``, checked: f32[rows, d], finite."""
+    limit = _runtime().RunOptions()
+    watch = threading.Timer(MOST_BATCH_SECONDS, setattr, (limit, "terminate", True))
+    watch.daemon = True
+    watch.start()
+    try:
+        found = compute(limit)
     except Exception as error:  # ONNX Runtime's errors share no base class
+        if limit.terminate:
+            raise ReferenceError(f"the {what} took more than {MOST_BATCH_SECONDS:g} s for {rows} rows") from error
         raise _run_error(session, error, what) from error
-    return _side_by_side(found)
-
-
-def _side_by_side(outputs: list[F32]) -> F32:
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
+    finally:
+        watch.cancel()
+        watch.join()
+    for vectors, output in zip(found, session.get_outputs(), strict=True):
+        wanted = (rows, output.shape[1])
+        if getattr(vectors, "shape", None) != wanted or vectors.dtype != np.float32:
+            raise ReferenceError(f"the {what} does not give f32[{wanted[0]}, {wanted[1]}] for {rows} rows")
+        if not np.isfinite(vectors).all():
+            raise ReferenceError(f"the {what} gives NaN or infinity")
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
 
 def _run_error(session: InferenceSession, error: Exception, what: str) -> Exception:

@@ -8,7 +8,8 @@ from typing import Any
 
 import zarr
 
-from bleep_cli.bundle.content_hash import content_sha256
+from bleep_cli.bundle.storage.content_hash import content_sha256
+from bleep_cli.bundle.storage.store import open_group
 
 
 def values_of(path: Path, name: str) -> Any:
@@ -18,10 +19,12 @@ def values_of(path: Path, name: str) -> Any:
 def rewrite(path: Path, name: str, values: Any, **attrs: Any) -> None:
     """Puts another array in the place of one of a bundle's; its attributes stay but for ``attrs``."""
     root = zarr.open_group(path, mode="r+")
-    old = root[name].attrs.asdict()
-    del root[name]
+    old = root[name].attrs.asdict() if name in root else {}
+    if name in root:
+        del root[name]
     text = values.dtype.kind in "UO"
-    array = root.create_array(name, shape=values.shape, dtype=str if text else values.dtype)
+    every = {"write_empty_chunks": True}
+    array = root.create_array(name, shape=values.shape, dtype=str if text else values.dtype, config=every)
     array[...] = values.astype(object) if text else values
     array.attrs.update(old | attrs)
 
@@ -46,4 +49,4 @@ def reattr_array(path: Path, name: str, only: dict[str, Any] | None = None, **at
 def seal(path: Path) -> None:
     """States the hash of what is there now, so that only the other checks can object."""
     root = zarr.open_group(path, mode="r+")
-    root.attrs["content_sha256"] = content_sha256(root, root.attrs.asdict())
+    root.attrs["content_sha256"] = content_sha256(open_group(path)[0], root.attrs.asdict())

@@ -16,6 +16,7 @@ from made_nuclei import small_signature
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write
+from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.contents import BundleArrays
 from bleep_cli.bundle.looks import Looks
 from bleep_cli.bundle.open import Bundle, open_bundle
@@ -149,18 +150,25 @@ def test_hash_is_the_documented_one(small_bundle: Path) -> None:
     assert digest.hexdigest() == stated
 
 
+def added(arrays: BundleArrays, name: str) -> object:
+    """Of what a bundle may hold and these arrays do not, something; None for what they hold."""
+    column, tiles = np.ones(12, np.float32), np.ones((3, 8), np.float16)
+    scores = np.tile(np.array([-1, 1], np.float16), (12, 1))
+    may: dict[str, object] = {
+        "gene_columns": {"r": np.zeros(12, np.float32)},
+        "signature": small_signature(sections=3),
+        "looks": Looks(tiles, np.arange(3), np.zeros(3, np.float32), (0.0, 0.0), (1.0, 1.0), "donor"),
+        "calibration": Calibration(np.array([0.1, 0.9], np.float32), scores, column, np.empty(0, np.float32)),
+        "other_towers": {"int8": OtherTower(arrays.image_tower, Cost(1.0, 1.0, 0.0, "C"))},
+    }
+    return may.get(name)
+
+
 def changed(arrays: BundleArrays, name: str) -> BundleArrays:
     """The arrays with one value of one of them changed."""
-    value = getattr(arrays, name)
-    if name == "gene_columns":
-        return replace(arrays, gene_columns={"r": np.zeros(12, np.float32)})
-    if name == "signature":
-        return replace(arrays, signature=small_signature(sections=3))
-    if name == "looks":
-        tiles, rows = np.ones((3, 8), np.float16), np.arange(3)
-        return replace(arrays, looks=Looks(tiles, rows, np.zeros(3, np.float32), (0.0, 0.0), (1.0, 1.0), "donor"))
-    if name == "other_towers":
-        return replace(arrays, other_towers={"int8": OtherTower(arrays.image_tower, Cost(1.0, 1.0, 0.0, "C"))})
+    value, new = getattr(arrays, name), added(arrays, name)
+    if new is not None:
+        return replace(arrays, **{name: new})
     if isinstance(value, bytes):
         return replace(arrays, **{name: value + b"\0"})
     other = value.copy()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from bundle_damage import edit, reattr, rewrite, values_of
+from bundle_damage import edit, reattr, rewrite, seal, values_of
 
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import ReferenceError
@@ -185,10 +185,24 @@ def test_embeddings_that_are_no_unit_vectors_are_refused(broken: Path, value: fl
         open_bundle(broken).index("image")
 
 
-def test_embeddings_of_a_lost_chunk_are_refused(broken: Path) -> None:
-    (broken / "embeddings/image/c/0/0").unlink()  # Zarr reads zeros
-    with pytest.raises(ReferenceError, match="embeddings/image are no unit vectors"):
-        open_bundle(broken).embeddings("image")
+@pytest.mark.parametrize("chunk", ["embeddings/image/c/0/0", "expression/c/0/0", "genes/id/c/0", "spots/x/c/0"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_lost_chunk_is_refused(broken: Path, chunk: str, zipped: bool) -> None:
+    """Zarr would read zeros, or names that are empty."""
+    (broken / chunk).unlink()
+    path = Path(shutil.make_archive(str(broken), "zip", broken)) if zipped else broken
+    with pytest.raises(ReferenceError, match=r"^broken[.a-z]+ is damaged, or part of it is missing: content hash"):
+        open_bundle(path)
+
+
+def test_every_chunk_is_stored_and_older_bundles_without_those_of_zeros_are_read(broken: Path) -> None:
+    rewrite(broken, "genes/zeros", np.zeros(12, np.float32))
+    seal(broken)
+    assert (broken / "genes/zeros/c/0").is_file()
+    (broken / "genes/zeros/c/0").unlink()
+    bundle = open_bundle(broken)
+    assert bundle.verified
+    np.testing.assert_array_equal(bundle.gene_columns()["zeros"], 0)
 
 
 def test_a_tower_that_is_not_the_hashed_one_is_refused(broken: Path) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.storage.container import Folder
 from bleep_cli.bundle.stored import StoredExpression, rounded
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError
@@ -43,16 +42,16 @@ def whole(small_built: Built) -> F32:
 
 @pytest.fixture
 def chunks_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of the chunks of expression that are read from any store, e.g. ``c/0/2``."""
+    """The keys of the chunks of expression that are read, e.g. ``c/0/2``."""
     keys: list[str] = []
-    real = zarr.storage.LocalStore.get
+    real = Folder.read
 
-    async def get(store: Any, key: str, *args: Any, **kwargs: Any) -> Any:
-        if key.startswith("expression/c/"):
-            keys.append(key.removeprefix("expression/"))
-        return await real(store, key, *args, **kwargs)
+    def read(folder: Folder, name: str, most: int) -> bytes:
+        if name.startswith("expression/c/"):
+            keys.append(name.removeprefix("expression/"))
+        return real(folder, name, most)
 
-    monkeypatch.setattr(zarr.storage.LocalStore, "get", get)
+    monkeypatch.setattr(Folder, "read", read)
     return keys
 
 
@@ -146,8 +145,11 @@ def values_of(prediction: Prediction) -> F32:
     return np.concatenate([block for _, block in prediction.blocks()])
 
 
-def test_a_prediction_of_some_genes_reads_no_others(path: Path, tmp_path: Path, query_slide: Path) -> None:
-    """The other genes' chunks are damaged, and nobody notices."""
+def test_a_prediction_of_some_genes_reads_no_others(
+    path: Path, tmp_path: Path, query_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other genes' chunks are damaged, and nobody notices in a reference too large to be hashed first."""
+    monkeypatch.setattr("bleep_cli.prediction.predictor.HASHED_UNASKED", 0)
     wanted = values_of(predict(open_bundle(path), query_slide))[:, [6, 9]]
     broken = damaged(path, tmp_path, [f"c/{row}/{column}" for row in range(3) for column in (0, 2)])
     found = values_of(predict(open_bundle(broken), query_slide, "GENE6", "GENE9"))
@@ -164,6 +166,7 @@ def test_expression_that_does_not_fit_is_left_on_disk_and_gives_the_same_bits(
     monkeypatch.setattr("bleep_cli.prediction.predictor.DENSE_BYTES", 100)
     monkeypatch.setattr(impute, "DENSE_BYTES", 4 * 252 * 2)
     monkeypatch.setattr("bleep_cli.prediction.predictor.measured_range", lambda _: {})  # looks at some spots
+    monkeypatch.setattr("bleep_cli.prediction.predictor.HASHED_UNASKED", 0)  # hashing reads all
     chunks_read.clear()
     prediction = predict(open_bundle(path), query_slide, *genes)
     assert chunks_read == []

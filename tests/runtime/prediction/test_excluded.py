@@ -13,12 +13,11 @@ import pytest
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.sections import index_without, spots_without
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.read import open_result
-from bleep_cli.prediction.excluded import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections, index_without, spots_without
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.receipt import receipts, recomputed

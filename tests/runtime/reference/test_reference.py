@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from bleep_cli import api
-from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
+from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
@@ -27,7 +26,6 @@ from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built, described
 from bleep_cli.tiles.section import section_grid
 from bleep_cli.towers.encoder import OnnxEncoder, OnnxExpressionEncoder, embed_views
-from bleep_cli.towers.precision import Cost, OtherTower
 from bleep_cli.types import Section, TileSpec
 
 MakeEncoders = Callable[..., Encoders]
@@ -214,50 +212,6 @@ def test_section_grid_is_the_spots(small_sections: list[Section]) -> None:
     np.testing.assert_array_equal(grid.tile_id, section.barcodes)
     assert set(grid.region.tolist()) == {"a long name"}
     assert (grid.edge_l0(), grid.pitch_um) == (16.0, 64.0)
-
-
-# --- the encoders folder
-
-
-def test_encoders_come_back_from_their_folder(make_encoders: MakeEncoders, tmp_path: Path) -> None:
-    towers = make_encoders(k=7, licence="CC0", training={"lr": 0.1})
-    int8 = OtherTower(towers.image + b"8", Cost(0.99, 0.91, -0.001, "section C"))
-    saved = replace(towers, target_sum=5e3, others={"int8": int8})
-    saved.save(tmp_path / "made/enc")
-    assert load_encoders(tmp_path / "made/enc") == saved
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"panel": None}, "TypeError"),
-        ({"tile": {"px": 16}}, "KeyError: 'um'"),
-        ({"target_sum": "many"}, "ValueError"),
-        ({"info": {"k": 5, "kk": 5}}, "info holds kk"),
-        ({"info": {"tile": 3}}, "info holds tile"),
-        ({"info": {"expression_precision": "f8"}}, "expression_precision 'f8' is none of f16, f32"),
-        ({"precisions": {"fp32": {}}}, "precisions holds fp32"),
-        ({"precisions": {"int8": {}}}, r"image_int8\.onnx: No such file"),
-        ({"precisions": ["int8"]}, "ValueError"),
-    ],
-)
-def test_a_broken_manifest_is_refused(
-    make_encoders: MakeEncoders, tmp_path: Path, change: Any, reason: str
-) -> None:
-    make_encoders().save(tmp_path)
-    manifest = json.loads((tmp_path / "encoders.json").read_text())
-    (tmp_path / "encoders.json").write_text(json.dumps(manifest | change))
-    with pytest.raises(ReferenceError, match=f"^encoders {tmp_path.name}: .*{reason}.*bleep-train export"):
-        load_encoders(tmp_path)
-
-
-@pytest.mark.parametrize("gone", ["image.onnx", "expression.onnx", "encoders.json"])
-def test_an_incomplete_encoders_folder_is_refused(make_encoders: MakeEncoders, tmp_path: Path, gone: str) -> None:
-    make_encoders().save(tmp_path / "enc")
-    (tmp_path / "enc" / gone).unlink()
-    with pytest.raises(ReferenceError, match=rf"^encoders enc: image\.onnx, .* are needed \({gone}") as caught:
-        load_encoders(tmp_path / "enc")
-    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_text_that_stands_there_is_kept_and_the_new_one_added(small_built: Built) -> None:

@@ -55,6 +55,7 @@ def same(found: Bundle, wanted: Bundle) -> None:
     assert ours.keys() == theirs.keys() >= set(COLUMNS) - {"heldout_rank"}
     for name in set(ours) - {"heldout_rank"}:  # which of two near ones is first may turn in the last digit
         np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4, err_msg=name)
+    assert found.calibration() is not None
     a, b = found.looks(), wanted.looks()
     assert a is not None and b is not None and a.by == b.by
     np.testing.assert_array_equal(a.spot, b.spot)
@@ -83,6 +84,10 @@ def test_with_some_genes_alone(make_bundle: MakeBundle, sections: list[Section],
     for name, values in left.gene_columns().items():
         if name != "heldout_rank":
             np.testing.assert_array_equal(values, whole.gene_columns()[name][rows])
+    a, b = left.calibration(), whole.calibration()
+    assert a is not None and b is not None
+    for ours, theirs in zip(a.bounds(0.9), b.bounds(0.9), strict=True):
+        np.testing.assert_array_equal(ours, theirs[rows])
     rank, r = left.gene_columns()["heldout_rank"], left.gene_columns()["heldout_r"]
     assert sorted(rank.tolist()) == list(range(1, len(rows) + 1))
     assert (np.diff(r[np.argsort(rank)]) <= 0).all()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bleep_cli.base.rows import SpooledRows
+from bleep_cli.errors import ReferenceError
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, Neighbours
@@ -140,3 +141,12 @@ def test_order_by_cosine_is_order_by_distance() -> None:
     distance = np.linalg.norm(queries[:, None].astype(np.float64) - embeddings, axis=2)
     found = ExactIndex(embeddings).search(queries, 20)
     np.testing.assert_array_equal(found.index, np.argsort(distance, axis=1)[:, :20])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_queries_that_are_no_numbers_are_refused(value: float) -> None:
+    """They are near to nothing; rows that are none would be read by SciPy beyond its memory."""
+    queries = np.full((2, 8), value, np.float32)
+    rows = np.eye(8, dtype=np.float32)
+    with np.errstate(invalid="ignore"), pytest.raises(ReferenceError, match="no neighbours among the spots"):
+        ExactIndex(rows).search(queries, 3)

@@ -17,6 +17,8 @@ import pytest
 import zarr
 
 from bleep_cli.bundle.open import Bundle, open_bundle, stored_costs
+from bleep_cli.bundle.storage.content_hash import content_sha256
+from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.choices import Precision
 from bleep_cli.embedding.embedder import open_embedder
 from bleep_cli.embedding.pinned import pinned
@@ -42,6 +44,8 @@ def add_tower(path: Path, name: str, model: bytes, cost: Cost, sha256: str = "")
     )
     array[...] = values
     array.attrs.update({"sha256": sha256 or hashlib.sha256(model).hexdigest()} | cost.attrs())
+    root = zarr.open_group(path, mode="r+")
+    root.attrs["content_sha256"] = content_sha256(open_group(path)[0], root.attrs.asdict())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where a bundle's Zarr group lies: a folder, a zip, or what people make of them on the way.
+"""Where a bundle's files lie: a folder, a zip, or what people make of them on the way.
 
 Explorer and Finder zip a folder together with its name, and unzipping makes a folder around a folder: the one
 bundle that lies a level down is meant then.
@@ -8,36 +8,36 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bleep_cli.bundle.storage.arrays import META, Group, read_tree
+from bleep_cli.bundle.storage.container import Container, Folder, Zip
 from bleep_cli.errors import ReferenceError
 
-if TYPE_CHECKING:
-    import zarr
-
-META = "zarr.json"
 NOT_OURS = "__MACOSX"  # the folder that Finder adds to a zip
 
 
-def open_group(path: Path) -> zarr.Group:
-    """The group of the bundle at ``path``, for reading, or of the only one a level below it.
+def open_group(path: Path) -> tuple[Group, int]:
+    """The group of the bundle at ``path``, for reading, or of the only one a level below it, and how many chunks
+    it lacks (:func:`bleep_cli.bundle.storage.arrays.read_tree`).
 
-    Raises ``ReferenceError`` for several bundles below; whatever Zarr and zipfile raise for what is none.
+    Raises ``ReferenceError`` for several bundles below; many others for what is none.
     """
-    import zarr
+    return read_tree(_container(path))
 
+
+def _container(path: Path) -> Container:
     if path.is_file():
-        return zarr.open_group(zarr.storage.ZipStore(path, mode="r"), mode="r", zarr_format=3, path=_in_zip(path))
+        return Zip(path, _in_zip(path))
     if not (path / META).is_file():
         inside = [
             child
             for child in sorted(path.iterdir())
-            if (child / META).is_file() or child.name.endswith(".zarr.zip")
+            if (child / META).is_file() or (child.name.endswith(".zarr.zip") and child.is_file())
         ]
         child = _only(path.name, [child.name for child in inside])
         if child:
-            return open_group(path / child)
-    return zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r", zarr_format=3)
+            return _container(path / child)
+    return Folder(path)
 
 
 def _in_zip(path: Path) -> str:

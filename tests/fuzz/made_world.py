@@ -1,0 +1,48 @@
+"""Sound input in small, made in code: a bundle with every array that there is, its towers, their folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from made_nuclei import small_signature
+
+from bleep_cli.bundle import write as bundle_write
+from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.cohort.read import read_cohort
+from bleep_cli.reference.build import build_reference
+from bleep_cli.search.hnsw import hnsw_available
+
+
+def towers() -> tuple[bytes, bytes]:
+    """The image and the expression tower of the tests."""
+    import conftest
+
+    return conftest.towers()
+
+
+def encoders() -> Encoders:
+    """Both, as a folder holds them."""
+    import conftest
+
+    return conftest.encoders_for(k=7, licence="CC0", training={"lr": 0.1})
+
+
+def bundle(folder: Path) -> Path:
+    """A bundle of one section: several chunks, slope, signature and graph."""
+    import conftest
+
+    sections = read_cohort(conftest.cohort(folder / "cohort", ("st",)))
+    built = build_reference(sections, conftest.encoders_for(), device="cpu")
+    arrays = replace(built.arrays, signature=small_signature())
+    path, chunks = folder / "sound.zarr", bundle_write.EXPRESSION_CHUNK
+    bundle_write.EXPRESSION_CHUNK = (40, 5)
+    try:
+        info = replace(built.info, aggregation="corrected")
+        write_bundle(path, info, arrays, exact_up_to=10 if hnsw_available() else 10**9)
+    finally:
+        bundle_write.EXPRESSION_CHUNK = chunks
+    shutil.rmtree(folder / "cohort")
+    return path

@@ -1,0 +1,91 @@
+"""Bytes changed at random, by a seed: what the fuzzing of every door has in common."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+NUMBERS = (0, 1, 2, 255, 256, 65_535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
+TOKENS = (
+    b"null",
+    b"NaN",
+    b"Infinity",
+    b"-1",
+    b"1e999",
+    b"[[",
+    b"{}",
+    b"\\ud800",
+    b"\xff",
+    b"\0",
+    b"../",
+    b'"',
+    b",",
+)
+
+
+def mutated(data: bytes, rng: random.Random, most: int = 4) -> bytes:
+    """One to ``most`` changes: bits, bytes, numbers, words that parsers dislike, pieces cut, doubled and moved."""
+    out = bytearray(data)
+    for _ in range(rng.randint(1, most)):
+        rng.choice(CHANGES)(out, rng)
+    return bytes(out)
+
+
+def _at(out: bytearray, rng: random.Random) -> int:
+    return rng.randrange(len(out)) if out else 0
+
+
+def _bit(out: bytearray, rng: random.Random) -> None:
+    if out:
+        out[_at(out, rng)] ^= 1 << rng.randrange(8)
+
+
+def _byte(out: bytearray, rng: random.Random) -> None:
+    if out:
+        out[_at(out, rng)] = rng.randrange(256)
+
+
+def _number(out: bytearray, rng: random.Random) -> None:
+    at, size = _at(out, rng), rng.choice((2, 4, 8))
+    number = rng.choice(NUMBERS) % (1 << (8 * size))
+    out[at : at + size] = number.to_bytes(size, rng.choice(("little", "big")))
+
+
+def _token(out: bytearray, rng: random.Random) -> None:
+    at = _at(out, rng)
+    out[at : at + rng.randrange(6)] = rng.choice(TOKENS)
+
+
+def _digits(out: bytearray, rng: random.Random) -> None:
+    """Another number in text."""
+    places = [i for i, byte in enumerate(out[:100_000]) if 48 <= byte < 58]
+    if places:
+        at = rng.choice(places)
+        out[at : at + 1] = str(rng.choice(NUMBERS)).encode()
+
+
+def _cut(out: bytearray, rng: random.Random) -> None:
+    at = _at(out, rng)
+    del out[at : at + rng.choice((1, 4, 64, len(out)))]
+
+
+def _double(out: bytearray, rng: random.Random) -> None:
+    at = _at(out, rng)
+    out[at:at] = out[at : at + rng.choice((1, 8, 256))]
+
+
+def _move(out: bytearray, rng: random.Random) -> None:
+    a, b, size = _at(out, rng), _at(out, rng), rng.choice((1, 4, 64))
+    out[a : a + size] = out[b : b + size]
+
+
+CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
+    _bit,
+    _byte,
+    _number,
+    _token,
+    _digits,
+    _cut,
+    _double,
+    _move,
+)

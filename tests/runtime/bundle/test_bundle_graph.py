@@ -1,0 +1,58 @@
+"""A stored graph that states impossible things, or that is another's: refused, or not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundle_damage import reattr_array, rewrite, seal
+
+from bleep_cli.bundle.index import GRAPH, choose_index
+from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.write import write_bundle
+from bleep_cli.checks.inspection import inspect_bundle
+from bleep_cli.errors import ReferenceError
+from bleep_cli.reference.parts import Built
+from bleep_cli.search import hnsw_build
+from bleep_cli.search.exact import ExactIndex
+from bleep_cli.search.hnsw_build import GraphOptions
+from bleep_cli.types import Index
+
+LARGE = 100  # spots; here a reference of more counts as large
+OPTIONS = GraphOptions()
+
+
+@pytest.fixture
+def path(small_built: Built, tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "graph.zarr", small_built.info, small_built.arrays, exact_up_to=LARGE, graph=OPTIONS)
+    return tmp_path / "graph.zarr"
+
+
+def index_of(bundle: Bundle) -> Index:
+    return choose_index(bundle.root, bundle.name, bundle.embedding_rows("expression"), LARGE)
+
+
+def test_a_graph_of_the_spots_in_another_order_is_refused(path: Path) -> None:
+    """hnswlib takes it, and the rows that it finds are not those that are near."""
+    order = np.random.default_rng(0).permutation(252)
+    file = hnsw_build.build_graph(open_bundle(path).embeddings("expression")[order], path.parent / "w", OPTIONS)
+    rewrite(path, GRAPH, np.fromfile(file, np.uint8))
+    seal(path)
+    with pytest.raises(ReferenceError, match="its vectors are not the reference's"):
+        index_of(open_bundle(path))
+
+
+@pytest.mark.parametrize("ef", [0, -5, 1e9, float("nan")])
+def test_a_width_of_search_beyond_bounds_is_refused(path: Path, ef: float) -> None:
+    reattr_array(path, GRAPH, ef=ef)
+    with pytest.raises(ReferenceError, match=r"^index/hnsw: ef is .*; 1 to 100000 is searched"):
+        index_of(open_bundle(path))
+
+
+def test_a_graph_that_states_nothing_is_not_used(path: Path) -> None:
+    reattr_array(path, GRAPH, only={})
+    assert isinstance(index_of(open_bundle(path)), ExactIndex)
+    assert "  index: HNSW, of a recall it does not state (verifying measures it)" in inspect_bundle(path)[1]
+    reattr_array(path, GRAPH, only={"recall": 1.0})
+    assert inspect_bundle(path)[1][3].startswith("  index: HNSW, M ")
