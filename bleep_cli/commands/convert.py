@@ -18,6 +18,7 @@ def convert(
     formats: Annotated[str, typer.Option("--format", help=opt.FORMATS)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder; default that of RESULT.")] = None,
     genes: opt.Genes = None,
+    sets: opt.Sets = None,
     force: opt.Force = False,
 ) -> None:
     """Write a result in other formats: for SpatialData, QuPath, R, a spreadsheet. No new prediction."""
@@ -30,6 +31,7 @@ def convert(
             opt.names(formats),
             out,
             genes=gene_list(genes),
+            sets=sets,
             force=force,
             tell=console.finding,
             progress=progress,

@@ -90,6 +90,9 @@ Genes = Annotated[
     str | None,
     typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
 ]
+Sets = Annotated[
+    Path | None, typer.Option("--sets", help="GMT file of gene sets: each gets a score in every tile (mean z).")
+]
 Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
 K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]
 MinR = Annotated[

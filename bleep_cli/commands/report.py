@@ -25,12 +25,13 @@ def report(
             help="Comma-separated symbols or ids, or a file with one a line; default those that vary most.",
         ),
     ] = None,
+    sets: opt.Sets = None,
     force: opt.Force = False,
 ) -> None:
     """Make one HTML page of a result: maps over the slide, its reference, what was noticed. Needs no network."""
     from bleep_cli import api
 
     console: Console = ctx.obj
-    page = api.report(result, out, genes=gene_list(genes), force=force)
+    page = api.report(result, out, genes=gene_list(genes), sets=sets, force=force)
     size = page.stat().st_size
     console.data({"page": str(page), "bytes": size}, [f"page {page} ({size / 1e6:.1f} MB)"])

@@ -15,6 +15,7 @@ from string import Template
 
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.read import open_result
+from bleep_cli.outputs.set_scores import scored
 from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.report import facts
 from bleep_cli.report.pack import jpeg
@@ -47,15 +48,21 @@ def write_report(
 
 
 def report(
-    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
+    result: Path | str,
+    path: Path | str | None = None,
+    *,
+    genes: Sequence[str] | None = None,
+    sets: Path | str | None = None,
+    force: bool = False,
 ) -> Path:
-    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
+    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids,
+    ``sets`` a GMT file whose sets are layers of the page.
 
     Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
     result and a page that exists already, unless ``force``, or cannot be written.
     """
     target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    write_report(open_result(result), target, genes=genes, force=force)
+    write_report(scored(open_result(result), sets), target, genes=genes, force=force)
     return target
 
 
