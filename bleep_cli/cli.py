@@ -14,6 +14,7 @@ from bleep_cli.commands import (
     explain,
     plot,
     predict,
+    qc,
     reference,
     report,
     view,
@@ -41,6 +42,7 @@ def _options(
 add_command(app, predict.predict)
 add_command(app, build_reference.build_reference, "build-reference")
 app.add_typer(reference.app)
+add_command(app, qc.qc)
 add_command(app, check.inspect)
 add_command(app, check.doctor)
 add_command(app, check.demo)
