@@ -20,6 +20,9 @@ def qc(
     ref_sha256: opt.RefSha256 = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of the slide.")] = None,
     scene: opt.Scene = None,
+    mask: opt.Mask = None,
+    mask_class: opt.MaskClass = None,
+    origin: opt.Origin = "auto",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A picture of it: .png.")] = None,
     device: opt.Device = "auto",
     force: opt.Force = False,
@@ -41,6 +44,9 @@ def qc(
             ref_sha256=ref_sha256,
             mpp=mpp,
             scene=scene,
+            mask=mask,
+            mask_class=opt.names(mask_class or ""),
+            origin=origin,
             out=out,
             device=device,
             force=force,
@@ -50,6 +56,6 @@ def qc(
         console.finding(finding)
     console.data(found.record, found.lines)
     if found.verdict == "not fit":
-        raise SlideError(f"{found.record['slide']}: not fit to predict: {'; '.join(found.record['reasons'])}")
+        raise SlideError(f"{found.lines[0]}: it is better not predicted")
     if console.strict:
         refuse_warnings(found.findings, SlideError)

@@ -1,4 +1,4 @@
-"""Pictures as PNG: one predicted gene on its slide, the spots of a section on its picture, a slide as it was judged."""
+"""Pictures as PNG: one predicted gene on its slide, the spots of a section on its picture, a slide judged."""
 
 from __future__ import annotations
 

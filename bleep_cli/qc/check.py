@@ -12,8 +12,8 @@ State = Literal["good", "doubtful", "bad", "not judged"]
 Verdict = Literal["fit to predict", "doubtful", "not fit"]
 
 BAD = {"mpp-doubtful", "slide-strange"}
-"""Findings by which a slide is not fit: a wrong scale halves r or worse, and where most tiles are strange the map is
-a guess (docs/reliability.md)."""
+"""Findings by which a slide is not fit: a scale wrong by two costs a third of r, and where most tiles are strange
+nobody has measured what a prediction is worth (docs/reliability.md)."""
 
 
 @dataclass(frozen=True)

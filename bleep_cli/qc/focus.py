@@ -1,12 +1,14 @@
 """Is a slide in focus? By how much of its tissue's detail is fine, read at 1 µm per pixel.
 
-Of the pixels' luminance the variance of detail of 1 to 2 µm is taken over that of detail of 2 to 4 µm (differences of
-Gaussians): tissue has about as much of one as of the other, whatever its stain and contrast, and blur takes the finer
-one away first. The measure is absolute: a reference keeps no statistics of its own focus. docs/qc.md says what its
-bound was chosen on.
+Of the pixels' luminance the variance of fine detail (waves around 6.5 µm) is taken over that of coarse detail
+(around 13 µm), both as differences of Gaussians: tissue in focus has about as much of either, whatever
+its stain and contrast, and blur takes the fine one away first. The measure is absolute: a reference keeps no
+statistics of its own focus. docs/qc.md says what its bound was chosen on.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,8 +25,10 @@ MOST_SOFT = 0.25  # of the tiles
 LEAST_DETAIL = 1.0  # variance in grey levels of the coarser detail, below which a square shows nothing
 
 
-def focus_check(slide: Slide, centres_l0: F64) -> Check:
-    """The focus of a slide by squares around tiles, f64[n, 2] (x, y). SlideError."""
+def focus_check(slide: Slide, centres_l0: F64, *, known: bool = True) -> Check:
+    """The focus of a slide by squares around tiles, f64[n, 2] (x, y), where its scale is known. SlideError."""
+    if not known:
+        return Check("focus", "not judged: the scale is doubtful", judged=False)
     if slide.mpp > COARSEST:
         return Check("focus", f"not judged: {slide.mpp:.3g} µm/px are too coarse to tell", judged=False)
     found = np.array([sharpness(tile) for tile in _squares(slide, centres_l0)])
@@ -44,13 +48,12 @@ def focus_check(slide: Slide, centres_l0: F64) -> Check:
 
 
 def sharpness(rgb: U8) -> float:
-    """Fine over coarse detail of u8[h, w, 3] at ``MPP``: about 0.5 to 1.4 of tissue in focus, 0.3 and less of tissue
-    blurred by a Gaussian of 2 µm; NaN where there is no detail."""
+    """Fine over coarse detail of u8[h, w, 3] at ``MPP``; NaN where there is none of either."""
     from scipy import ndimage
 
     grey = rgb.mean(axis=2, dtype=np.float32)
     blurred = [ndimage.gaussian_filter(grey, sigma)[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX] for sigma in SIGMAS_PX]
-    fine, coarse = (float(((a - b) ** 2).mean()) for a, b in zip(blurred, blurred[1:], strict=False))
+    fine, coarse = (float(((a - b) ** 2).mean()) for a, b in pairwise(blurred))
     return fine / coarse if coarse >= LEAST_DETAIL else float("nan")
 
 

@@ -1,7 +1,8 @@
-"""A slide judged: opened, its tissue found and its tiles laid as a prediction does it, then one check after another."""
+"""A slide judged: opened and its tiles laid as for a prediction, then one check after another."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.choices import MIN_TISSUE, Device
+from bleep_cli.choices import MIN_TISSUE, Device, Plane
 from bleep_cli.errors import UsageError, option
 from bleep_cli.limits import HASHED_UNASKED
 from bleep_cli.outputs.picture import write_quality_png
@@ -27,7 +28,7 @@ from bleep_cli.signatures.scale import check_scale, told_of
 from bleep_cli.signatures.tiles import spread
 from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import Laid, grid_over_tissue
-from bleep_cli.tiles.mask import Mask, find_tissue, ink_over_tissue
+from bleep_cli.tiles.mask import Mask, find_tissue, ink_in_place
 from bleep_cli.tiles.read import read_rows
 from bleep_cli.types import I64, Progress, Slide, TileSpec
 
@@ -46,6 +47,9 @@ def qc(
     ref_sha256: str | None = None,
     mpp: float | None = None,
     scene: int | str | None = None,
+    mask: Path | str | None = None,
+    mask_class: Sequence[str] = (),
+    origin: Plane = "auto",
     out: Path | str | None = None,
     device: Device = "auto",
     force: bool = False,
@@ -53,47 +57,50 @@ def qc(
 ) -> SlideQuality:
     """Judges a slide, with a reference as one that this is to predict.
 
-    ``ref``, ``ref_sha256``, ``mpp``, ``scene``, ``device`` and ``progress`` as of :func:`bleep_cli.api.predict`;
-    without ``ref`` what takes one is not judged. ``out`` is a PNG of the slide with its tissue, ink and strange
+    What is called as an argument of :func:`bleep_cli.api.predict` is the same; without ``ref`` what takes a
+    reference is not judged. ``out`` is a PNG of the slide with its tissue, ink and strange
     tiles, written whole or not at all. Raises ``SlideError`` for a slide that nothing can be predicted on,
     ``ReferenceError``, ``UsageError``, ``DeviceError``, and ``OutputError`` for an ``out`` that exists, unless
     ``force``.
     """
     if out is not None:
-        _check_out(Path(out), force)
+        _check_out(Path(out), force, [Path(file) for file in (slide, mask) if file is not None])
     bundle = ref if ref is None or isinstance(ref, Bundle) else open_bundle(ref, ref_sha256)
     if bundle is not None and bundle.nbytes <= HASHED_UNASKED:
         bundle.check_content()
     with reporting(progress, Path(slide).name) as report, closing(open_slide(slide, mpp, scene=scene)) as opened:
-        judged = _judged(opened, bundle, device, report)
+        refuse_black(opened)
+        outlined = None if mask is None else Path(mask)
+        tissue = find_tissue(opened, outlined, origin=origin, classes=mask_class)
+        judged = _judged(opened, tissue, bundle, device, report)
     if out is not None:
         write_quality_png(picture_of(judged), Path(out), force=force)
     return told(judged, None if out is None else Path(out))
 
 
-def _check_out(out: Path, force: bool) -> None:
-    """Before anything is computed."""
+def _check_out(out: Path, force: bool, inputs: Sequence[Path]) -> None:
+    """Before anything is computed: a PNG, and none that it is made of."""
     if out.suffix.lower() != ".png":
         raise UsageError(f"{option('out')} {out.name}: its ending has to be .png")
+    if out.exists() and any(file.exists() and out.samefile(file) for file in inputs):
+        raise UsageError(f"{option('out')} {out.name} would replace what it is made of; choose another name")
     check_free(out, force)
 
 
-def _judged(slide: Slide, bundle: Bundle | None, device: Device, progress: Progress) -> Judged:
-    """All checks of an open slide."""
-    refuse_black(slide)
+def _judged(slide: Slide, mask: Mask, bundle: Bundle | None, device: Device, progress: Progress) -> Judged:
+    """All checks of an open slide with that tissue."""
     spec = SPEC if bundle is None else bundle.info.tile
     coarse = () if bundle is None else tuple(check_resolution(slide, spec))
-    mask = find_tissue(slide)
     laid = grid_over_tissue(slide, mask, spec, spec.um[0], MIN_TISSUE)
     own = LeftOut() if bundle is None else left_out(bundle.info, PredictOptions(), slide)
     some = laid.grid.subset(spread(laid.grid.centre_l0, EMBEDDED))
     found = None if bundle is None else beside(bundle, slide, some, own.sections, device, progress)
     why_not = NO_REFERENCE if bundle is None else WHY_NOT
-    shown = _shown(laid)
+    shown, scale = _shown(laid), _scale_check(slide, laid, bundle)
     checks = (
-        _scale_check(slide, laid, bundle),
+        scale,
         stain_check(slide, read_rows(slide, laid.grid, shown), found, why_not),
-        focus_check(slide, laid.grid.centre_l0[shown]),
+        focus_check(slide, laid.grid.centre_l0[shown], known=scale.state != "bad"),
         _tissue_check(slide, mask, laid),
         _ink_check(mask, laid),
         Check("folds", "not judged: no measure here tells them from dense tissue", judged=False),
@@ -133,11 +140,11 @@ def _tissue_check(slide: Slide, mask: Mask, laid: Laid) -> Check:
 
 
 def _ink_check(mask: Mask, laid: Laid) -> Check:
-    """Pen ink over what would be tissue, and the tiles that it reaches."""
-    inked = ink_over_tissue(mask.ground)
+    """Pen ink, as a share of ink and tissue, and the tiles that it reaches."""
+    inked = ink_in_place(mask.ground)
     share = float(inked.sum() / max((inked | mask.tissue).sum(), 1))
     colours = list(mask.ground.ink.colours)
     seen = f"{' and '.join(colours)} ink" if colours else "none seen"
-    words = f"{seen} on {share:.1%} of what would be tissue" if colours else seen
+    words = f"{seen}, {share:.1%} of ink and tissue together" if colours else seen
     findings = tuple(finding for finding in laid.findings if finding.code in INK)
     return Check("pen ink", words, {"share": round(share, 4), "colours": colours}, findings)

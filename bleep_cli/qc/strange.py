@@ -1,4 +1,4 @@
-"""How a slide's tiles look beside the reference's own, by its image tower: strange or not, and stained alike or not."""
+"""How a slide's tiles look beside the reference's own, by its image tower: strange or not, and their stain."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Beside:
     stain_score: float
     """How strange the stain of the middle tile is: 1 like the strangest of twenty of the reference's own."""
     reference_stain: F32 | None
-    """f32[m, 6] of the reference's tiles as :func:`bleep_cli.fitting.looks.stain_of` gives it; None where the tower
-    does not tell all of it."""
+    """f32[m, 6] of the reference's tiles, as :func:`bleep_cli.fitting.looks.stain_of` gives it; None where the
+    tower does not tell all of it."""
     seconds: float
     """That it took."""
 
@@ -42,8 +42,9 @@ class Beside:
 def beside(
     bundle: Bundle, slide: Slide, grid: TileGrid, left_out: tuple[str, ...], device: Device, progress: Progress
 ) -> Beside | None:
-    """The grid's tiles, all embedded, beside the reference without the sections ``left_out``; None where it keeps no
-    looks. Raises ``SlideError``, ``ReferenceError`` and ``DeviceError``."""
+    """The grid's tiles, all embedded, beside the reference without the sections ``left_out``.
+
+    None where it keeps no looks. Raises ``SlideError``, ``ReferenceError`` and ``DeviceError``."""
     stored = bundle.looks()
     if stored is not None and left_out:
         stored = stored.of_spots(np.flatnonzero(spots_without(bundle, left_out)))
@@ -91,7 +92,7 @@ def strange_check(slide: Slide, found: Beside | None, why_not: str = WHY_NOT) ->
     if found is None:
         return Check("strange tiles", f"not available: {why_not}", judged=False)
     share, n = float(found.strange.mean()), len(found.strange)
-    words = f"{found.strange.sum()} of {n} tiles ({share:.0%}) look like nothing in the reference"
+    words = f"{found.strange.sum()} of {n} tiles ({share:.1%}) look like nothing in the reference"
     values = {"share": round(share, 4), "tiles": n, "rate": OOD_RATE, "seconds": round(found.seconds, 1)}
     told = tuple(told_of_strange({"ood": found.strange}, np.ones(n, bool), slide.name))
     if not told and share > MANY_STRANGE:

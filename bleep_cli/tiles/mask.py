@@ -58,7 +58,7 @@ def _by_colour(slide: Slide, ground: Ground) -> Mask:
             f"{slide.name}: no tissue found; outline it with {option('mask')}, "
             f"or name the places with {option('at')}"
         )
-    inked = ink_over_tissue(ground)
+    inked = ink_in_place(ground)
     findings: tuple[Finding, ...] = ()
     if inked.any():
         share = inked.sum() / (inked | tissue).sum()
@@ -69,8 +69,8 @@ def _by_colour(slide: Slide, ground: Ground) -> Mask:
     return Mask(tissue, label_pieces(tissue), ground, findings=findings)
 
 
-def ink_over_tissue(ground: Ground) -> Bool:
-    """Ink over what would be tissue, bool[h, w]; not that beside it on glass."""
+def ink_in_place(ground: Ground) -> Bool:
+    """Ink that would be taken for tissue, or hides it, bool[h, w]: all but specks of it."""
     whole = clean(ground.stained | ground.ink.where, ground.um_per_px)
     return np.asarray(whole & ground.ink.where, bool)
 
