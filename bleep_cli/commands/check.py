@@ -10,7 +10,6 @@ import typer
 from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
-from bleep_cli.commands.inspect_cohort import inspect_cohort
 from bleep_cli.commands.predict import gene_list
 from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import refuse_warnings
@@ -44,7 +43,7 @@ def inspect(
         console.data(*inspect_genes(path, None if genes == "all" else gene_list(genes)))
         return
     if path.suffix.lower() == ".toml":
-        inspect_cohort(console, path, out, force=force)
+        _inspect_cohort(console, path, out, force=force)
         return
     if out is not None:
         raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
@@ -93,3 +92,27 @@ def demo(
     with console.progress("demo") as progress:
         record, lines = run_demo(out, device, progress)
     console.data(record, lines)
+
+
+def _inspect_cohort(console: Console, path: Path, out: Path | None, *, force: bool) -> None:
+    """Tells of every section of a cohort file, and draws their spots into ``out``.
+
+    Raises an error of the class of the first section's that is refused; for warnings, too, where the console is
+    strict.
+    """
+    from bleep_cli import api
+
+    with console.progress(path.name) as progress:
+        report = api.inspect_cohort(path, out, force=force, progress=progress)
+    console.data(api.cohort_record(report), api.cohort_lines(report))
+    for finding in report.findings:
+        console.finding(finding)
+    for error in report.errors:
+        console.error(error)
+    if report.errors:
+        refused = [section.id for section in report.sections if section.error is not None]
+        raise type(report.errors[0])(
+            f"{path.name}: {len(refused)} of {len(report.sections)} sections cannot be used: {', '.join(refused)}"
+        )
+    if console.strict:
+        refuse_warnings(report.findings, ReferenceError)
