@@ -14,7 +14,6 @@ from bleep_cli.commands import (
     explain,
     plot,
     predict,
-    qc,
     reference,
     report,
     view,
@@ -42,8 +41,8 @@ def _options(
 add_command(app, predict.predict)
 add_command(app, build_reference.build_reference, "build-reference")
 app.add_typer(reference.app)
-add_command(app, qc.qc)
 add_command(app, check.inspect)
+add_command(app, check.qc)
 add_command(app, check.doctor)
 add_command(app, check.demo)
 add_command(app, explain.explain)

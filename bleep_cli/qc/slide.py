@@ -34,7 +34,8 @@ from bleep_cli.types import I64, Progress, Slide, TileSpec
 
 SPEC = TileSpec(224, (112.0,))
 """Tiles, where no reference says which."""
-EMBEDDED, READ = 200, 60  # tiles at most that the tower sees, and whose pixels are looked at
+EMBEDDED, LEAST_EMBEDDED = 200, 64  # tiles that the tower sees once; of eight views each fewer, down to the least
+READ = 60  # tiles whose pixels are looked at
 SHOWN = 0.5  # of a tile has to be tissue, to look at its focus and stain
 INK = {"ink-left-out", "tiles-ink-left-out", "tiles-under-ink"}
 NO_REFERENCE = "no reference was given"
@@ -63,6 +64,8 @@ def qc(
     ``ReferenceError``, ``UsageError``, ``DeviceError``, and ``OutputError`` for an ``out`` that exists, unless
     ``force``.
     """
+    if ref is None and ref_sha256 is not None:
+        raise UsageError(f"{option('ref_sha256')} is of a {option('ref')}; give one")
     if out is not None:
         _check_out(Path(out), force, [Path(file) for file in (slide, mask) if file is not None])
     bundle = ref if ref is None or isinstance(ref, Bundle) else open_bundle(ref, ref_sha256)
@@ -93,7 +96,9 @@ def _judged(slide: Slide, mask: Mask, bundle: Bundle | None, device: Device, pro
     coarse = () if bundle is None else tuple(check_resolution(slide, spec))
     laid = grid_over_tissue(slide, mask, spec, spec.um[0], MIN_TISSUE)
     own = LeftOut() if bundle is None else left_out(bundle.info, PredictOptions(), slide)
-    some = laid.grid.subset(spread(laid.grid.centre_l0, EMBEDDED))
+    views = 1 if bundle is None else bundle.info.recommended_views
+    count = max(EMBEDDED // views, LEAST_EMBEDDED)
+    some = laid.grid.subset(spread(laid.grid.centre_l0, count))
     found = None if bundle is None else beside(bundle, slide, some, own.sections, device, progress)
     why_not = NO_REFERENCE if bundle is None else WHY_NOT
     shown, scale = _shown(laid), _scale_check(slide, laid, bundle)

@@ -92,6 +92,7 @@ def test_another_stain_is_told_and_not_fit(reference: Path, query_slide: Path, t
     assert np.all(np.array(density) > np.array(plain) + 0.3)
 
 
+@pytest.mark.slow
 def test_a_wrong_scale_is_not_fit_and_focus_then_not_judged(
     small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +160,11 @@ def test_the_picture_comes_whole_and_replaces_nothing_unasked(tmp_path: Path) ->
     for out, words in ((tmp_path / "a.pdf", "has to be .png"), (slide, "would replace what it is made of")):
         with pytest.raises(UsageError, match=words):
             qc(slide, mpp=MPP, out=out, force=True)
+
+
+def test_a_hash_without_a_reference_is_refused(query_slide: Path) -> None:
+    with pytest.raises(UsageError, match="ref_sha256 is of a ref"):
+        qc(query_slide, ref_sha256="0" * 64)
 
 
 def test_glass_alone_is_refused(tmp_path: Path) -> None:
