@@ -1,4 +1,4 @@
-"""``bleep inspect``, ``bleep doctor`` and ``bleep demo``."""
+"""``bleep inspect``, ``bleep qc``, ``bleep doctor`` and ``bleep demo``."""
 
 from __future__ import annotations
 
@@ -67,6 +67,54 @@ def _is_slide(path: Path) -> bool:
     if path.is_dir():
         return not any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
     return path.is_file() and not path.name.endswith(".zip")
+
+
+def qc(
+    ctx: typer.Context,
+    slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="A slide: SVS, NDPI, TIFF, DICOM, PNG, ...")],
+    ref: opt.RefToJudge = None,
+    ref_sha256: opt.RefSha256 = None,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of the slide.")] = None,
+    scene: opt.Scene = None,
+    mask: opt.Mask = None,
+    mask_class: opt.MaskClass = None,
+    origin: opt.Origin = "auto",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A picture of it: .png.")] = None,
+    device: opt.Device = "auto",
+    force: opt.Force = False,
+    strict: opt.Strict = False,
+) -> None:
+    """Judge a slide before it is predicted: scale, stain, focus, ink, and how much of it looks like the reference.
+
+    Exit code 3 for a slide that is not fit, with --strict for a doubtful one as well.
+    """
+    from bleep_cli import api
+
+    console: Console = ctx.obj
+    console.heed(strict=strict)
+    console.begin(f"looking at {file_text(slide.name)} ...")
+    with console.progress(slide.name) as progress:
+        found = api.qc(
+            slide,
+            ref,
+            ref_sha256=ref_sha256,
+            mpp=mpp,
+            scene=scene,
+            mask=mask,
+            mask_class=opt.names(mask_class or ""),
+            origin=origin,
+            out=out,
+            device=device,
+            force=force,
+            progress=progress,
+        )
+    for finding in found.findings:
+        console.finding(finding)
+    console.data(found.record, found.lines)
+    if found.verdict == "not fit":
+        raise SlideError(f"{found.lines[0]}: it is better not predicted")
+    if console.strict:
+        refuse_warnings(found.findings, SlideError)
 
 
 def doctor(ctx: typer.Context) -> None:

@@ -80,6 +80,15 @@ RefIfAny = Annotated[
         "--ref", envvar="BLEEP_REF", callback=_built_in, help="The result's bundle: shows the spots behind a tile."
     ),
 ]
+RefToJudge = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref",
+        envvar="BLEEP_REF",
+        callback=_built_in,
+        help="The bundle that is to predict the slide; demo as elsewhere.",
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 FORMATS = (
     "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), html (a page with maps), "
