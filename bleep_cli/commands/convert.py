@@ -18,12 +18,15 @@ def convert(
     formats: Annotated[str, typer.Option("--format", help=opt.FORMATS)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder; default that of RESULT.")] = None,
     genes: opt.Genes = None,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
     """Write a result in other formats: for SpatialData, QuPath, R, a spreadsheet. No new prediction."""
     from bleep_cli import api
 
     console: Console = ctx.obj
+    if anonymise:
+        console.hide({result.name: "the result", result.stem: "the result"})
     with console.progress(result.name) as progress:
         written = api.convert(
             result,
@@ -31,7 +34,9 @@ def convert(
             out,
             genes=gene_list(genes),
             force=force,
+            anonymise=anonymise,
             tell=console.finding,
             progress=progress,
         )
-    console.data({"files": [str(path) for path in written]}, [str(path) for path in written])
+    files = [path.name if anonymise else str(path) for path in written]  # a folder may be called by a name, too
+    console.data({"files": files}, files)

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 
 from bleep_cli.base.files.atomic import atomic_path
+from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.read import open_result
 from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.report import facts
@@ -47,15 +48,24 @@ def write_report(
 
 
 def report(
-    result: Path | str, path: Path | str | None = None, *, genes: Sequence[str] | None = None, force: bool = False
+    result: Path | str,
+    path: Path | str | None = None,
+    *,
+    genes: Sequence[str] | None = None,
+    force: bool = False,
+    anonymise: bool = False,
 ) -> Path:
     """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
+    With ``anonymise`` it is called by the slide's hash, and holds no names (:mod:`bleep_cli.outputs.anonymous`).
 
     Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
     result and a page that exists already, unless ``force``, or cannot be written.
     """
-    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    write_report(open_result(result), target, genes=genes, force=force)
+    prediction = anonymised(open_result(result)) if anonymise else open_result(result)
+    beside = Path(result).with_suffix(PAGE_SUFFIX)
+    beside = beside.with_name(f"{prediction.slide_id}{PAGE_SUFFIX}") if anonymise else beside
+    target = beside if path is None else Path(path)
+    write_report(prediction, target, genes=genes, force=force)
     return target
 
 
