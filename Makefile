@@ -2,17 +2,21 @@
 #   make demo   runtime only (no torch): predicts the built-in synthetic section and compares it with its truth
 #   make test   everything: installs the training stack too and runs all tests
 #   make quick  the tests that are not slow, in the same environment
+#   make site   the documentation as a site that opens from the disk, in build/site
+#   make wheel, make wheelhouse   BLEEP's own wheel; that and all it needs, for a machine without the internet
 #   make viewer what bleep view takes from npm, where the installation had no network
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 DEMO = .venv/demo
 TEST = .venv/test
+SITE = .venv/site
 INSTALL = -m pip install --quiet --disable-pip-version-check
+WHEEL = -m pip wheel --quiet --disable-pip-version-check --no-deps -w wheels .
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
 LOCKS = tools/which_lock.py $(wildcard requirements/runtime-cpu-*.txt)
 
-.PHONY: demo test quick lint artifacts licences formats viewer clean
+.PHONY: demo test quick lint site wheel wheelhouse artifacts licences formats cli viewer clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
@@ -51,6 +55,28 @@ lint: $(TEST)/.installed
 	@$(TEST)/bin/python -m mypy
 	@$(TEST)/bin/lint-imports
 
+# In an environment of its own: training is not needed to write pages. By the lock where it is for this Python.
+$(SITE)/.installed: pyproject.toml $(wildcard requirements/docs-*.txt)
+	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@lock=$$($(PYTHON) tools/which_lock.py docs) && \
+	if test -n "$$lock"; then $(SITE)/bin/python $(INSTALL) --require-hashes -r "$$lock"; \
+	else $(SITE)/bin/python $(INSTALL) ".[docs]"; fi
+	@touch $@
+
+site: $(SITE)/.installed
+	@echo "== building the site; links and anchors checked"
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python tools/site_pages.py build/site
+
+wheel:
+	@echo "== BLEEP's own wheel, in wheels"
+	@$(PYTHON) $(WHEEL)
+
+# The lock of the Python that is asked: make wheelhouse PYTHON=python3.12
+wheelhouse:
+	@echo "== all that the runtime needs, in wheels"
+	@lock=$$($(PYTHON) tools/which_lock.py) && test -n "$$lock" || { echo "there is no lock for this Python and system"; exit 1; } && \
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check -r "$$lock" -d wheels && $(PYTHON) $(WHEEL) && cp "$$lock" wheels
+
 artifacts: $(TEST)/.installed
 	@echo "== making the demo's bundle and slide again"
 	@$(TEST)/bin/python -m bleep_train demo-artifacts -o artifacts
@@ -62,6 +88,11 @@ licences: $(TEST)/.installed
 formats: $(TEST)/.installed
 	@echo "== writing docs/slide-formats.md from the samples of the tests"
 	@$(TEST)/bin/python tools/slide_formats.py > docs/slide-formats.md
+
+cli: $(TEST)/.installed
+	@echo "== writing docs/cli.md and docs/tutorial.ipynb"
+	@$(TEST)/bin/python tools/cli_page.py > docs/cli.md
+	@$(TEST)/bin/python tools/notebook.py > docs/tutorial.ipynb
 
 viewer:
 	@echo "== fetching OpenSeadragon, which bleep view pans and zooms with"

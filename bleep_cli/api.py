@@ -30,7 +30,7 @@ from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.checks.slide_inspection import inspect_slide
 from bleep_cli.choices import Device, GeneRule, Plane
 from bleep_cli.cohort.cohort_file import cohort_texts
-from bleep_cli.cohort.read import read_cohort
+from bleep_cli.cohort.read import read_cohort, sections_of
 from bleep_cli.comparison.compare import compare_groups
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
@@ -41,6 +41,7 @@ from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.qc.slide import qc
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, opened, with_findings
@@ -94,6 +95,7 @@ __all__ = [
     "predict",
     "predict_batch",
     "prepare_batch",
+    "qc",
     "read_cohort",
     "read_table",
     "report",
@@ -215,7 +217,7 @@ def build_reference(
         raise UsageError(f"{option('backbone_config')} says what a {option('backbone')} takes; name one")
     with reporting(progress, "reference") as report:
         network = None if backbone is None else load_backbone(backbone, backbone_config)
-        sections = _sections(cohort, only, report)
+        sections = sections_of(cohort, only, report)
         if encoders is None:
             fitted = fit_towers(sections, network, views=views or ALL_VIEWS, device=device, progress=report)
             built = build.build_reference(
@@ -249,7 +251,7 @@ def grow_reference(
     """
     bundle = opened(base)
     with reporting(progress, bundle.name) as report:
-        sections = _sections(cohort, only, report)
+        sections = sections_of(cohort, only, report)
         grown = grow.grow_reference(bundle, sections, genes=genes, device=device, progress=report)
         return _as_stated(with_reliability(grown, progress=report), cohort)
 
@@ -294,11 +296,3 @@ def write(
 
 def _as_stated(built: Built, cohort: Path | str | Sequence[Section]) -> Built:
     return described(built, cohort_texts(cohort)) if isinstance(cohort, Path | str) else built
-
-
-def _sections(
-    cohort: Path | str | Sequence[Section], only: Sequence[str] | None, progress: Progress
-) -> Sequence[Section]:
-    if isinstance(cohort, Path | str):
-        return read_cohort(cohort, only=only, progress=progress)
-    return cohort if only is None else [section for section in cohort if section.id in only]

@@ -31,6 +31,9 @@ class Code(NamedTuple):
 CODES: Mapping[str, Code] = {
     # of a slide
     "slide-strange": Code("warning", "most tiles of the slide look like nothing in the reference"),
+    "tiles-strange": Code("warning", "many tiles of the slide, but not most, look like nothing in the reference"),
+    "stain-differs": Code("warning", "most tiles of the slide are stained otherwise than the reference's"),
+    "focus-soft": Code("warning", "the slide, or much of it, is out of focus"),
     "slide-coarse": Code(
         "warning", "the slide has fewer pixels per µm than the reference's tiles by half or more"
     ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -151,6 +151,11 @@ class TileGrid:
 
     def __len__(self) -> int:
         return len(self.centre_l0)
+
+    def subset(self, rows: I64) -> TileGrid:
+        """The tiles ``rows`` i64[m], in that order."""
+        kept = {name: getattr(self, name)[rows] for name in ("array_row", "array_col", "tile_id", "region")}
+        return replace(self, centre_l0=self.centre_l0[rows], **kept)
 
     def edge_l0(self, field: int = 0) -> float:
         """Edge of a field in level-0 pixels."""

@@ -3,6 +3,7 @@
     python tools/locks.py lowest                  lowest-3.11.txt: the runtime's lower bounds in pyproject.toml
     python tools/locks.py lock --python PYTHON    runtime-cpu-X.Y.txt: what that Python's pip takes for the runtime
     python tools/locks.py lock --full             full-X.Y.txt: the same for cpu, train and dev
+    python tools/locks.py lock --docs             docs-X.Y.txt: what builds the site, without BLEEP
 
 A lock holds names, versions and sha256 hashes, no addresses; pip tells them without installing anything. It has to
 be 23.3 or later, which does not fetch whole wheels for that. Options after ``--`` go to pip as they are.
@@ -26,6 +27,7 @@ FOLDER = ROOT / "requirements"
 RUNTIME = ("cpu", "build")
 TESTED = ("cpu", "test")
 FULL = ("cpu", "train", "dev")
+DOCS = "docs"
 LEGACY = {"manylinux1_": "5", "manylinux2010_": "12", "manylinux2014_": "17"}  # glibc 2.x of the older tags
 
 
@@ -86,13 +88,18 @@ class Locked:
         return min(((int(major), int(minor)) for major, minor in tags), default=(0, 0))
 
 
+def of_extras(extras: tuple[str, ...]) -> list[str]:
+    """How pip is asked for the project with these extras; of the site's tools, for these alone."""
+    return [str(one) for one in asked(DOCS)] if extras == (DOCS,) else [f".[{','.join(extras)}]"]
+
+
 def locked(python: str, extras: tuple[str, ...], options: list[str]) -> list[Locked]:
     """What that Python's pip would install for the project with these extras, the project itself left out.
 
     ``CalledProcessError`` where pip finds no versions that fit; pip has then said why on stderr.
     """
     command = [python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    command += [*options, f".[{','.join(extras)}]"]
+    command += [*options, *of_extras(extras)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     entries = json.loads(done.stdout)["install"]
     found = [Locked.of(entry) for entry in entries if "dir_info" not in entry["download_info"]]
@@ -130,14 +137,19 @@ def main() -> None:
     commands.add_parser("lowest")
     options = commands.add_parser("lock")
     options.add_argument("--python", default=sys.executable, help="whose pip to ask")
-    options.add_argument("--full", action="store_true", help="for training and its tests, too")
+    what = options.add_mutually_exclusive_group()
+    what.add_argument("--full", action="store_true", help="for training and its tests, too")
+    what.add_argument("--docs", action="store_true", help="for the site alone")
     options.add_argument("pip", nargs="*", help="after --: further options of pip install")
     given = parser.parse_args()
     if given.command == "lowest":
         path, text = FOLDER / "lowest-3.11.txt", lowest()
     else:
-        extras, version = FULL if given.full else RUNTIME, version_of(given.python)
-        path = FOLDER / f"{'full' if given.full else 'runtime-cpu'}-{version}.txt"
+        extras, name = RUNTIME, "runtime-cpu"
+        if given.full or given.docs:
+            extras, name = (FULL, "full") if given.full else ((DOCS,), "docs")
+        version = version_of(given.python)
+        path = FOLDER / f"{name}-{version}.txt"
         text = lock(locked(given.python, extras, given.pip), extras, version)
     path.write_text(text, encoding="utf-8")
     print(path.relative_to(ROOT))

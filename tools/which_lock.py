@@ -16,9 +16,9 @@ FOLDER = Path("requirements")
 GLIBC = re.compile(r"glibc (\d+)\.(\d+) or later")
 
 
-def lock_here() -> Path | None:
+def lock_here(what: str = "runtime-cpu") -> Path | None:
     """``requirements/runtime-cpu-X.Y.txt`` relative to the project's folder, if its wheels run here."""
-    path = FOLDER / f"runtime-cpu-{sys.version_info[0]}.{sys.version_info[1]}.txt"
+    path = FOLDER / f"{what}-{sys.version_info[0]}.{sys.version_info[1]}.txt"
     here = Path(__file__).parents[1] / path
     if not here.is_file() or sys.implementation.name != "cpython" or sysconfig.get_platform() != "linux-x86_64":
         return None
@@ -30,4 +30,4 @@ def lock_here() -> Path | None:
 
 
 if __name__ == "__main__":
-    print(lock_here() or "")
+    print(lock_here(*sys.argv[1:]) or "")

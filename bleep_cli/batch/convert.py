@@ -13,6 +13,7 @@ from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.blocks import default_gene, of_genes
 from bleep_cli.outputs.picture import write_gene_png
 from bleep_cli.outputs.read import open_result
+from bleep_cli.outputs.set_scores import scored
 from bleep_cli.types import Progress, no_progress
 
 
@@ -26,21 +27,23 @@ def convert(
     folder: Path | str | None = None,
     *,
     genes: Sequence[str] | None = None,
+    sets: Path | str | None = None,
     force: bool = False,
     anonymise: bool = False,
     tell: Callable[[Finding], None] = _untold,
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Writes a result in other formats, beside it or into ``folder``, of ``genes`` (symbols or ids) or all, block
-    by block; returns what was written. ``tell`` is told what files do not hold. With ``anonymise`` they are called
-    by the hash of the slide, and hold no names (:mod:`bleep_cli.outputs.anonymous`).
+    by block; returns what was written. ``sets`` is a GMT file whose sets are scored in every tile (columns
+    ``set_NAME`` of ``obs``), with all genes of the result. ``tell`` is told what files do not hold. With
+    ``anonymise`` they are called by the hash of the slide, and hold no names (:mod:`bleep_cli.outputs.anonymous`).
 
     Raises ``UsageError`` for what is no result, an unknown format or gene, or the result's own file as target,
     ``OutputError`` for a damaged result and for a file that exists, unless ``force``, or cannot be written.
     """
     check_kinds(tuple(formats))
     source = Path(result)
-    prediction = of_genes(open_result(source), genes)
+    prediction = of_genes(scored(open_result(source), sets), genes)
     prediction = anonymised(prediction) if anonymise else prediction
     stem = prediction.slide_id if anonymise else source.name.removesuffix(source.suffix)
     into = source.parent if folder is None else Path(folder)

@@ -230,7 +230,7 @@ def open_bundle(path: Path | str, sha256: str | None = None) -> Bundle:
     """
     path = Path(path)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise UsageError(f"{option('ref_sha256')} is the 64 hexadecimal digits that bleep inspect --json tells")
+        raise UsageError(f"{option('ref_sha256')} is the content hash of a bundle: 64 hexadecimal digits")
     if not path.exists():
         raise ReferenceError(f"{path.name}: no such bundle; make one with bleep build-reference")
     try:

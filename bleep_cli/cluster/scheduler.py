@@ -95,7 +95,8 @@ def _distributed() -> ModuleType:
         return importlib.import_module("distributed")
     except ImportError as error:
         raise DeviceError(
-            f'{option("scheduler")} needs Dask distributed; install it with "pip install bleep-cli[cluster]"'
+            f"{option('scheduler')} needs Dask distributed; install BLEEP with its extra cluster: "
+            'pip install ".[cluster]"'
         ) from error
 
 

@@ -53,6 +53,15 @@ def read_cohort(
     return sections
 
 
+def sections_of(
+    cohort: Path | str | Sequence[Section], only: Sequence[str] | None, progress: Progress = no_progress
+) -> Sequence[Section]:
+    """The same of a cohort file, or of sections that were read."""
+    if isinstance(cohort, Path | str):
+        return read_cohort(cohort, only=only, progress=progress)
+    return cohort if only is None else [section for section in cohort if section.id in only]
+
+
 def read_section(entry: dict[str, Any], base: Path) -> Section:
     """One ``[[section]]`` table → ``Section``; spots without position, or of too few counts, are dropped.
 

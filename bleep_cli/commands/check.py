@@ -1,4 +1,4 @@
-"""``bleep inspect``, ``bleep doctor`` and ``bleep demo``."""
+"""``bleep inspect``, ``bleep qc``, ``bleep doctor`` and ``bleep demo``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 from bleep_cli.base.text import file_text
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.console import Console
-from bleep_cli.commands.inspect_cohort import inspect_cohort
 from bleep_cli.commands.predict import gene_list
 from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import refuse_warnings
@@ -44,7 +43,7 @@ def inspect(
         console.data(*inspect_genes(path, None if genes == "all" else gene_list(genes)))
         return
     if path.suffix.lower() == ".toml":
-        inspect_cohort(console, path, out, force=force)
+        _inspect_cohort(console, path, out, force=force)
         return
     if out is not None:
         raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
@@ -70,6 +69,54 @@ def _is_slide(path: Path) -> bool:
     return path.is_file() and not path.name.endswith(".zip")
 
 
+def qc(
+    ctx: typer.Context,
+    slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="A slide: SVS, NDPI, TIFF, DICOM, PNG, ...")],
+    ref: opt.RefToJudge = None,
+    ref_sha256: opt.RefSha256 = None,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of the slide.")] = None,
+    scene: opt.Scene = None,
+    mask: opt.Mask = None,
+    mask_class: opt.MaskClass = None,
+    origin: opt.Origin = "auto",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A picture of it: .png.")] = None,
+    device: opt.Device = "auto",
+    force: opt.Force = False,
+    strict: opt.Strict = False,
+) -> None:
+    """Judge a slide before it is predicted: scale, stain, focus, ink, and how much of it looks like the reference.
+
+    Exit code 3 for a slide that is not fit, with --strict for a doubtful one as well.
+    """
+    from bleep_cli import api
+
+    console: Console = ctx.obj
+    console.heed(strict=strict)
+    console.begin(f"looking at {file_text(slide.name)} ...")
+    with console.progress(slide.name) as progress:
+        found = api.qc(
+            slide,
+            ref,
+            ref_sha256=ref_sha256,
+            mpp=mpp,
+            scene=scene,
+            mask=mask,
+            mask_class=opt.names(mask_class or ""),
+            origin=origin,
+            out=out,
+            device=device,
+            force=force,
+            progress=progress,
+        )
+    for finding in found.findings:
+        console.finding(finding)
+    console.data(found.record, found.lines)
+    if found.verdict == "not fit":
+        raise SlideError(f"{found.lines[0]}: it is better not predicted")
+    if console.strict:
+        refuse_warnings(found.findings, SlideError)
+
+
 def doctor(ctx: typer.Context) -> None:
     """Check this installation: versions, devices, memory, and a self-test on a built-in tile."""
     from bleep_cli.api import examine
@@ -93,3 +140,27 @@ def demo(
     with console.progress("demo") as progress:
         record, lines = run_demo(out, device, progress)
     console.data(record, lines)
+
+
+def _inspect_cohort(console: Console, path: Path, out: Path | None, *, force: bool) -> None:
+    """Tells of every section of a cohort file, and draws their spots into ``out``.
+
+    Raises an error of the class of the first section's that is refused; for warnings, too, where the console is
+    strict.
+    """
+    from bleep_cli import api
+
+    with console.progress(path.name) as progress:
+        report = api.inspect_cohort(path, out, force=force, progress=progress)
+    console.data(api.cohort_record(report), api.cohort_lines(report))
+    for finding in report.findings:
+        console.finding(finding)
+    for error in report.errors:
+        console.error(error)
+    if report.errors:
+        refused = [section.id for section in report.sections if section.error is not None]
+        raise type(report.errors[0])(
+            f"{path.name}: {len(refused)} of {len(report.sections)} sections cannot be used: {', '.join(refused)}"
+        )
+    if console.strict:
+        refuse_warnings(report.findings, ReferenceError)

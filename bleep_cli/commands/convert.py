@@ -18,6 +18,7 @@ def convert(
     formats: Annotated[str, typer.Option("--format", help=opt.FORMATS)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder; default that of RESULT.")] = None,
     genes: opt.Genes = None,
+    sets: opt.Sets = None,
     anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
@@ -33,6 +34,7 @@ def convert(
             opt.names(formats),
             out,
             genes=gene_list(genes),
+            sets=sets,
             force=force,
             anonymise=anonymise,
             tell=console.finding,

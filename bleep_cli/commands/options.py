@@ -80,6 +80,15 @@ RefIfAny = Annotated[
         "--ref", envvar="BLEEP_REF", callback=_built_in, help="The result's bundle: shows the spots behind a tile."
     ),
 ]
+RefToJudge = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref",
+        envvar="BLEEP_REF",
+        callback=_built_in,
+        help="The bundle that is to predict the slide; demo as elsewhere.",
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 FORMATS = (
     "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), html (a page with maps), "
@@ -89,6 +98,9 @@ Formats = Annotated[str, typer.Option("--format", help=FORMATS)]
 Genes = Annotated[
     str | None,
     typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
+]
+Sets = Annotated[
+    Path | None, typer.Option("--sets", help="GMT file of gene sets: each gets a score in every tile (mean z).")
 ]
 Gene = Annotated[str | None, typer.Option("--gene", help="Gene of the picture; default the one that varies most.")]
 K = Annotated[int | None, typer.Option("-k", help="Neighbours to average; default the bundle's (50).")]

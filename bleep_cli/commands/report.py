@@ -25,6 +25,7 @@ def report(
             help="Comma-separated symbols or ids, or a file with one a line; default those that vary most.",
         ),
     ] = None,
+    sets: opt.Sets = None,
     anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
@@ -34,7 +35,7 @@ def report(
     console: Console = ctx.obj
     if anonymise:
         console.hide({result.name: "the result", result.stem: "the result"})
-    page = api.report(result, out, genes=gene_list(genes), force=force, anonymise=anonymise)
+    page = api.report(result, out, genes=gene_list(genes), sets=sets, force=force, anonymise=anonymise)
     name = page.name if anonymise else str(page)
     size = page.stat().st_size
     console.data({"page": name, "bytes": size}, [f"page {name} ({size / 1e6:.1f} MB)"])

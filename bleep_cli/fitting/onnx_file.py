@@ -29,7 +29,7 @@ def onnx_package() -> Any:
         return importlib.import_module("onnx")
     except ImportError as error:
         raise DeviceError(
-            'fitting towers needs the package onnx; install it with "pip install bleep-cli[build]"'
+            'fitting towers needs the package onnx; install BLEEP with its extra build: pip install ".[build]"'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Pictures as PNG: one predicted gene on its slide, the spots of a section on its picture."""
+"""Pictures as PNG: one predicted gene on its slide, the spots of a section on its picture, a slide judged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.blocks import gene_values
 from bleep_cli.plotting.gene import FOOTER, gene_figure
+from bleep_cli.plotting.quality import FOOTER as QUALITY_FOOTER
+from bleep_cli.plotting.quality import QualityPicture, quality_figure
 from bleep_cli.plotting.section import FOOTER as SECTION_FOOTER
 from bleep_cli.plotting.section import SpotPicture, section_figure
 from bleep_cli.types import Prediction
@@ -40,6 +42,14 @@ def write_section_png(drawn: SpotPicture, path: Path, *, force: bool = False) ->
     ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
     """
     _write(lambda: section_figure(drawn), path, SECTION_FOOTER, force)
+
+
+def write_quality_png(drawn: QualityPicture, path: Path, *, force: bool = False) -> None:
+    """Draws a slide as it was judged; at most 2,400 px an edge. The same slide, the same bytes.
+
+    ``OutputError`` if ``path`` exists and not ``force``, or if it cannot be written.
+    """
+    _write(lambda: quality_figure(drawn), path, QUALITY_FOOTER, force)
 
 
 def _write(draw: Callable[[], Figure], path: Path, says: str, force: bool) -> None:

@@ -79,9 +79,8 @@ def _check_places(options: PredictOptions) -> None:
 
 def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, signature: Signature | None) -> Plan:
     refuse_black(slide)
-    _refuse_coarse(slide, info.tile)
+    findings = [*slide.findings, *check_resolution(slide, info.tile)]
     stride_um = options.stride_um or info.tile.um[0]
-    findings = list(slide.findings)
     if options.at is not None:
         positions = read_positions(options.at, lambda: slide.mpp)
         findings += positions.findings
@@ -92,20 +91,17 @@ def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, si
         mask = find_tissue(slide, options.mask, origin=options.origin, classes=options.mask_class)
         laid = grid_over_tissue(slide, mask, info.tile, stride_um, options.min_tissue, name)
         in_tissue = np.ones(len(laid.grid), bool)
-    if slide.mpp > COARSE * info.tile.mpp():
-        told = (
-            f"{slide.mpp:.3g} µm/px, the reference's tiles have {info.tile.mpp():.3g}: "
-            "detail that the image tower was trained on is missing"
-        )
-        findings.append(Finding("slide-coarse", told, slide.name))
     scale = check_scale(slide, laid.grid, in_tissue, signature, info.sections)
     own = left_out(info, options, slide)
     findings += [*laid.findings, *told_of(scale, slide), *own.findings]
     return Plan(slide, laid.grid, in_tissue, tuple(findings), options, name, laid.obs, scale, own.sections)
 
 
-def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:
-    """Raises ``SlideError`` for a slide that shows a tile in a handful of pixels."""
+def check_resolution(slide: Slide, tile: TileSpec) -> list[Finding]:
+    """What is to be said of a slide that is coarser than a reference's tiles.
+
+    Raises ``SlideError`` for one that shows a tile in a handful of pixels.
+    """
     across = tile.um[0] / slide.mpp
     if across < FEWEST_PX:
         raise SlideError(
@@ -113,3 +109,10 @@ def _refuse_coarse(slide: Slide, tile: TileSpec) -> None:
             f"its tiles of {tile.um[0]:g} µm would be {across:.1f} pixels across, {FEWEST_PX} are needed; use the "
             f"slide's full resolution, or give {option('mpp')} if that is not its pixel size"
         )
+    if slide.mpp <= COARSE * tile.mpp():
+        return []
+    what = (
+        f"{slide.mpp:.3g} µm/px, the reference's tiles have {tile.mpp():.3g}: "
+        "detail that the image tower was trained on is missing"
+    )
+    return [Finding("slide-coarse", what, slide.name)]

@@ -16,6 +16,7 @@ from string import Template
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.read import open_result
+from bleep_cli.outputs.set_scores import scored
 from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.report import facts
 from bleep_cli.report.pack import jpeg
@@ -52,21 +53,23 @@ def report(
     path: Path | str | None = None,
     *,
     genes: Sequence[str] | None = None,
+    sets: Path | str | None = None,
     force: bool = False,
     anonymise: bool = False,
 ) -> Path:
-    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids.
-    With ``anonymise`` it is called by the slide's hash, and holds no names (:mod:`bleep_cli.outputs.anonymous`).
+    """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids,
+    ``sets`` a GMT file whose sets are layers of the page. With ``anonymise`` it is called by the slide's hash, and
+    holds no names (:mod:`bleep_cli.outputs.anonymous`).
 
     Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
     result and a page that exists already, unless ``force``, or cannot be written.
     """
-    prediction = anonymised(open_result(result)) if anonymise else open_result(result)
+    prediction = scored(open_result(result), sets)
+    prediction = anonymised(prediction) if anonymise else prediction
     beside = Path(result).with_suffix(PAGE_SUFFIX)
     beside = beside.with_name(f"{prediction.slide_id}{PAGE_SUFFIX}") if anonymise else beside
-    target = beside if path is None else Path(path)
-    write_report(prediction, target, genes=genes, force=force)
-    return target
+    write_report(prediction, beside if path is None else Path(path), genes=genes, force=force)
+    return beside if path is None else Path(path)
 
 
 def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:

@@ -61,7 +61,7 @@ def build_graph(embeddings: Rows, work: Path, options: GraphOptions, progress: P
     hnswlib is not installed.
     """
     if not hnsw_available():
-        raise DeviceError('hnswlib is not installed; install it with "pip install bleep-cli[hnsw]"')
+        raise DeviceError('hnswlib is not installed; install BLEEP with its extra hnsw: pip install ".[hnsw]"')
     n, dim = embeddings.shape
     work.mkdir(parents=True, exist_ok=True)
     identity = _identity(embeddings, options)

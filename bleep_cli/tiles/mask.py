@@ -58,7 +58,7 @@ def _by_colour(slide: Slide, ground: Ground) -> Mask:
             f"{slide.name}: no tissue found; outline it with {option('mask')}, "
             f"or name the places with {option('at')}"
         )
-    inked = clean(ground.stained | ground.ink.where, ground.um_per_px) & ground.ink.where
+    inked = ink_in_place(ground)
     findings: tuple[Finding, ...] = ()
     if inked.any():
         share = inked.sum() / (inked | tissue).sum()
@@ -67,6 +67,12 @@ def _by_colour(slide: Slide, ground: Ground) -> Mask:
         mend = f"outline the tissue with {option('mask')} to keep it"
         findings = (Finding("ink-left-out", what, slide.name, mend),)
     return Mask(tissue, label_pieces(tissue), ground, findings=findings)
+
+
+def ink_in_place(ground: Ground) -> Bool:
+    """Ink that would be taken for tissue, or hides it, bool[h, w]: all but specks of it."""
+    whole = clean(ground.stained | ground.ink.where, ground.um_per_px)
+    return np.asarray(whole & ground.ink.where, bool)
 
 
 def label_pieces(tissue: Bool) -> I64:

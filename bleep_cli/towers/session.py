@@ -32,7 +32,7 @@ def _runtime() -> ModuleType:
         return importlib.import_module("onnxruntime")
     except ModuleNotFoundError as error:
         raise DeviceError(
-            'ONNX Runtime is not installed; install it with "pip install bleep-cli[cpu]" or "bleep-cli[gpu]"'
+            'ONNX Runtime is not installed; install BLEEP with its extra cpu or gpu: pip install ".[cpu]"'
         ) from error
     except ImportError as error:  # a library that it needs
         raise DeviceError(f"ONNX Runtime is installed but does not load ({first_line(error)})") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"bleep_cli": ROOT / "bleep_cli", "bleep_train": ROOT / "train" / "bleep_train"}
-FOLDERS = (".ci", ".github", "artifacts", "benchmarks", "bleep_cli", "docs", "tests", "tools", "train")
+FOLDERS = (".ci", ".github", "artifacts", "benchmarks", "bleep_cli", "docs", "install", "tests", "tools", "train")
 TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".cff")
 
 

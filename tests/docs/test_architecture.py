@@ -130,7 +130,7 @@ def test_a_drawn_call_is_one_that_the_code_makes_and_points_down(
 
 
 def test_both_ways_are_drawn_through_the_rooms() -> None:
-    assert len(DRAWINGS) == PAGE.count("```text") == 9
+    assert len(DRAWINGS) == PAGE.count("```text") == 11
     every = {
         (package, room.relative_to(top).parts[0])
         for package, top in PACKAGES.items()

@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).parents[2]
 RUNTIME_LOCKS = [f"runtime-cpu-{version}.txt" for version in ("3.11", "3.12", "3.13")]
 FULL_LOCK = "full-3.11.txt"
+DOCS_LOCK = "docs-3.11.txt"
 LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+) \\\n    --hash=sha256:(?P<sha256>[0-9a-f]{64})\n")
 
 
@@ -55,7 +56,7 @@ def test_the_lowest_versions_are_those_of_pyproject(locks: ModuleType) -> None:
     assert text_of("lowest-3.11.txt") == locks.lowest(), "run tools/locks.py lowest, and the tests with it"
 
 
-@pytest.mark.parametrize("name", [*RUNTIME_LOCKS, FULL_LOCK])
+@pytest.mark.parametrize("name", [*RUNTIME_LOCKS, FULL_LOCK, DOCS_LOCK])
 def test_a_lock_is_nothing_but_a_head_names_versions_and_hashes(name: str) -> None:
     head = re.match(r"(#.*\n)+", text_of(name))
     assert head is not None
@@ -77,6 +78,14 @@ def test_the_full_lock_holds_what_everything_asks_for(locks: ModuleType) -> None
     held = versions_in(FULL_LOCK)
     for asked, bounds in locks.requirements(locks.FULL).items():
         assert held[asked] in SpecifierSet(bounds)
+
+
+def test_the_sites_lock_holds_its_tools_and_nothing_of_the_runtime(locks: ModuleType) -> None:
+    held = versions_in(DOCS_LOCK)
+    (tool,) = locks.of_extras(("docs",))
+    assert held["mkdocs-material"] in SpecifierSet(tool.removeprefix("mkdocs-material"))
+    assert not {"numpy", "zarr", "torch", "bleep-cli"} & held.keys()
+    assert locks.of_extras(("cpu", "build")) == [".[cpu,build]"]
 
 
 def entry(name: str, version: str, file: str, digit: str) -> dict[str, Any]:

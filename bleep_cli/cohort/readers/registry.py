@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bleep_cli.base.files.unpacked import regular
 from bleep_cli.cohort.parts.reader import Entry, Reader, Source
 from bleep_cli.cohort.readers.h5ad import ANNDATA_ZARR, H5AD
 from bleep_cli.cohort.readers.hest import HEST
@@ -54,6 +55,11 @@ def reader_for(source: Source) -> Reader:
     takers = readers_of(source.key)
     if not source.path.exists():
         raise ReferenceError(f"{source.key} {source.path.name}: no such file or folder")
+    if not source.path.is_dir():  # before any reader looks into it, and waits
+        try:
+            regular(source.path)
+        except ValueError as error:
+            raise ReferenceError(f"{source.key} {source.path.name}: {error}") from error
     reader = next((taker for taker in takers if taker.claims(source.path)), takers[-1])
     if not reader.claims(source.path):
         others = [r for r in READERS if source.key not in r.sources and r.claims(source.path)]

@@ -37,7 +37,7 @@ def test_another_reference_is_refused(small_bundle: Path, query_slide: Path, tmp
 
 @pytest.mark.parametrize("asked", ["", "12", "g" * 64, "0" * 65])
 def test_what_is_no_hash_is_told(small_bundle: Path, asked: str) -> None:
-    with pytest.raises(UsageError, match=r"^ref_sha256 is the 64 hexadecimal digits"):
+    with pytest.raises(UsageError, match=r"^ref_sha256 is the content hash of a bundle"):
         open_bundle(small_bundle, asked)
 
 

@@ -20,7 +20,7 @@ from bleep_cli.errors import BleepError, DeviceError, SlideError, UsageError
 
 def test_distributed_that_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DeviceError, match=r"pip install bleep-cli\[cluster\]"), connected("tcp://h:1", "cpu"):
+    with pytest.raises(DeviceError, match=r"pip install \"\.\[cluster\]\""), connected("tcp://h:1", "cpu"):
         pass
 
 

@@ -117,7 +117,7 @@ def test_doctor_without_onnx_runtime() -> None:
     record = json.loads(told.stdout)
     assert (told.returncode, record["device"], record["providers"]) == (5, None, [])
     assert told.stderr.decode() == (
-        'bleep: ONNX Runtime is not installed; install it with "pip install bleep-cli[cpu]" or "bleep-cli[gpu]"\n'
+        'bleep: ONNX Runtime is not installed; install BLEEP with its extra cpu or gpu: pip install ".[cpu]"\n'
     )
 
 

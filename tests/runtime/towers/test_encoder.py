@@ -231,7 +231,7 @@ def test_cuda_that_falls_back_is_an_error_and_auto_takes_the_cpu(tower_bytes: To
 
 def test_without_onnxruntime_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(BleepError, match=r"pip install bleep-cli\[cpu\]") as caught:
+    with pytest.raises(BleepError, match=r"pip install \"\.\[cpu\]\"") as caught:
         choose_device("auto")
     assert isinstance(caught.value, DeviceError)
 

@@ -158,7 +158,7 @@ def test_without_the_package_tensorboard_is_an_error_that_names_the_extra(
     for name in [name for name in sys.modules if name.startswith(("torch.utils.tensorboard", "tensorboard"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # what Python holds of a package that is not there
-    with pytest.raises(UsageError, match=r"--tensorboard needs .*pip install 'bleep-cli\[tensorboard\]'"):
+    with pytest.raises(UsageError, match=r"--tensorboard needs .*pip install '\.\[tensorboard\]'"):
         bleep_train("train", "cohort.toml", "-o", tmp_path / "run", "--tensorboard")
     assert not (tmp_path / "run").exists()
     with tensorboard(tmp_path / "run", wanted=False) as watch:

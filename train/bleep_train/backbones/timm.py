@@ -57,8 +57,7 @@ def _timm() -> ModuleType:
         return importlib.import_module("timm")
     except ImportError as error:
         raise BackboneError(
-            f"backbones of the form timm:NAME need timm, which cannot be imported ({error}); "
-            'pip install "bleep-cli[timm]"'
+            f'backbones of the form timm:NAME need timm, which cannot be imported ({error}); pip install ".[timm]"'
         ) from error
 
 

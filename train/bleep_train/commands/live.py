@@ -99,7 +99,7 @@ def tensorboard(run: Path, *, wanted: bool) -> Iterator[Watch]:
     except ImportError as error:
         raise UsageError(
             "--tensorboard needs the package tensorboard, which is not installed: "
-            "pip install 'bleep-cli[tensorboard]'; metrics.jsonl holds the same numbers"
+            "pip install '.[tensorboard]'; metrics.jsonl holds the same numbers"
         ) from error
     writers: list[Any] = []
 
