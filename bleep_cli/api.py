@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bleep_cli.base.progress import reporting
+from bleep_cli.batch.anonymous import without_names
 from bleep_cli.batch.convert import convert
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import WRITERS
@@ -103,6 +104,7 @@ __all__ = [
     "tell_estimates",
     "to_anndata",
     "view",
+    "without_names",
     "write",
 ]
 
@@ -174,10 +176,13 @@ def predict(
 
     Raises ``SlideError``, ``ReferenceError``, ``UsageError`` and ``DeviceError`` (:mod:`bleep_cli.errors`).
     """
-    chosen = None if genes is None else tuple(genes)
+    chosen, donors, excluded = (
+        None if genes is None else tuple(genes),
+        tuple(exclude_donor),
+        tuple(exclude_section),
+    )
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
-    excluded = (tuple(exclude_donor), tuple(exclude_section))
-    options = replace(options, exclude_donor=excluded[0], exclude_section=excluded[1], include_own=include_own)
+    options = replace(options, exclude_donor=donors, exclude_section=excluded, include_own=include_own)
     predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
     return to_anndata(predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress))
 
@@ -285,8 +290,7 @@ def write(
     elif kind in WRITERS:
         WRITERS[kind].write(result, target, force=force)
     else:
-        known = ", ".join((*WRITERS, "png"))
-        raise UsageError(f"{option('format')} {kind or target.name}: choose among {known}")
+        raise UsageError(f"{option('format')} {kind or target.name}: choose among {', '.join((*WRITERS, 'png'))}")
     return target
 
 

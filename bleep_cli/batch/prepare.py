@@ -43,11 +43,19 @@ class Job:
     wanted: Identity | None = None
     """What a result must say of itself to be kept; None: results are not looked at."""
 
+    anonymous: bool = False
+    """Whether its file name is not to be told."""
+
+    @property
+    def file(self) -> str:
+        """The file name that is told."""
+        return self.name if self.anonymous else file_text(self.slide.name)
+
     @property
     def label(self) -> str:
         """The slide for a person: its file name, and what its results are called where that is not the same."""
-        file = file_text(self.slide.name)
-        return file if slide_id(file) == self.name else f"{self.name} ({file})"
+        file = self.file
+        return file if self.anonymous or slide_id(file) == self.name else f"{self.name} ({file})"
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class Batch:
     """Replaces results that are there."""
     strict: bool = False
     """Refuses a slide of which there is a warning."""
+    anonymise: bool = False
+    """Leaves names out of results; its jobs are called by hashes already (:mod:`bleep_cli.batch.anonymous`)."""
     command: tuple[str, ...] = ()
     """Words of the command line behind the slides, for the results to state."""
 
@@ -83,6 +93,7 @@ def prepare_batch(
     force: bool = False,
     resume: bool = False,
     strict: bool = False,
+    anonymise: bool = False,
     command: Sequence[str] = (),
     inputs: Mapping[str, Path] | None = None,
 ) -> Batch:
@@ -107,24 +118,24 @@ def prepare_batch(
     jobs = []
     for entry in entries:
         with problems.of(entry.where):
-            jobs.append(_job(entry, chosen, out, in_order(tuple(formats))))
+            jobs.append(replace(_job(entry, chosen, out, in_order(tuple(formats))), anonymous=anonymise))
             resolved(bundle, jobs[-1].options)
     for job in jobs:
         with problems.of(""):
             for path in job.paths.values():
-                others = {f"another slide, {file_text(other.slide.name)}": other.slide for other in jobs}
+                others = {f"another slide, {other.file}": other.slide for other in jobs}
                 refuse_inputs(path, {"the reference": ref, **others, **dict(inputs or {})})
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
-        jobs = [replace(job, wanted=identity(bundle, job.options)) for job in jobs]
+        jobs = [replace(job, wanted=identity(bundle, job.options, anonymise=anonymise)) for job in jobs]
         for job in jobs:
             with problems.of(""):
                 _check_resumed(job, shown, force=force)
         problems.raise_all()
     else:
         _check_free(jobs, force=force)
-    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, tuple(command))
+    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, tuple(command))
 
 
 def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOptions:
@@ -231,7 +242,7 @@ def _check_names(jobs: Sequence[Job], problems: Problems) -> None:
         same[os.path.normcase(job.name)].append(job)
     for name, several in same.items():
         if len(several) > 1:
-            files = " and ".join(file_text(job.slide.name) for job in several)
+            files = " and ".join(job.file for job in several)
             problems.add(
                 UsageError(
                     f"{files} would both be written as {name}; a table of slides ({option('slides')}) names them "

@@ -19,6 +19,7 @@ from bleep_cli.base.version import __version__
 from bleep_cli.batch.kinds import PICTURE, Paths, results_of
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
+from bleep_cli.outputs.anonymous import anonymous_options
 from bleep_cli.outputs.elements import plain, storable
 from bleep_cli.outputs.formats import RESULTS
 from bleep_cli.outputs.picture import picture_gene
@@ -30,9 +31,10 @@ ENDS = {"html": b"</html>", "parquet": b"PAR1", "geojson": b"}"}
 """What a file of each kind ends with."""
 
 
-def identity(bundle: Bundle, options: PredictOptions) -> Identity:
+def identity(bundle: Bundle, options: PredictOptions, *, anonymise: bool = False) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
     recorded = compared_options(recorded_options(bundle, options))
+    recorded = anonymous_options(recorded) if anonymise else recorded
     return Identity(__version__, bundle.content_sha256, plain(storable(recorded)), mpp=options.mpp)
 
 

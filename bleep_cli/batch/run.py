@@ -13,6 +13,7 @@ from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, e
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
 from bleep_cli.findings import Finding, refuse_warnings
+from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
 from bleep_cli.outputs.stored import shape
@@ -119,6 +120,7 @@ def predict_slide(
             tell(finding)
         prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
         noticed = prediction.findings[len(ready.findings) :]
+        prediction = anonymised(prediction) if batch.anonymise else prediction
         if batch.strict:
             refuse_warnings(noticed, SlideError)
         further = (*noticed, *left_out(job.paths, len(prediction.symbols), ready.slide.name))

@@ -65,8 +65,8 @@ def _common(batch: Batch, status: str, findings: Sequence[Finding], slide: Slide
 
 def command_of(job: Job, batch: Batch) -> str:
     """The command line that makes this slide's results: its own options, the other slides left out; empty for a
-    call from Python."""
-    if not batch.command:
+    call from Python, and for what is to name no file."""
+    if not batch.command or job.anonymous:
         return ""
     own: list[str] = []
     for name, value in vars(job.options).items():
@@ -127,7 +127,7 @@ class Tally:
         self._tiles += record["tiles"]
         left = f"; {self._left()}" if self._left() else ""
         self._tells.each(
-            {"slide": file_text(job.slide.name), "name": job.name} | record,
+            {"slide": job.file, "name": job.name} | record,
             f"{place}{job.label}: {line_of(record)}{left}",
         )
 
@@ -135,7 +135,7 @@ class Tally:
         """A slide that did not; a single one's error is raised once its record is told."""
         place = self._count(FAILED)
         self._code = self._code or error.exit_code
-        record = {"slide": file_text(job.slide.name), "name": job.name, "status": FAILED}
+        record = {"slide": job.file, "name": job.name, "status": FAILED}
         self._tells.each(record | {"error": self._tells.worded(error), "exit_code": error.exit_code}, None)
         if self.total == 1:
             raise error

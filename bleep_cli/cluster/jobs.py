@@ -95,7 +95,9 @@ def _make_folders(jobs: Sequence[Job]) -> None:
 
 def _job(job: Job, batch: Batch) -> Plain:
     # Without --force no result was there at the start, so one that a later attempt finds is an earlier one's.
-    wanted = job.wanted or (None if batch.force else identity(batch.bundle, job.options))
+    wanted = job.wanted or (
+        None if batch.force else identity(batch.bundle, job.options, anonymise=batch.anonymise)
+    )
     return {
         "slide": str(job.slide.absolute()),
         "name": job.name,
@@ -114,6 +116,7 @@ def _shared(batch: Batch) -> Plain:
         "gene": batch.gene,
         "force": batch.force,
         "strict": batch.strict,
+        "anonymise": batch.anonymise,
         "command": list(batch.command),
     }
 

@@ -58,7 +58,7 @@ def predict_slide(job: Plain, shared: Plain) -> Plain:
 
     ``job``: ``number``, ``slide``, ``name``, ``paths`` by format, ``options``, ``wanted``; ``shared``:
     ``version``, ``topic``, ``bundle``, ``content_sha256``, ``verified``, ``options``, ``gene``, ``force``,
-    ``strict``, ``command``. All paths are absolute.
+    ``strict``, ``anonymise``, ``command``. All paths are absolute.
 
     Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``told`` (findings), or ``error``
     (a class of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
@@ -153,9 +153,11 @@ def _predict(job: Plain, shared: Plain) -> Plain:
     with _LOADING:
         loaded = _load(bundle, shared["content_sha256"], shared["verified"], json.dumps(shared["options"]))
     wanted = Identity(**job["wanted"]) if job["wanted"] is not None else None
-    mine = Job(slide, job["name"], options_from_plain(job["options"]), paths, wanted)
-    gene, force, strict, command = (shared[name] for name in ("gene", "force", "strict", "command"))
-    batch = Batch(bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, tuple(command))
+    mine = Job(slide, job["name"], options_from_plain(job["options"]), paths, wanted, bool(shared["anonymise"]))
+    gene, force, strict, anonymise, command = (
+        shared[name] for name in ("gene", "force", "strict", "anonymise", "command")
+    )
+    batch = Batch(bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, anonymise, tuple(command))
     findings: list[Finding] = []
     try:
         record = predict_here(mine, batch, loaded.predictor, findings.append)

@@ -72,6 +72,7 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     source = source_of(entry, base)
     try:
         raw = reader_for(source).read(source)
+        _check_names(raw)
         genes = genes_of(raw.features, entry.get("genome"))
     except (UsageError, ReferenceError) as error:  # positions that cannot be read are the cohort's fault here
         raise ReferenceError(f"{where}: {error.text}", origin="cohort file") from error
@@ -88,6 +89,14 @@ def read_section(entry: dict[str, Any], base: Path) -> Section:
     if "genes" in entry:
         genes = genes._replace(symbols=_symbols(genes.ids, source.file("genes"), where))
     return _finish(raw, genes, entry, str(image), where)
+
+
+def _check_names(raw: RawSection) -> None:
+    """Raises ``ValueError`` unless each spot and each feature of the counts has a name, and each spot a place."""
+    named = (len(raw.barcodes), len(raw.features.ids))
+    if raw.counts.shape != named or len(raw.xy_l0) != named[0]:
+        rows, columns = raw.counts.shape
+        raise ValueError(f"counts of {rows:,} spots × {columns:,} genes, but {named[0]:,} and {named[1]:,} names")
 
 
 def _finish(raw: RawSection, genes: Genes, entry: dict[str, Any], image: str, where: str) -> Section:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.progress import live_bars
 from bleep_cli.base.text import printable
 from bleep_cli.errors import LINE_BREAK, BleepError, Origin
@@ -39,6 +40,8 @@ class Console:
         """Shows the traceback of a bug."""
         self.strict = False
         """Refuses what there is a warning about."""
+        self.hidden = Hidden({})
+        """Names that are not told."""
         self._told = False  # a record
 
     def heed(
@@ -49,6 +52,10 @@ class Console:
         self.quiet |= quiet
         self.verbose |= verbose
         self.strict |= strict
+
+    def hide(self, names: Mapping[str, str]) -> None:
+        """Has names not told, by what stands in the place of each."""
+        self.hidden = Hidden(names)
 
     def say(self, message: str) -> None:
         """A message for the person: one line on stderr, unless quiet."""
@@ -77,7 +84,7 @@ class Console:
 
     def problem(self, message: str) -> None:
         """Something in words on stderr, quiet or not; further lines of our own (``LINE_BREAK``) are indented."""
-        lines = map(printable, message.split(LINE_BREAK))
+        lines = map(printable, self.hidden.text(message).split(LINE_BREAK))
         print(
             f"{self.program}: " + ("\n" + " " * (len(self.program) + 2)).join(lines), file=sys.stderr, flush=True
         )
@@ -90,17 +97,17 @@ class Console:
         """The result: the record as JSON where asked for, else the lines, unless quiet; stdout."""
         if self.as_json:
             self._told = True
-            print(json.dumps(record, indent=1, default=str), flush=True)
+            print(json.dumps(self.hidden.value(record), indent=1, default=str), flush=True)
         elif lines and not self.quiet:
-            print("\n".join(map(printable, lines)), flush=True)
+            print("\n".join(map(printable, map(self.hidden.text, lines))), flush=True)
 
     def each(self, record: Mapping[str, Any], line: str | None) -> None:
         """One of several results, at once: a line of JSON where asked for, else the line, unless quiet; stdout."""
         if self.as_json:
             self._told = True
-            print(json.dumps(record, default=str), flush=True)
+            print(json.dumps(self.hidden.value(record), default=str), flush=True)
         elif line is not None and not self.quiet:
-            print(printable(line), flush=True)
+            print(printable(self.hidden.text(line)), flush=True)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress]:
@@ -108,5 +115,5 @@ class Console:
         if self.quiet or not sys.stderr.isatty():
             yield lambda _stage, _done, _total: None
             return
-        with live_bars(what) as report:
+        with live_bars(self.hidden.text(what)) as report:
             yield report

@@ -19,12 +19,15 @@ def convert(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder; default that of RESULT.")] = None,
     genes: opt.Genes = None,
     sets: opt.Sets = None,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
     """Write a result in other formats: for SpatialData, QuPath, R, a spreadsheet. No new prediction."""
     from bleep_cli import api
 
     console: Console = ctx.obj
+    if anonymise:
+        console.hide({result.name: "the result", result.stem: "the result"})
     with console.progress(result.name) as progress:
         written = api.convert(
             result,
@@ -33,7 +36,9 @@ def convert(
             genes=gene_list(genes),
             sets=sets,
             force=force,
+            anonymise=anonymise,
             tell=console.finding,
             progress=progress,
         )
-    console.data({"files": [str(path) for path in written]}, [str(path) for path in written])
+    files = [path.name if anonymise else str(path) for path in written]  # a folder may be called by a name, too
+    console.data({"files": files}, files)

@@ -175,6 +175,10 @@ At = Annotated[
         "--at", help="Predict at these places: a table of Space Ranger, ST, Seurat or QuPath, or id, x, y."
     ),
 ]
+Anonymise = Annotated[
+    bool,
+    typer.Option("--anonymise", help="Tell no names of slides and their files: the slide's hash stands for them."),
+]
 ExcludeDonor = Annotated[
     str | None,
     typer.Option("--exclude-donor", help="Comma-separated donors of the reference whose spots have no part."),

@@ -24,12 +24,16 @@ def plot(
         choices.Scale, typer.Option("--scale", help="What colours span: each gene's values, or those of all.")
     ] = "free",
     opacity: Annotated[float, typer.Option("--opacity", help="Of the tiles over the slide, up to 1.")] = 0.8,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
     """Draw genes of a result in a grid, as translucent tiles over the slide: a figure for print."""
     from bleep_cli import api
 
     console: Console = ctx.obj
+    if anonymise:
+        console.hide({result.name: "the result", result.stem: "the result"})
     chosen = gene_list(genes) or ()
-    api.plot(result, chosen, out, scale=scale, opacity=opacity, force=force)
-    console.data({"figure": str(out), "genes": list(chosen)}, [f"figure {out}"])
+    api.plot(result, chosen, out, scale=scale, opacity=opacity, force=force, anonymise=anonymise)
+    name = out.name if anonymise else str(out)
+    console.data({"figure": name, "genes": list(chosen)}, [f"figure {name}"])

@@ -65,6 +65,7 @@ def predict(
     mask_class: opt.MaskClass = None,
     origin: opt.Origin = "auto",
     at: opt.At = None,
+    anonymise: opt.Anonymise = False,
     exclude_donor: opt.ExcludeDonor = None,
     exclude_section: opt.ExcludeSection = None,
     include_own: opt.IncludeOwn = False,
@@ -79,9 +80,13 @@ def predict(
     """Predict spatial gene expression on one or more slides."""
     console: Console = ctx.obj
     console.heed(strict=strict)
-    console.begin(f"reading {_first(slides, slide_table)} ...")
     from bleep_cli import api
 
+    files = {"the list of genes": genes, "the table": slide_table, "the positions": at, "the mask": mask}
+    told = {Path(path).name: what for what, path in files.items() if path} if anonymise else {}
+    if anonymise:
+        console.hide(told | {path.name: "what was named" for path in slides or ()})
+    console.begin(f"reading {_first(slides, slide_table)} ...")
     options = api.PredictOptions(
         mpp=mpp,
         scene=scene,
@@ -110,8 +115,13 @@ def predict(
     )
     if dry_run and scheduler is not None:
         raise UsageError(f"{option('dry_run')} tells of this machine; leave {option('scheduler')} out")
+    entries, lines = _entries(slides, slide_table)
+    if anonymise:
+        entries, console.hidden = api.without_names(entries, told)
+    for line in lines:
+        console.say(line)
     batch = api.prepare_batch(
-        _entries(console, slides, slide_table),
+        entries,
         ref,
         out,
         ref_sha256=ref_sha256,
@@ -121,6 +131,7 @@ def predict(
         force=force or dry_run,
         resume=resume and not dry_run,
         strict=console.strict,
+        anonymise=anonymise,
         command=tuple(_command(ctx)),
         inputs=_inputs(genes, slide_table),
     )
@@ -143,20 +154,17 @@ def _first(slides: Sequence[Path] | None, table: Path | None) -> str:
     return f"{file_text(given[0].name)}{more}" if given else "slides"
 
 
-def _entries(console: Console, slides: Sequence[Path] | None, table: Path | None) -> Sequence[Entry]:
-    """The slides that are named, those of folders and patterns, or those of a table."""
+def _entries(slides: Sequence[Path] | None, table: Path | None) -> tuple[Sequence[Entry], Sequence[str]]:
+    """The slides that are named, those of folders and patterns, or those of a table; and what to tell of them."""
     from bleep_cli import api
 
     if table is not None:
         if slides:
             raise UsageError(f"give slides, or a table of them with {option('slides')}, not both")
-        return api.read_table(table)
+        return api.read_table(table), ()
     if not slides:
         raise UsageError(f"name slides, a folder of them, or a table with {option('slides')}")
-    entries, lines = api.list_slides(slides)
-    for line in lines:
-        console.say(line)
-    return entries
+    return api.list_slides(slides)
 
 
 def _command(ctx: typer.Context) -> Iterator[str]:

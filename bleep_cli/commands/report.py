@@ -26,12 +26,16 @@ def report(
         ),
     ] = None,
     sets: opt.Sets = None,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
     """Make one HTML page of a result: maps over the slide, its reference, what was noticed. Needs no network."""
     from bleep_cli import api
 
     console: Console = ctx.obj
-    page = api.report(result, out, genes=gene_list(genes), sets=sets, force=force)
+    if anonymise:
+        console.hide({result.name: "the result", result.stem: "the result"})
+    page = api.report(result, out, genes=gene_list(genes), sets=sets, force=force, anonymise=anonymise)
+    name = page.name if anonymise else str(page)
     size = page.stat().st_size
-    console.data({"page": str(page), "bytes": size}, [f"page {page} ({size / 1e6:.1f} MB)"])
+    console.data({"page": name, "bytes": size}, [f"page {name} ({size / 1e6:.1f} MB)"])

@@ -10,6 +10,7 @@ from typing import Any
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.choices import Scale
 from bleep_cli.errors import UsageError, option
+from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.blocks import columns_of, gene_columns
 from bleep_cli.outputs.read import open_result
 from bleep_cli.plotting.gene import FOOTER
@@ -64,7 +65,16 @@ def write_genes_figure(
 
 
 def plot(
-    result: Path | str, genes: Sequence[str], path: Path | str, *, scale: Scale, opacity: float, force: bool
+    result: Path | str,
+    genes: Sequence[str],
+    path: Path | str,
+    *,
+    scale: Scale,
+    opacity: float,
+    force: bool,
+    anonymise: bool = False,
 ) -> None:
-    """The figure of a written result; raises as :func:`write_genes_figure` and ``open_result`` do."""
-    write_genes_figure(open_result(result), genes, Path(path), scale=scale, opacity=opacity, force=force)
+    """The figure of a written result, with ``anonymise`` without names; raises as :func:`write_genes_figure` and
+    ``open_result`` do."""
+    prediction = anonymised(open_result(result)) if anonymise else open_result(result)
+    write_genes_figure(prediction, genes, Path(path), scale=scale, opacity=opacity, force=force)

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 
 from bleep_cli.base.files.atomic import atomic_path
+from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.read import open_result
 from bleep_cli.outputs.set_scores import scored
 from bleep_cli.plotting.gene import FOOTER
@@ -54,16 +55,21 @@ def report(
     genes: Sequence[str] | None = None,
     sets: Path | str | None = None,
     force: bool = False,
+    anonymise: bool = False,
 ) -> Path:
     """A written result as one HTML page, by default beside it; returns its path. ``genes`` are symbols or ids,
-    ``sets`` a GMT file whose sets are layers of the page.
+    ``sets`` a GMT file whose sets are layers of the page. With ``anonymise`` it is called by the slide's hash, and
+    holds no names (:mod:`bleep_cli.outputs.anonymous`).
 
     Raises ``UsageError`` for what is no result and for genes that it does not hold, ``OutputError`` for a damaged
     result and a page that exists already, unless ``force``, or cannot be written.
     """
-    target = Path(result).with_suffix(PAGE_SUFFIX) if path is None else Path(path)
-    write_report(scored(open_result(result), sets), target, genes=genes, force=force)
-    return target
+    prediction = scored(open_result(result), sets)
+    prediction = anonymised(prediction) if anonymise else prediction
+    beside = Path(result).with_suffix(PAGE_SUFFIX)
+    beside = beside.with_name(f"{prediction.slide_id}{PAGE_SUFFIX}") if anonymise else beside
+    write_report(prediction, beside if path is None else Path(path), genes=genes, force=force)
+    return beside if path is None else Path(path)
 
 
 def page(prediction: Prediction, genes: Sequence[str] | None = None) -> str:

@@ -40,6 +40,9 @@ SPACERANGER = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_ful
 FILES = re.compile(r"(?P<prefix>.*?)tissue_positions(?P<form>\.csv|_list\.csv|\.parquet)(\.gz)?", re.IGNORECASE)
 FORMS = (".csv", "_list.csv", ".parquet")  # the first of these, where a folder holds several of one prefix
 
+MOST_ROW = 2**31 - 1
+"""Of an array of spots: what is written of it has 32 bits in other programs."""
+
 
 @dataclass(frozen=True)
 class Positions:
@@ -204,7 +207,10 @@ def _recognise(columns: Columns, mpp: Callable[[], float] | None) -> Positions:
 def _array(columns: Columns, places: Places) -> tuple[I64, I64, bool]:
     """i64[n] rows and columns in the array of spots, and whether the table states them."""
     if places.array_row in columns and places.array_col in columns:
-        array = np.rint(two_numbers(columns, places.array_row, places.array_col)).astype(np.int64)
+        stated = np.rint(two_numbers(columns, places.array_row, places.array_col))
+        if len(stated) and np.abs(stated).max() > MOST_ROW:
+            raise UsageError(f"{columns.file_name}: a row or column of the array of spots is beyond {MOST_ROW:,}")
+        array = stated.astype(np.int64)
         return array[:, 0], array[:, 1], True
     rows = np.arange(len(columns.table), dtype=np.int64)
     return rows, np.zeros_like(rows), False

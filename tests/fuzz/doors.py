@@ -11,9 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from bleep_cli.base.text import printable
+from mutate import alter
 
-DOORS = ("bundle", "bundle_values", "index", "tower", "encoders")
+from bleep_cli.base.text import printable
+from bleep_cli.errors import BleepError
+
+DOORS = (
+    *("bundle", "bundle_values", "index", "tower", "encoders"),
+    *("counts", "positions", "mask", "cohort", "results", "slide"),
+)
 """Modules ``fuzz_NAME`` here, each with a function ``door(folder)`` that makes its corpus in the folder."""
 
 
@@ -58,10 +64,37 @@ def fuzz(door: Door, seeds: range, seconds: float = float("inf")) -> tuple[Mappi
     return ended, faults
 
 
-def told(error: Exception, folder: Path) -> str:
-    """The class of a refusal, which has to be one line without folders: else it is a fault."""
-    text = str(error)
+def told(error: Exception, folder: Path, *, quotes: bool = False) -> str:
+    """The class of a refusal, which has to be one line without folders: else it is a fault.
+
+    With ``quotes`` it may quote a cell of a table as it is; the console makes that printable.
+    """
+    text = printable(str(error)) if quotes else str(error)
     text.encode("utf-8")  # else it could not be printed
     if len(text.splitlines()) != 1 or str(folder) in text or printable(text) != text:
         raise AssertionError(f"a refusal that is not one plain line: {text!r}") from error
     return type(error).__name__
+
+
+class Samples:
+    """Altered copies of sound files, read one after the other.
+
+    ``files`` are sound files, each with what reads it and checks what came out; ``errors`` are the classes that a
+    refusal may be of.
+    """
+
+    def __init__(self, folder: Path, files: dict[Path, Callable[[], object]], *errors: type[BleepError]) -> None:
+        self._folder, self._files, self._errors = folder, files, errors
+
+    def attempt(self, rng: random.Random) -> str:
+        """Alters a file, reads it, and puts it back."""
+        path = rng.choice(sorted(self._files))
+        sound = path.read_bytes()
+        try:
+            alter(path, sound, rng)
+            self._files[path]()
+        except self._errors as error:
+            return told(error, self._folder, quotes=True)
+        finally:
+            path.write_bytes(sound)
+        return "read"

@@ -1,9 +1,15 @@
-"""Bytes changed at random, by a seed: what the fuzzing of every door has in common."""
+"""Bytes and files changed at random, by a seed: what the fuzzing of every door has in common."""
 
 from __future__ import annotations
 
+import gzip
 import random
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
 
 NUMBERS = (0, 1, 2, 255, 256, 65_535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 TOKENS = (
@@ -89,3 +95,38 @@ CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
     _double,
     _move,
 )
+
+
+def alter(path: Path, sound: bytes, rng: random.Random) -> None:
+    """Its bytes, half the time those that it packs; of an HDF5 file the values alone, since HDF5's own C code may
+    loop without end on the bytes between them (docs/threats.md, What remains)."""
+    if path.suffix == ".gz" and rng.random() < 0.5:
+        path.write_bytes(gzip.compress(mutated(gzip.decompress(sound), rng), 1, mtime=0))
+    elif sound.startswith(b"\x89HDF"):
+        _alter_values(path, rng)
+    else:
+        path.write_bytes(mutated(sound, rng))
+
+
+def _alter_values(path: Path, rng: random.Random) -> None:
+    """One number of an array, or an array gone, or in the place of another."""
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        name, other = rng.choice(names), rng.choice(names)
+        what = rng.random()
+        if what < 0.2:
+            del file[name]
+        elif what < 0.4 and name != other:
+            del file[name]
+            file[name] = file[other]
+        elif file[name].dtype.kind in "iuf" and file[name].size:
+            values = file[name][()]
+            np.atleast_1d(values).reshape(-1)[rng.randrange(values.size)] = _number(values.dtype, rng)
+            file[name][()] = values
+
+
+def _number(dtype: Any, rng: random.Random) -> Any:
+    if dtype.kind == "f":
+        return rng.choice((np.nan, np.inf, -np.inf, -1.0, 1e30, 2.0**31))
+    return min(max(rng.choice((*NUMBERS, -1, -(10**6))), np.iinfo(dtype).min), np.iinfo(dtype).max)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bleep_cli.base.files.unpacked import regular
-from bleep_cli.limits import MOST_COUNTS, MOST_HDF5_RATIO, MOST_NODES, RATIO_FREE_ARRAY, over
+from bleep_cli.limits import MOST_COUNTS, MOST_HDF5_RATIO, MOST_NODES, MOST_SPOTS, RATIO_FREE_ARRAY, over
 
 if TYPE_CHECKING:
     import h5py
@@ -118,6 +118,8 @@ def _check_group(name: str, group: Any) -> None:
     shape = tuple(int(n) for n in np.asarray(shape).ravel()) if shape is not None else ()
     if len(shape) != 2 or min(shape) < 0:
         raise UnsoundError(f"{where} is a sparse matrix without a shape")
+    if max(shape) > MOST_SPOTS:
+        raise UnsoundError(over(f"{where} of {shape[0]:,} × {shape[1]:,} places", "MOST_SPOTS"))
     down, across = shape[::-1] if kind.startswith("csc") else shape
     try:
         check_sparse(group["data"], group["indices"], group["indptr"], across, down)

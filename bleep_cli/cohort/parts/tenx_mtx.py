@@ -120,6 +120,7 @@ def _counts(path: Path) -> sparse.csr_matrix:
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     _check_size_line(raw, path.name)
+    _check_signs(raw, path.name)
     return sparse.csr_matrix(mmread(BytesIO(raw), spmatrix=True))
 
 
@@ -135,6 +136,14 @@ def _check_size_line(raw: bytes, name: str) -> None:
         raise ValueError(f"{name}: {over(f'{numbers[0]:,} × {numbers[1]:,} values', 'MOST_DENSE')}")
     if numbers and max(numbers[:2]) > MOST_SPOTS:
         raise ValueError(f"{name}: {over(f'{max(numbers[:2]):,} rows or columns', 'MOST_SPOTS')}")
+
+
+def _check_signs(raw: bytes, name: str) -> None:
+    """Raises ``ValueError`` for signs that no number has behind the comments: SciPy's C++ code, which reads them,
+    ends the process at a NUL."""
+    first = next(found.start() for found in re.finditer(rb"^(?!%)", raw, re.MULTILINE))
+    if foreign := raw[first:].translate(None, b"0123456789+-.eE \t\r\n"):
+        raise ValueError(f"{name}: holds {foreign[:1]!r} among its numbers")
 
 
 def _fields(path: Path) -> list[list[str]]:

@@ -94,6 +94,30 @@ def test_a_size_line_that_its_lines_cannot_fill(folder: Path, size: str, told: s
         read_section(ENTRY | entry | {"counts": "matrix.mtx"}, folder)
 
 
+@pytest.mark.parametrize("sign", [b"\0\0\0\1", b"x", b"\xff"])
+def test_signs_that_no_number_has(folder: Path, sign: bytes) -> None:
+    _, entry = tenx(folder)
+    rows = b"1 1 5\n2 2 7" + sign + b"\n3 4 1\n"
+    (folder / "matrix.mtx").write_bytes(b"%%MatrixMarket matrix coordinate integer general\n%\n3 4 3\n" + rows)
+    (folder / "features.tsv").write_text("\n".join(GENES))
+    (folder / "barcodes.tsv").write_text("\n".join(BARCODES))
+    with pytest.raises(ReferenceError, match=r"matrix\.mtx: holds b'.+' among its numbers"):
+        read_section(ENTRY | entry | {"counts": "matrix.mtx"}, folder)
+
+
+@MADE
+def test_a_shape_that_its_names_do_not_have(folder: Path, make: Callable[..., Any]) -> None:
+    group, entry = make(folder)
+    for genes, told in ((1 << 62, "MOST_SPOTS"), (G + 1, "names|but has 3 rows")):
+        with h5py.File(folder / "m.h5", "r+") as file:
+            if group == "matrix":
+                file["matrix/shape"][0] = genes
+            else:
+                file[group].attrs["shape"] = [N, genes]
+        with pytest.raises(ReferenceError, match=told):
+            read_section(ENTRY | entry, folder)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
 @pytest.mark.parametrize("name", ["p.csv", "m.h5"])
 def test_a_pipe_is_told_and_not_waited_for(folder: Path, name: str) -> None:

@@ -88,3 +88,10 @@ def test_the_table_of_a_folder(tmp_path: Path) -> None:
         read_positions(spatial)
     with pytest.raises(UsageError, match="a folder with no tissue_positions; name the file"):
         read_positions(tmp_path)
+
+
+@pytest.mark.parametrize("row", ["9223372036854775807", "1e300", "-2147483648"])
+def test_a_row_of_the_array_that_no_array_has(tmp_path: Path, row: str) -> None:
+    lines = [HEAD.format("in_tissue"), f"AAAC-1,1,{row},4,100,200", "AAAG-1,1,2,6,300,400"]
+    with pytest.raises(UsageError, match=r"p\.csv: a row or column of the array of spots is beyond 2,147,483,647"):
+        read(tmp_path / "p.csv", lines)
