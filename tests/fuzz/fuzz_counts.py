@@ -11,8 +11,8 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
-from conftest import write_spaceranger
 from doors import Samples
+from made_tissue import write_spaceranger
 from PIL import Image
 from scipy import sparse
 

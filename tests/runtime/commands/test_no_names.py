@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 import zarr
-from conftest import MPP, draw, kind_map
+from made_tissue import MPP, draw, kind_map
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.hidden import Hidden
