@@ -9,9 +9,9 @@ from typing import Any
 
 import anndata
 import h5py
+import made_world
 import numpy as np
 import pandas as pd
-from conftest import write_spaceranger
 from doors import Samples
 from PIL import Image
 from scipy import sparse
@@ -33,7 +33,7 @@ class Counts(Samples):
         Image.new("RGB", (200, 200), (220, 120, 190)).save(folder / "i.png")
         outs = folder / "outs"
         array = np.stack([np.arange(N), np.zeros(N, int)], axis=1)
-        write_spaceranger(outs, array, array * 15.0 + 10, counts)
+        made_world.shared().write_spaceranger(outs, array, array * 15.0 + 10, counts)
         made: dict[Path, dict[str, Any]] = {
             path: {"spaceranger": "outs"} for path in (outs / "filtered_feature_bc_matrix").iterdir()
         }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 from made_nuclei import small_signature
 
@@ -16,23 +19,34 @@ from bleep_cli.reference.build import build_reference
 from bleep_cli.search.hnsw import hnsw_available
 
 
+def shared() -> Any:
+    """The conftest of all tests, whichever folder's was imported last under that name."""
+    name = "conftest_of_all_tests"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).parents[1] / "conftest.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 def towers() -> tuple[bytes, bytes]:
     """The image and the expression tower of the tests."""
-    import conftest
+    conftest = shared()
 
     return conftest.towers()
 
 
 def encoders() -> Encoders:
     """Both, as a folder holds them."""
-    import conftest
+    conftest = shared()
 
     return conftest.encoders_for(k=7, licence="CC0", training={"lr": 0.1})
 
 
 def bundle(folder: Path) -> Path:
     """A bundle of one section: several chunks, slope, signature and graph."""
-    import conftest
+    conftest = shared()
 
     sections = read_cohort(conftest.cohort(folder / "cohort", ("st",)))
     built = build_reference(sections, conftest.encoders_for(), device="cpu")
