@@ -84,6 +84,8 @@ def intervals(bench: Bench, section: Section) -> Iterator[dict[str, Any]]:
         lower, upper = whole(found, "lower"), whole(found, "upper")
         inside[coverage] = ((measured >= lower) & (measured <= upper)).mean(axis=0)
     for name, genes in bench.groups.items():
+        if not len(genes):
+            continue
         row = {"section": section.id, "genes": name, "number": len(genes)}
         yield row | {f"{coverage:.0%}": round(float(inside[coverage][genes].mean()), 3) for coverage in COVERAGES}
 
