@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import made_world
 import numpy as np
 from doors import told
+from made_towers import towers
 from mutate import mutated
 
 from bleep_cli.errors import ReferenceError
@@ -19,7 +19,7 @@ class Towers:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._image, self._expression = made_world.towers()
+        self._image, self._expression = towers()
 
     def attempt(self, rng: random.Random) -> str:
         """Loads one and embeds three tiles, or spots."""

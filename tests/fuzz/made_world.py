@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from made_nuclei import small_signature
+from made_tissue import cohort
+from made_towers import encoders_for
 
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.encoders_folder import Encoders
@@ -16,26 +18,15 @@ from bleep_cli.reference.build import build_reference
 from bleep_cli.search.hnsw import hnsw_available
 
 
-def towers() -> tuple[bytes, bytes]:
-    """The image and the expression tower of the tests."""
-    import conftest
-
-    return conftest.towers()
-
-
 def encoders() -> Encoders:
-    """Both, as a folder holds them."""
-    import conftest
-
-    return conftest.encoders_for(k=7, licence="CC0", training={"lr": 0.1})
+    """Both towers, as a folder holds them."""
+    return encoders_for(k=7, licence="CC0", training={"lr": 0.1})
 
 
 def bundle(folder: Path) -> Path:
     """A bundle of one section: several chunks, slope, signature and graph."""
-    import conftest
-
-    sections = read_cohort(conftest.cohort(folder / "cohort", ("st",)))
-    built = build_reference(sections, conftest.encoders_for(), device="cpu")
+    sections = read_cohort(cohort(folder / "cohort", ("st",)))
+    built = build_reference(sections, encoders_for(), device="cpu")
     arrays = replace(built.arrays, signature=small_signature())
     path, chunks = folder / "sound.zarr", bundle_write.EXPRESSION_CHUNK
     bundle_write.EXPRESSION_CHUNK = (40, 5)

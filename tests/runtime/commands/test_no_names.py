@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 import zarr
-from made_tissue import MPP, draw, kind_map
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.hidden import Hidden
 from bleep_cli.commands.console import Console
 
+MPP = 4.0  # of the made-up slide
 FEW = "h5ad,csv,html"
 FORMATS = "h5ad,zarr,png,geojson,csv,parquet,spatialdata,html"
 SLIDE, TABLE_NAME, MASK = "Meierova_Zdenka.tif", "Zdenka-of-ward-7", "Umriss-Meierova.geojson"
@@ -34,14 +34,14 @@ BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Path:
+def world(query_slide: Path, tmp_path: Path) -> Path:
     """A folder called by a patient, with a slide, its mask and a table of slides."""
     folder = tmp_path / ALWAYS["folder"]
     folder.mkdir()
     per_cm = (10_000 / MPP, 10_000 / MPP)
     with tifffile.TiffWriter(folder / SLIDE) as file:
         shared = {"photometric": "rgb", "metadata": None, "resolution": per_cm, "resolutionunit": "CENTIMETER"}
-        file.write(draw(kind_map(9), 9), description=f"{ALWAYS['label']} of {SLIDE}", **shared)
+        file.write(tifffile.imread(query_slide), description=f"{ALWAYS['label']} of {SLIDE}", **shared)
         file.write(np.full((40, 60, 3), 200, np.uint8), description=f"label {ALWAYS['label']}", **shared)
     ring = [[0, 0], [300, 0], [300, 200], [0, 200], [0, 0]]
     (folder / MASK).write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
