@@ -67,5 +67,5 @@ def test_without_onnx_the_extra_is_named(head: LinearHead, monkeypatch: pytest.M
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(DeviceError, match=r"bleep-cli\[build\]"):
+    with pytest.raises(DeviceError, match=r'pip install "\.\[build\]"'):
         expression_tower(head)

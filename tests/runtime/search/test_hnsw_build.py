@@ -171,5 +171,5 @@ def test_small_references_are_built_on_one_thread(monkeypatch: pytest.MonkeyPatc
 
 def test_without_hnswlib_building_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hnsw_build, "hnsw_available", lambda: False)
-    with pytest.raises(DeviceError, match=r"bleep-cli\[hnsw\]"):
+    with pytest.raises(DeviceError, match=r'pip install "\.\[hnsw\]"'):
         build_graph(directions(), tmp_path, OPTIONS)

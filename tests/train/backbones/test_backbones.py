@@ -239,7 +239,7 @@ def test_unknown_backbone_names_the_known_ones() -> None:
 
 def test_timm_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(BackboneError, match=r'need timm, which cannot be imported .*"bleep-cli\[timm\]"'):
+    with pytest.raises(BackboneError, match=r'need timm, which cannot be imported .*"\.\[timm\]"'):
         build_backbone("timm:resnet10t", "random")
 
 
