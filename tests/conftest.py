@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from chromium import chromium  # noqa: F401 - a fixture
-from made_tissue import (
+from made_cohorts import (
     cohort,
     write_picture,
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from made_tissue import N_GENES, symbols_of
+from made_cohorts import N_GENES, symbols_of
 
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.types import TileSpec

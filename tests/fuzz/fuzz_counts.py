@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 from doors import Samples
-from made_tissue import write_spaceranger
+from made_cohorts import write_spaceranger
 from PIL import Image
 from scipy import sparse
 

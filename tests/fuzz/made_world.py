@@ -6,8 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from made_cohorts import cohort
 from made_nuclei import small_signature
-from made_tissue import cohort
 from made_towers import encoders_for
 
 from bleep_cli.bundle import write as bundle_write
