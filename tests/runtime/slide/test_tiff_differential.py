@@ -186,15 +186,22 @@ def test_tiles_that_were_never_written_are_white(tmp_path: Path, planes: bool) -
     assert apart(whole(path), shown) == 0
 
 
+def own_noise(width: int, height: int, seed: int) -> np.ndarray:
+    """u8[h, w, 3]: one picture in whatever size, under noise of its own."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    picture = np.stack([x, y, (x + y) / 2], axis=-1) * 255
+    return np.round(0.75 * picture + 0.25 * noise(width, height, seed)).astype(np.uint8)
+
+
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("big", [True, False])
 @pytest.mark.parametrize(("codec", "photometric"), [("lzw", "rgb"), ("jpeg", "ycbcr"), ("zstd", "minisblack")])
 def test_every_level_of_a_pyramid(tmp_path: Path, codec: str, photometric: str, big: bool, nested: bool) -> None:
-    """Levels are pictures of their own here, so none can be taken for another made smaller."""
+    """Levels have noise of their own here, so that none can be taken for another made smaller."""
     path, options = tmp_path / "a.tif", {"photometric": photometric, "tile": (32, 32), "compression": codec}
     with tifffile.TiffWriter(path, bigtiff=big) as out:
         for i, step in enumerate((1, 2, 4)):
-            level = noise(256 // step, 192 // step, i)
+            level = own_noise(256 // step, 192 // step, i)
             level = level[..., 0] if photometric == "minisblack" else level
             subs = {"subifds": 2} if nested and not i else {}
             out.write(level, subfiletype=int(i > 0), metadata=None, **options, **subs)

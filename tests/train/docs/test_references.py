@@ -1,4 +1,4 @@
-"""docs/references.md lists the recipes as they are; the README says where a reference comes from."""
+"""docs/references.md lists the recipes as they are; another page says where a reference comes from."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def test_the_table_is_that_of_the_command() -> None:
     assert table == overview(manifests()).markdown()
 
 
-def test_the_readme_answers_in_three_lines() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_that_the_readme_names_answers_in_three_lines() -> None:
+    assert "(docs/make-a-reference.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "make-a-reference.md").read_text(encoding="utf-8")
     answer = text.split("**Where do I get a reference?**\n\n")[1].split("\n\n")[0].splitlines()
     assert [line[:2] for line in answer] == ["1.", "2.", "3."]
-    assert "docs/references.md" in answer[1]
+    assert "(references.md)" in answer[1]

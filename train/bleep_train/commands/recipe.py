@@ -181,7 +181,7 @@ def described(manifest: Manifest) -> list[str]:
         "build": f"views {manifest.build.views}",
     }
     lines = [f"{manifest.name}: {manifest.title}", *(f"{key:10}{value}" for key, value in facts.items())]
-    lines += ["", manifest.manual.strip()] if manifest.manual.strip() else []
+    lines += ["", *manifest.manual.strip().splitlines()] if manifest.manual.strip() else []
     lines += ["", "files:", *(f"  {_line(file)}" for file in manifest.file)]
     command = f"bleep-train recipe {manifest.name} {{}} FOLDER -o {manifest.name}.zarr"
     return [*lines, "", "with the files in FOLDER:  " + command.format("--from"), _downloaded(manifest, command)]

@@ -13,7 +13,7 @@ from bleep_train.metrics.tables import MISSING, Table, markdown
 def show(tables: Sequence[Table], console: Shown) -> None:
     """Prints to stdout: drawn on a terminal, Markdown elsewhere, JSON where asked for, nothing where quiet."""
     if console.as_json or console.quiet or not sys.stdout.isatty():
-        console.data({"tables": [asdict(table) for table in tables]}, [markdown(tables).rstrip("\n")])
+        console.data({"tables": [asdict(table) for table in tables]}, markdown(tables).splitlines())
         return
     from rich.console import Console
     from rich.table import Table as Drawn
