@@ -25,8 +25,8 @@ demo: $(DEMO)/.installed
 # By the lock, every file checked by its hash, where there is one for this Python and system; else the newest versions.
 $(DEMO)/.installed: $(SOURCES) $(LOCKS)
 	@echo "== making the runtime environment in $(DEMO)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
-	@test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
+	@test -x $(DEMO)/bin/python || "$(PYTHON)" -m venv $(DEMO) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
 	@lock=$$($(DEMO)/bin/python tools/which_lock.py) && \
 	if test -n "$$lock"; then \
 		$(DEMO)/bin/python $(INSTALL) --require-hashes -r "$$lock" && $(DEMO)/bin/python $(INSTALL) --no-deps .; \
@@ -43,8 +43,8 @@ quick: $(TEST)/.installed
 
 $(TEST)/.installed: pyproject.toml
 	@echo "== making the full environment in $(TEST): torch and all, a few minutes and some GB"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
-	@test -x $(TEST)/bin/python || $(PYTHON) -m venv $(TEST) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
+	@test -x $(TEST)/bin/python || "$(PYTHON)" -m venv $(TEST) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
 	@$(TEST)/bin/python $(INSTALL) -e ".[cpu,train,dev]"
 	@touch $@
 
@@ -57,8 +57,8 @@ lint: $(TEST)/.installed
 
 # In an environment of its own: training is not needed to write pages. By the lock where it is for this Python.
 $(SITE)/.installed: pyproject.toml $(wildcard requirements/docs-*.txt)
-	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
-	@lock=$$($(PYTHON) tools/which_lock.py docs) && \
+	@test -x $(SITE)/bin/python || "$(PYTHON)" -m venv $(SITE) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@lock=$$("$(PYTHON)" tools/which_lock.py docs) && \
 	if test -n "$$lock"; then $(SITE)/bin/python $(INSTALL) --require-hashes -r "$$lock"; \
 	else $(SITE)/bin/python $(INSTALL) ".[docs]"; fi
 	@touch $@
@@ -69,13 +69,13 @@ site: $(SITE)/.installed
 
 wheel:
 	@echo "== BLEEP's own wheel, in wheels"
-	@$(PYTHON) $(WHEEL)
+	@"$(PYTHON)" $(WHEEL)
 
 # The lock of the Python that is asked: make wheelhouse PYTHON=python3.12
 wheelhouse:
 	@echo "== all that the runtime needs, in wheels"
-	@lock=$$($(PYTHON) tools/which_lock.py) && test -n "$$lock" || { echo "there is no lock for this Python and system"; exit 1; } && \
-	$(PYTHON) -m pip download --quiet --disable-pip-version-check -r "$$lock" -d wheels && $(PYTHON) $(WHEEL) && cp "$$lock" wheels
+	@lock=$$("$(PYTHON)" tools/which_lock.py) && test -n "$$lock" || { echo "there is no lock for this Python and system"; exit 1; } && \
+	"$(PYTHON)" -m pip download --quiet --disable-pip-version-check -r "$$lock" -d wheels && "$(PYTHON)" $(WHEEL) && cp "$$lock" wheels
 
 artifacts: $(TEST)/.installed
 	@echo "== making the demo's bundle and slide again"
@@ -96,7 +96,7 @@ cli: $(TEST)/.installed
 
 viewer:
 	@echo "== fetching OpenSeadragon, which bleep view pans and zooms with"
-	@$(PYTHON) tools/openseadragon.py
+	@"$(PYTHON)" tools/openseadragon.py
 
 clean:
 	rm -rf .venv bleep-demo
