@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import ReferenceError
+from bleep_cli.bundle.stored import read_group
 from bleep_cli.types import F32, I64
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CALIBRATION = "calibration"
 """The group of its arrays."""
 SCORES = f"{CALIBRATION}/scores"
-DTYPES = {"levels": "<f4", "scores": "<f2", "floor": "<f4", "axis": "<f4"}
+DTYPES = {"scores": "<f2", "levels": "<f4", "floor": "<f4", "axis": "<f4"}
 LEAST, MOST = 0.5, 0.99
 """Coverages that an interval can be asked for."""
 
@@ -77,24 +77,12 @@ def read_calibration(
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
     """
-    if CALIBRATION not in root:
-        return None
-    values = {part: read(f"{CALIBRATION}/{part}") for part in DTYPES}
-    found = _calibration(values, root[SCORES].attrs)
-    if found is None or not _fits(found, spots, genes):
-        raise ReferenceError(f"{name}: the arrays of its {CALIBRATION} do not fit together")
-    return found
 
+    def made(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Calibration | None:
+        found = Calibration(**values, share=float(attrs["share"]), range_um=float(attrs["range_um"]))
+        return found if _fits(found, spots, genes) else None
 
-def _calibration(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Calibration | None:
-    try:
-        return Calibration(
-            **{part: np.asarray(values[part], dtype.lstrip("<")) for part, dtype in DTYPES.items()},
-            share=float(attrs["share"]),
-            range_um=float(attrs["range_um"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+    return read_group(root, name, CALIBRATION, DTYPES, read, made)
 
 
 def _fits(found: Calibration, spots: int, genes: int) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import ReferenceError
+from bleep_cli.bundle.stored import read_group
 from bleep_cli.types import F32, F64, I64
 
 if TYPE_CHECKING:
@@ -94,32 +94,21 @@ def read_looks(root: Group, name: str, read: Callable[[str], NDArray[Any]], spot
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
     """
-    if LOOKS not in root:
-        return None
-    values = {part: read(f"{LOOKS}/{part}") for part in DTYPES}
-    found = _looks(values, root[TILES].attrs)
-    if found is None or not _fits(found, spots):
-        raise ReferenceError(f"{name}: the arrays of its {LOOKS} do not fit together")
-    return found
 
-
-def _looks(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Looks | None:
-    try:
+    def made(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Looks | None:
         (a, b), (c, d) = attrs["middle"], attrs["reach"]
-        return Looks(
-            **{part: np.asarray(values[part], dtype.lstrip("<")) for part, dtype in DTYPES.items()},
-            middle=(float(a), float(b)),
-            reach=(float(c), float(d)),
-            by=str(attrs["left_out"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+        middle, reach = (float(a), float(b)), (float(c), float(d))
+        found = Looks(**values, middle=middle, reach=reach, by=str(attrs["left_out"]))
+        return found if _fits(found, spots) else None
+
+    return read_group(root, name, LOOKS, DTYPES, read, made)
 
 
 def _fits(found: Looks, spots: int) -> bool:
     if found.tiles.ndim != 2 or found.spot.shape != found.tiles.shape[:1] or found.left_out.ndim != 1:
         return False
-    numbers = all(bool(np.isfinite(part).all()) for part in (found.tiles, found.left_out, found.middle))
+    parts = (found.tiles, found.left_out, found.middle, found.reach)
+    numbers = all(bool(np.isfinite(part).all()) for part in parts)
     return (
         found.tiles.shape[1] > STAIN
         and len(found.spot) > 0

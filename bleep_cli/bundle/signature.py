@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.errors import ReferenceError
+from bleep_cli.bundle.stored import read_group
 from bleep_cli.limits import MOST_TILE_PX
 from bleep_cli.types import F32, I64
 
@@ -78,26 +78,18 @@ def read_signature(root: Group, name: str, read: Callable[[str], NDArray[Any]], 
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for one whose parts do not fit together.
     """
-    if SIGNATURE not in root:
-        return None
-    values = {part: read(f"{SIGNATURE}/{part}") for part in DTYPES}
-    found = _signature(values, root[TILES].attrs)
-    if found is None or not _fits(found, sections):
-        raise ReferenceError(f"{name}: the arrays of its {SIGNATURE} do not fit together")
-    return found
 
-
-def _signature(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Signature | None:
-    try:
-        return Signature(
-            **{part: np.asarray(values[part], dtype.lstrip("<")) for part, dtype in DTYPES.items()},
+    def made(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Signature | None:
+        found = Signature(
+            **values,
             scales=tuple(float(scale) for scale in attrs["scales"]),
             px=int(attrs["px"]),
             mpp=float(attrs["mpp"]),
             backbone_sha256=str(attrs["backbone_sha256"]),
         )
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-        return None
+        return found if _fits(found, sections) else None
+
+    return read_group(root, name, SIGNATURE, DTYPES, read, made)
 
 
 def _fits(found: Signature, sections: int) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import told
 from bleep_cli.base.rows import Rows
-from bleep_cli.bundle.storage.arrays import StoredArray
+from bleep_cli.bundle.storage.arrays import Group, StoredArray
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.towers.encoder import are_unit
 from bleep_cli.types import F32, I64
@@ -19,6 +19,7 @@ from bleep_cli.types import F32, I64
 if TYPE_CHECKING:
     from scipy import sparse
 
+Found = TypeVar("Found")
 ExpressionPrecision = Literal["f16", "f32"]
 DTYPES: dict[ExpressionPrecision, str] = {"f16": "<f2", "f32": "<f4"}
 SLOPE = "slope"
@@ -35,6 +36,33 @@ def reading(bundle: str, array: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ReferenceError(f"{bundle}: {array} is damaged ({told(error)})") from error
+
+
+def read_group(
+    root: Group,
+    bundle: str,
+    group: str,
+    dtypes: Mapping[str, str],
+    read: Callable[[str], NDArray[Any]],
+    make: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], Found | None],
+) -> Found | None:
+    """What ``make`` makes of a group of arrays that a bundle may hold; None where it holds none.
+
+    ``dtypes`` names its arrays; ``read`` gives one by its path. ``make`` is given them by name, of these dtypes,
+    and the attributes of the first; None, or an error, is a ``ReferenceError``: they do not fit together.
+    """
+    if group not in root:
+        return None
+    stored = {part: read(f"{group}/{part}") for part in dtypes}
+    first = root[f"{group}/{next(iter(dtypes))}"]
+    try:
+        values = {part: np.asarray(values, dtypes[part].lstrip("<")) for part, values in stored.items()}
+        found = make(values, first.attrs)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        found = None
+    if found is None:
+        raise ReferenceError(f"{bundle}: the arrays of its {group} do not fit together")
+    return found
 
 
 class StoredRows:
