@@ -52,7 +52,7 @@ def convert(
         if path.exists() and path.samefile(source):
             raise UsageError(f"{option('format')} {kind}: {source.name} is that already; choose another folder")
         check_free(path, force)
-    for finding in left_out(out, len(prediction.symbols), stem if anonymise else source.name):
+    for finding in left_out(out, prediction, stem if anonymise else source.name):
         tell(finding)
     for kind, path in out.items():
         if kind == PICTURE:

@@ -11,6 +11,7 @@ from bleep_cli.outputs.exports.geojson import MOST_GENES
 from bleep_cli.outputs.formats import FORMATS, RESULTS, Format, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX
 from bleep_cli.report.page import PAGE_SUFFIX, write_report
+from bleep_cli.types import Prediction
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
@@ -18,6 +19,8 @@ Paths = dict[str, Path]
 PICTURE = "png"
 WRITERS: Mapping[str, Format] = {**FORMATS, "html": Format(PAGE_SUFFIX, write_report)}
 """All that is written from a prediction alone; a picture takes a gene as well."""
+HOLD_LAYERS = (*RESULTS, "spatialdata")
+"""Those that hold every layer of a prediction."""
 
 
 def check_kinds(kinds: tuple[str, ...]) -> None:
@@ -44,9 +47,17 @@ def results_of(paths: Paths) -> Paths:
     return {kind: path for kind, path in paths.items() if kind in RESULTS}
 
 
-def left_out(kinds: Iterable[str], genes: int, slide: str) -> tuple[Finding, ...]:
-    """What files of those kinds do not hold of a prediction of so many genes."""
-    if "geojson" not in kinds or genes <= MOST_GENES:
-        return ()
-    what = f"its GeoJSON holds the {MOST_GENES} genes that vary most, of {genes}"
-    return (Finding("geojson-genes", what, slide, f"{option('genes')} chooses others"),)
+def left_out(kinds: Iterable[str], prediction: Prediction, slide: str) -> tuple[Finding, ...]:
+    """What files of those kinds do not hold of a prediction."""
+    told, genes = [], len(prediction.symbols)
+    if "geojson" in kinds and genes > MOST_GENES:
+        what = f"its GeoJSON holds the {MOST_GENES} genes that vary most, of {genes}"
+        told.append(Finding("geojson-genes", what, slide, f"{option('genes')} chooses others"))
+    without = [kind for kind in kinds if kind not in HOLD_LAYERS]
+    if prediction.layers and without:
+        verb = "hold" if len(without) > 1 else "holds"
+        what = f"{', '.join(without)} {verb} no bounds and samples"
+        told.append(
+            Finding("layers-left-out", what, slide, f"{option('format')} {', '.join(HOLD_LAYERS)} hold them")
+        )
+    return tuple(told)

@@ -123,7 +123,7 @@ def predict_slide(
         prediction = anonymised(prediction) if batch.anonymise else prediction
         if batch.strict:
             refuse_warnings(noticed, SlideError)
-        further = (*noticed, *left_out(job.paths, len(prediction.symbols), ready.slide.name))
+        further = (*noticed, *left_out(job.paths, prediction, ready.slide.name))
         for finding in further:
             tell(finding)
         for kind, path in job.paths.items():

@@ -11,10 +11,12 @@ import anndata
 import numpy as np
 import pytest
 
+from bleep_cli.batch.kinds import left_out
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.blocks import of_genes
+from bleep_cli.outputs.exports.spatial_data import write_spatialdata
 from bleep_cli.outputs.h5ad import write_h5ad
 from bleep_cli.outputs.read import open_result
 from bleep_cli.outputs.zarr_store import write_zarr
@@ -59,10 +61,11 @@ def test_bounds_are_those_of_the_stored_scores(predicted: Prediction, reference:
 
 
 def test_a_draw_is_of_the_tile_s_neighbours(predicted: Prediction, reference: Path) -> None:
+    bundle = open_bundle(reference)
+    near = np.asarray(bundle.expression_rows()[:], np.float32)[predicted.neighbours.index]  # [n, k, g]
     if "offset" in predicted.obsm:
-        pytest.skip("corrected draws are moved along the slope")
-    expression = np.asarray(open_bundle(reference).expression_rows()[:], np.float32)
-    near = expression[predicted.neighbours.index]  # [n, k, g]
+        moved = predicted.obsm["offset"] @ bundle.slope(np.arange(near.shape[2]))
+        near = np.maximum(near + moved[:, None], 0)
     drawn = whole(predicted, "sample_2")
     assert np.abs(near - drawn[:, None]).max(axis=2).min(axis=1).max() < 1e-5
     assert np.abs(whole(predicted, "sample_2") - whole(predicted, "sample_3")).max() > 0
@@ -114,3 +117,17 @@ def test_the_command_writes_them(reference: Path, query_slide: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     (result,) = tmp_path.glob("*.h5ad")
     assert set(anndata.read_h5ad(result).layers) == {"lower", "upper", "sample_1"}
+    assert "no bounds and samples" not in done.stderr
+
+
+def test_formats_that_cannot_hold_them_say_so(predicted: Prediction) -> None:
+    (told,) = left_out(["h5ad", "csv", "png"], predicted, "s.svs")
+    assert (told.code, told.what) == ("layers-left-out", "csv, png hold no bounds and samples")
+    assert not left_out(["h5ad", "zarr", "spatialdata"], predicted, "s.svs")
+    assert not left_out(["csv", "png"], replace(predicted, layers={}), "s.svs")
+
+
+def test_a_spatialdata_holds_them(predicted: Prediction, tmp_path: Path) -> None:
+    write_spatialdata(predicted, tmp_path / "r.zarr")
+    table = anndata.read_zarr(tmp_path / "r.zarr" / "tables" / "table")
+    np.testing.assert_array_equal(table.layers["upper"], whole(predicted, "upper"))
