@@ -98,21 +98,24 @@ def _table(kind: str, names: Sequence[str], outcome: Outcome, found: Tested, sid
     shown = f"{len(order)} of {len(names):,}, smallest p first" if len(order) < len(names) else "all"
     heads = (kind, "Patients", *labels, "Effect [95 % interval]", "p", "q (Benjamini-Hochberg)")
     head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
-    caption = f"<caption>{kind}s: {shown}</caption>"
+    key = f"a dot is a patient, above {escape(labels[0])}, below {escape(labels[1])}"
+    caption = f"<caption>{kind}s: {shown}; {key}</caption>"
     return f"<div class='scroll'><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
 def _picture(sides: Sequence[F64], labels: Sequence[str]) -> str:
     """A dot for every patient, the first side above the second."""
     every = np.concatenate(list(sides))
-    low, span = float(every.min()), float(np.ptp(every)) or 1.0
+    low, span = float(every.min()), float(np.ptp(every))
+    if not span:  # all alike: in the middle
+        low, span = low - 0.5, 1.0
     dots = "".join(
         f"<circle cx='{2 * RADIUS + (value - low) / span * (WIDTH - 4 * RADIUS):.1f}' cy='{8 + 14 * row}' "
         f"r='{RADIUS}' fill='{COLOURS[row]}' fill-opacity='0.75'/>"
         for row, side in enumerate(sides)
         for value in side.tolist()
     )
-    told = escape(f"from {low:.3g} to {every.max():.3g}; above {labels[0]}, below {labels[1]}", quote=True)
+    told = escape(f"from {every.min():.3g} to {every.max():.3g}; above {labels[0]}, below {labels[1]}", quote=True)
     size = f"viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}'"
     return f"<svg {size} role='img' aria-label='{told}'>{dots}</svg>"
 
