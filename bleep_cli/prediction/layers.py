@@ -13,11 +13,11 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.prediction.correct import corrected
-from bleep_cli.prediction.draws import draw
-from bleep_cli.prediction.impute import Expression, impute_blocks
+from bleep_cli.prediction.expression.correct import corrected
+from bleep_cli.prediction.expression.draws import draw
+from bleep_cli.prediction.expression.impute import Expression, impute_blocks
+from bleep_cli.prediction.expression.spread import mean_and_spread
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.prediction.spread import mean_and_spread
 from bleep_cli.prediction.tile_checks import Columns
 from bleep_cli.types import F32, I64, Blocks, Bool, Neighbours, TileGrid
 

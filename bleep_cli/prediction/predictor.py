@@ -19,10 +19,10 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
 from bleep_cli.limits import HASHED_UNASKED
-from bleep_cli.prediction.correct import offsets
 from bleep_cli.prediction.excluded import index_without, slope_without, spots_without
+from bleep_cli.prediction.expression.correct import offsets
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, weigh
 from bleep_cli.prediction.genes_kept import genes_kept
-from bleep_cli.prediction.impute import DENSE_BYTES, weigh
 from bleep_cli.prediction.layers import Found, Layers
 from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved

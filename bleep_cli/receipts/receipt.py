@@ -12,9 +12,9 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.outputs.blocks import gene_columns, row_values
-from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.excluded import slope_without, spots_without
-from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.expression.correct import corrected, offsets
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, impute_blocks, weigh
 from bleep_cli.types import F32, I64, Neighbours, Prediction
 
 
