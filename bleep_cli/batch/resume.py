@@ -21,6 +21,7 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.anonymous import anonymous_options
 from bleep_cli.outputs.elements import plain, storable
+from bleep_cli.outputs.exports.ome_tiff import is_whole
 from bleep_cli.outputs.formats import RESULTS
 from bleep_cli.outputs.picture import picture_gene
 from bleep_cli.outputs.stored import missing_chunks, provenance, shape
@@ -89,6 +90,8 @@ def _is_whole(path: Path, kind: str) -> bool:
         return missing_chunks(path) == 0
     if kind == PICTURE:
         return picture_gene(path) is not None
+    if kind == "ometiff":
+        return is_whole(path)
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 16))
         return file.read().rstrip().endswith(ENDS.get(kind, b""))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from bleep_cli.batch.kinds import PICTURE, WRITERS, left_out, results_of
+from bleep_cli.batch.kinds import PICTURE, WRITERS, check_grid, left_out, results_of
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import is_complete
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
@@ -52,6 +52,7 @@ def tell_estimates(batch: Batch, tells: Tells) -> int:
     def work(job: Job, _progress: Progress) -> Record:
         ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
         try:
+            check_grid(job.paths, ready.grid)
             if batch.strict:
                 refuse_warnings(ready.findings, SlideError)
             for finding in ready.findings:
@@ -114,6 +115,7 @@ def predict_slide(
     ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
     shown = None
     try:
+        check_grid(job.paths, ready.grid)
         if batch.strict:
             refuse_warnings(ready.findings, SlideError)
         for finding in ready.findings:
