@@ -35,6 +35,7 @@ from bleep_cli.comparison.compare import compare_groups
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
+from bleep_cli.genes.gene_sets import genes_of_sets
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -80,6 +81,7 @@ __all__ = [
     "describe",
     "examine",
     "explain",
+    "genes_of_sets",
     "grow_reference",
     "inspect_bundle",
     "inspect_cohort",

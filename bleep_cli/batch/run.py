@@ -16,6 +16,7 @@ from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
+from bleep_cli.outputs.set_scores import scored
 from bleep_cli.outputs.stored import shape
 from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
@@ -122,6 +123,7 @@ def predict_slide(
             tell(finding)
         prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
         noticed = prediction.findings[len(ready.findings) :]
+        prediction = scored(prediction, batch.sets)
         prediction = anonymised(prediction) if batch.anonymise else prediction
         if batch.strict:
             refuse_warnings(noticed, SlideError)

@@ -97,7 +97,10 @@ FORMATS = (
 Formats = Annotated[str, typer.Option("--format", help=FORMATS)]
 Genes = Annotated[
     str | None,
-    typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
+    typer.Option(
+        "--genes",
+        help="Comma-separated symbols or ids, or a file: one a line, or gene sets (.gmt); default all.",
+    ),
 ]
 Sets = Annotated[
     Path | None, typer.Option("--sets", help="GMT file of gene sets: each gets a score in every tile (mean z).")
