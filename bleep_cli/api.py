@@ -35,6 +35,7 @@ from bleep_cli.comparison.compare import compare_groups
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
+from bleep_cli.genes.gene_sets import genes_of_sets
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -80,6 +81,7 @@ __all__ = [
     "describe",
     "examine",
     "explain",
+    "genes_of_sets",
     "grow_reference",
     "inspect_bundle",
     "inspect_cohort",
@@ -275,9 +277,10 @@ def write(
 ) -> Path:
     """Writes a prediction, or a reference as a bundle; whole or not at all.
 
-    ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
-    (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
-    ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
+    ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``,
+    ``ometiff``, ``html`` (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies
+    most); without it the ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file
+    ``.zarr.zip``. Returns ``path``.
     Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
     """
     target = Path(path)

@@ -16,7 +16,10 @@ from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
 from bleep_cli.batch.resume import check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
+from bleep_cli.genes.gene_sets import known_of, read_gmt
 from bleep_cli.limits import MOST_NAME, over
+from bleep_cli.outputs.set_scores import columns_of_sets
+from bleep_cli.prediction.genes_kept import genes_kept
 from bleep_cli.prediction.options import PredictOptions, resolved
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.endings import slide_id
@@ -77,6 +80,8 @@ class Batch:
     """Refuses a slide of which there is a warning."""
     anonymise: bool = False
     """Leaves names out of results; its jobs are called by hashes already (:mod:`bleep_cli.batch.anonymous`)."""
+    sets: Path | None = None
+    """A GMT file whose sets are scored in every tile."""
     command: tuple[str, ...] = ()
     """Words of the command line behind the slides, for the results to state."""
 
@@ -90,6 +95,7 @@ def prepare_batch(
     formats: Sequence[str] = ("h5ad", PICTURE),
     gene: str | None = None,
     options: PredictOptions | None = None,
+    sets: Path | None = None,
     force: bool = False,
     resume: bool = False,
     strict: bool = False,
@@ -99,7 +105,8 @@ def prepare_batch(
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
-    ``ref_sha256`` is the content hash that the reference has to have.
+    ``ref_sha256`` is the content hash that the reference has to have, ``sets`` a GMT file whose sets are scored.
+    Of genes of sets, those that the reference has are predicted.
     Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
 
     Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
@@ -110,6 +117,10 @@ def prepare_batch(
     chosen = _for_all(entries, options or PredictOptions())
     bundle = open_bundle(ref, ref_sha256)
     resolved(bundle, chosen)
+    chosen = _of_known_genes(chosen, bundle)
+    if sets is not None:
+        columns, _ = genes_kept(bundle, chosen)
+        columns_of_sets(read_gmt(sets), bundle.gene_ids[columns], bundle.symbols[columns])
     check_kinds(tuple(formats))
     if resume:
         check_resumable(formats)
@@ -128,14 +139,14 @@ def prepare_batch(
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
-        jobs = [replace(job, wanted=identity(bundle, job.options, anonymise=anonymise)) for job in jobs]
+        jobs = [replace(job, wanted=identity(bundle, job.options, sets=sets, anonymise=anonymise)) for job in jobs]
         for job in jobs:
             with problems.of(""):
                 _check_resumed(job, shown, force=force)
         problems.raise_all()
     else:
         _check_free(jobs, force=force)
-    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, tuple(command))
+    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, sets, tuple(command))
 
 
 def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOptions:
@@ -150,6 +161,14 @@ def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOption
                 f"({option('slides')}) with a column {name}"
             )
     return replace(options, mpp=None, mpp_if_unstated=options.mpp)
+
+
+def _of_known_genes(options: PredictOptions, bundle: Bundle) -> PredictOptions:
+    """The options with those genes of sets that the reference has, by name."""
+    if options.genes is None:
+        return options
+    known = {*map(str, bundle.gene_ids), *map(str, bundle.symbols)}
+    return replace(options, genes=tuple(known_of(options.genes, known, bundle.name)))
 
 
 def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:

@@ -29,6 +29,7 @@ from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, reading
 from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.genes.gene_sets import known_of
 from bleep_cli.genes.names import strip_version
 from bleep_cli.limits import (
     MOST_BUNDLE_NAME,
@@ -182,11 +183,13 @@ class Bundle:
     def gene_rows(self, genes: Sequence[str] | None, asked: str = "genes") -> I64:
         """Columns of the asked genes (symbols or ids), in the asked order; all for None.
 
-        Raises ``UsageError`` of the parameter ``asked``, naming the ones that are not there.
+        Of genes of sets those that are there. Raises ``UsageError`` of the parameter ``asked``, naming the ones
+        that are not there.
         """
         if genes is None:
             return np.arange(len(self.symbols), dtype=np.int64)
         slot = {str(g): i for i, g in enumerate(self.gene_ids)} | {str(s): i for i, s in enumerate(self.symbols)}
+        genes = known_of(genes, slot, self.name)
         asked_for = [gene if gene in slot else strip_version(gene) for gene in genes]
         absent = [gene for gene in asked_for if gene not in slot]
         if absent:

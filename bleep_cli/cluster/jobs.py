@@ -55,7 +55,7 @@ def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
             number, outcome = ended
             job = batch.jobs[number]
             try:
-                record = _checked(job, outcome, identity(batch.bundle, job.options), tells.finding)
+                record = _checked(job, outcome, _identity(job, batch), tells.finding)
             except BleepError as error:
                 if not _of_slide(error):
                     raise
@@ -95,9 +95,7 @@ def _make_folders(jobs: Sequence[Job]) -> None:
 
 def _job(job: Job, batch: Batch) -> Plain:
     # Without --force no result was there at the start, so one that a later attempt finds is an earlier one's.
-    wanted = job.wanted or (
-        None if batch.force else identity(batch.bundle, job.options, anonymise=batch.anonymise)
-    )
+    wanted = job.wanted or (None if batch.force else _identity(job, batch))
     return {
         "slide": str(job.slide.absolute()),
         "name": job.name,
@@ -105,6 +103,10 @@ def _job(job: Job, batch: Batch) -> Plain:
         "options": cluster_worker.options_to_plain(job.options),
         "wanted": None if wanted is None else asdict(wanted),
     }
+
+
+def _identity(job: Job, batch: Batch) -> Identity:
+    return identity(batch.bundle, job.options, sets=batch.sets, anonymise=batch.anonymise)
 
 
 def _shared(batch: Batch) -> Plain:
@@ -117,6 +119,7 @@ def _shared(batch: Batch) -> Plain:
         "force": batch.force,
         "strict": batch.strict,
         "anonymise": batch.anonymise,
+        "sets": None if batch.sets is None else str(batch.sets.absolute()),
         "command": list(batch.command),
     }
 

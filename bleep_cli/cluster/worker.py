@@ -58,7 +58,7 @@ def predict_slide(job: Plain, shared: Plain) -> Plain:
 
     ``job``: ``number``, ``slide``, ``name``, ``paths`` by format, ``options``, ``wanted``; ``shared``:
     ``version``, ``topic``, ``bundle``, ``content_sha256``, ``verified``, ``options``, ``gene``, ``force``,
-    ``strict``, ``anonymise``, ``command``. All paths are absolute.
+    ``strict``, ``anonymise``, ``sets``, ``command``. All paths are absolute.
 
     Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``told`` (findings), or ``error``
     (a class of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
@@ -157,7 +157,10 @@ def _predict(job: Plain, shared: Plain) -> Plain:
     gene, force, strict, anonymise, command = (
         shared[name] for name in ("gene", "force", "strict", "anonymise", "command")
     )
-    batch = Batch(bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, anonymise, tuple(command))
+    sets = None if shared["sets"] is None else _see(Path(shared["sets"]))
+    batch = Batch(
+        bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, anonymise, sets, tuple(command)
+    )
     findings: list[Finding] = []
     try:
         record = predict_here(mine, batch, loaded.predictor, findings.append)

@@ -91,13 +91,16 @@ RefToJudge = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 FORMATS = (
-    "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), html (a page with maps), "
-    "png (a picture of one gene)."
+    "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), ometiff (a channel per gene), "
+    "html (a page with maps), png (a picture of one gene)."
 )
 Formats = Annotated[str, typer.Option("--format", help=FORMATS)]
 Genes = Annotated[
     str | None,
-    typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
+    typer.Option(
+        "--genes",
+        help="Comma-separated symbols or ids, or a file: one a line, or gene sets (.gmt); default all.",
+    ),
 ]
 Sets = Annotated[
     Path | None, typer.Option("--sets", help="GMT file of gene sets: each gets a score in every tile (mean z).")

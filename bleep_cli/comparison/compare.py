@@ -23,7 +23,7 @@ from bleep_cli.comparison.regions import region_files, slide_of
 from bleep_cli.comparison.tables import PAGE, file_names, write_tables
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding, refuse_warnings
-from bleep_cli.genes.gene_sets import read_gmt, set_columns
+from bleep_cli.genes.gene_sets import known_of, read_gmt, set_columns
 from bleep_cli.types import I64, Progress
 
 ABOVE = 1.0  # log1p(counts per 10,000): 1.7 of 10,000
@@ -181,6 +181,7 @@ def _setting(
         raise UsageError("the results have no gene in common")
     ids, symbols = ([names[place] for place in kept] for names in (sources[0].gene_ids, sources[0].symbols))
     slots = {name: place for names in (ids, symbols) for place, name in enumerate(names)}
+    genes = None if genes is None else known_of(genes, slots, "the results")
     absent = [gene for gene in genes or () if gene not in slots]
     if absent:
         hint = did_you_mean(absent[0], symbols)

@@ -15,7 +15,7 @@ from bleep_cli.errors import OutputError
 from bleep_cli.slide.endings import slide_id
 from bleep_cli.types import Prediction
 
-OF_FILES = {"at": "positions", "mask": "mask"}
+OF_FILES = {"at": "positions", "mask": "mask", "sets": "sets"}
 """Options that name a file, and what it is called instead."""
 
 

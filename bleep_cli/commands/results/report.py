@@ -22,7 +22,8 @@ def report(
         str | None,
         typer.Option(
             "--genes",
-            help="Comma-separated symbols or ids, or a file with one a line; default those that vary most.",
+            help="Comma-separated symbols or ids, or a file: one a line, or gene sets (.gmt); default those that "
+            "vary most.",
         ),
     ] = None,
     sets: opt.Sets = None,

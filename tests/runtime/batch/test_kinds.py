@@ -10,15 +10,17 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from typer.testing import CliRunner
 
 from bleep_cli.cli import app
 from bleep_cli.errors import OutputError, UsageError
 
-ALL = "geojson,h5ad,csv,html,parquet,png,spatialdata,zarr"
+ALL = "geojson,h5ad,csv,html,ometiff,parquet,png,spatialdata,zarr"
 NAMES = {
     "a.bleep.csv",
     "a.bleep.geojson",
+    "a.bleep.ome.tif",
     "a.bleep.parquet",
     "a.bleep.png",
     "a.h5ad",
@@ -60,6 +62,9 @@ def same_values(folder: Path) -> None:
     page = json.loads((folder / "a.bleep.geojson").read_text(encoding="utf-8"))
     measured = [[tile["properties"]["measurements"][gene] for gene in genes] for tile in page["features"]]
     np.testing.assert_allclose(measured, wanted.X, rtol=1e-4)
+    image = tifffile.imread(folder / "a.bleep.ome.tif")
+    row, column = (wanted.obs[axis].to_numpy() for axis in ("array_row", "array_col"))
+    np.testing.assert_array_equal(image[:, row - row.min(), column - column.min()].T, wanted.X)
 
 
 def test_all_at_once_and_by_conversion(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
@@ -115,17 +120,47 @@ def test_resume_takes_what_is_no_older_than_its_result(slide: Path, small_bundle
 def test_genes_that_a_geojson_leaves_out_are_told(
     slide: Path, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("bleep_cli.batch.kinds", "bleep_cli.outputs.exports.geojson"):
+    for module in ("bleep_cli.batch.kinds", "bleep_cli.outputs.exports.chosen"):
         monkeypatch.setattr(f"{module}.MOST_GENES", 5)
-    record = json.loads(predict(slide, small_bundle, tmp_path, "h5ad,geojson", "--json"))
-    assert [(f["code"], f["what"]) for f in record["findings"] if f["code"] == "geojson-genes"] == [
-        ("geojson-genes", "its GeoJSON holds the 5 genes that vary most, of 12")
+    record = json.loads(predict(slide, small_bundle, tmp_path, "h5ad,geojson,ometiff", "--json"))
+    assert [(f["code"], f["what"]) for f in record["findings"] if f["code"] == "genes-left-out"] == [
+        ("genes-left-out", "geojson, ometiff hold the 5 genes that vary most, of 12")
     ]
+    assert len(tifffile.imread(tmp_path / "a.bleep.ome.tif")) == 5
     tile = json.loads((tmp_path / "a.bleep.geojson").read_text(encoding="utf-8"))["features"][0]
     assert sum(name.startswith("GENE") for name in tile["properties"]["measurements"]) == 5
     arguments = ["convert", str(tmp_path / "a.h5ad"), "--format", "geojson", "-o", str(tmp_path / "again")]
     told = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert (
-        "note: a.h5ad: its GeoJSON holds the 5 genes that vary most, of 12; --genes chooses others" in told.stderr
-    )
-    assert "GeoJSON" not in CliRunner().invoke(app, [*arguments, "--genes", "GENE1", "--force"]).stderr
+    assert "note: a.h5ad: geojson holds the 5 genes that vary most, of 12; --genes chooses others" in told.stderr
+    assert "vary most" not in CliRunner().invoke(app, [*arguments, "--genes", "GENE1", "--force"]).stderr
+
+
+def test_pixels_need_a_grid(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    """Said before anything is predicted or written; positions that lie on a grid of the pitch are one."""
+    predict(slide, small_bundle, tmp_path / "grid", "h5ad")
+    found = anndata.read_h5ad(tmp_path / "grid" / "a.h5ad")
+    on = pd.DataFrame(found.obsm["spatial"], found.obs_names, columns=["x", "y"])
+    off = on + np.random.default_rng(0).uniform(-9, 9, on.shape)
+    for name, table in (("on", on), ("off", off)):
+        table.to_csv(tmp_path / f"{name}.csv", index_label="id")
+    predict(slide, small_bundle, tmp_path / "on", "h5ad,ometiff", "--at", str(tmp_path / "on.csv"))
+    image = tifffile.imread(tmp_path / "on" / "a.bleep.ome.tif")
+    placed = anndata.read_h5ad(tmp_path / "on" / "a.h5ad")
+    assert np.isfinite(image[0]).sum() == placed.n_obs
+    with pytest.raises(UsageError, match=r"ometiff: the tiles lie on no grid of .* choose geojson, spatialdata"):
+        predict(slide, small_bundle, tmp_path / "off", "h5ad,ometiff", "--at", str(tmp_path / "off.csv"))
+    assert not list((tmp_path / "off").glob("*"))
+    predict(slide, small_bundle, tmp_path / "off", "h5ad", "--at", str(tmp_path / "off.csv"))
+    with pytest.raises(UsageError, match="ometiff: the tiles lie on no grid"):
+        run("convert", tmp_path / "off" / "a.h5ad", "--format", "csv,ometiff")
+    assert [path.name for path in (tmp_path / "off").iterdir()] == ["a.h5ad"]
+
+
+def test_resume_predicts_anew_what_lost_its_end(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    predict(slide, small_bundle, tmp_path / "out", "h5ad,ometiff")
+    path = tmp_path / "out" / "a.bleep.ome.tif"
+    whole = path.read_bytes()
+    assert "complete already" in predict(slide, small_bundle, tmp_path / "out", "h5ad,ometiff", "--resume")
+    path.write_bytes(whole[:-50])
+    assert "complete already" not in predict(slide, small_bundle, tmp_path / "out", "h5ad,ometiff", "--resume")
+    assert path.read_bytes() == whole

@@ -26,7 +26,7 @@ from bleep_cli.commands.console import Console
 
 MPP = 4.0  # of the made-up slide
 FEW = "h5ad,csv,html"
-FORMATS = "h5ad,zarr,png,geojson,csv,parquet,spatialdata,html"
+FORMATS = "h5ad,zarr,png,geojson,csv,parquet,ometiff,spatialdata,html"
 SLIDE, TABLE_NAME, MASK = "Meierova_Zdenka.tif", "Zdenka-of-ward-7", "Umriss-Meierova.geojson"
 ALWAYS = {"folder": "Kowalczyk-Ward", "user": "drzhivago", "label": "S21-LABEL-4711"}
 OF_FILES = {"slide": "Meierova", "table": "Zdenka", "mask": "Umriss"}
