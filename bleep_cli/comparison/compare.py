@@ -98,7 +98,8 @@ def compare_groups(
     above
         Tables tell the share of tiles whose value (log1p) is above this.
     origin
-        What regions count from on slides with bounds: "level0", or the scanned part's corner, as in QuPath.
+        What regions count from on slides with bounds: "level0", "bounds" (the corner of the scanned part, as in
+        QuPath), or "auto": told by where the tissue is.
     permutations
         As many are looked at: all there are, or else so many random ones by ``seed``.
 
@@ -159,7 +160,7 @@ def _faults(sources: Sequence[Source], members: Sequence[Member], outlines: Mapp
             yield f"{source.slide}: {option('regions')} names no file of this slide"
     for member in members:
         regions = found.get(member.slide, {})
-        if member.region and member.region not in regions:
+        if member.region and regions and member.region not in regions:
             yield f"{member.slide}: has no region {member.region}{did_you_mean(member.region, regions)}"
     if len({member.group for member in members}) < 2 and not outlines:
         yield "the table of groups holds fewer than two groups"

@@ -38,7 +38,7 @@ class Source:
     options: Mapping[str, Any]
     tile_mm2: float
     regions: Mapping[str, Bool]
-    """bool[n] by region, the whole tissue first."""
+    """bool[n] by region, the whole tissue first; none where those that were given are at fault."""
     findings: tuple[Finding, ...]
 
 
@@ -67,14 +67,18 @@ def open_sources(
     faults: list[str] = []
     for path in paths:
         try:
-            sources.append(_source(path, regions_of, origin, sources[0].gene_ids if sources else ()))
+            sources.append(_source(path, regions_of, origin, sources[0].gene_ids if sources else (), faults))
         except BleepError as error:
             faults.append(error.text)
     return sources, faults
 
 
 def _source(
-    path: Path, regions_of: Callable[[frozenset[str]], Path | None], origin: Plane, known: tuple[str, ...]
+    path: Path,
+    regions_of: Callable[[frozenset[str]], Path | None],
+    origin: Plane,
+    known: tuple[str, ...],
+    faults: list[str],
 ) -> Source:
     result = open_result(path)
     said = result.provenance
@@ -82,6 +86,12 @@ def _source(
     file = str(slide.get("name", ""))
     names = frozenset({result.slide_id, path.stem, file, Path(file).stem} - {""})
     ids = tuple(map(str, result.gene_ids))
+    regions: Mapping[str, Bool] = {}
+    findings: tuple[Finding, ...] = ()
+    try:
+        regions, findings = tiles_of(result, regions_of(names), origin)
+    except BleepError as error:
+        faults.append(error.text)
     return Source(
         path=path,
         slide=result.slide_id,
@@ -93,8 +103,10 @@ def _source(
         units=str(said.get("expression_units", "")),
         options={name: said.get("options", {}).get(name) for name in COMPARED_OPTIONS},
         tile_mm2=(result.grid.pitch_um / 1000) ** 2,
-        regions=tiles_of(result, regions_of(names), origin),
-        findings=tuple(replace(found, where=found.where or result.slide_id) for found in result.findings),
+        regions=regions,
+        findings=tuple(
+            replace(found, where=found.where or result.slide_id) for found in (*result.findings, *findings)
+        ),
     )
 
 

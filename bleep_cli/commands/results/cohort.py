@@ -31,7 +31,8 @@ def cohort(
     ] = None,
     above: Annotated[float, typer.Option("--above", help="Value (log1p) that tiles are counted above.")] = 1.0,
     origin: Annotated[
-        choices.Plane, typer.Option("--origin", help="What --regions count from: as QuPath does, or level0.")
+        choices.Plane,
+        typer.Option("--origin", help="What --regions count from: the slide's corner, or its scanned part's."),
     ] = "auto",
     permutations: Annotated[
         int, typer.Option("--permutations", help="All are looked at up to this many, else so many random ones.")

@@ -11,7 +11,7 @@ import anndata
 import numpy as np
 import pytest
 import tifffile
-from made_tissue import write_scn
+from slide_files import write_scn
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 
