@@ -19,6 +19,8 @@ def inspect(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(help="A bundle, a slide, or a cohort file (.toml).")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
+    ref_sha256: opt.RefSha256 = None,
+    ref_key: opt.RefKey = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
     scene: opt.Scene = None,
     out: Annotated[
@@ -56,7 +58,9 @@ def inspect(
             refuse_warnings(told.findings, SlideError)
         return
     with console.progress(path.name) as progress:
-        record, lines, ok = inspect_bundle(path, verify=verify, progress=progress)
+        record, lines, ok = inspect_bundle(
+            path, verify=verify, ref_sha256=ref_sha256, ref_key=ref_key, progress=progress
+        )
     console.data(record, lines)
     if not ok:
         raise ReferenceError(f"{path.name} failed its verification")
@@ -74,6 +78,7 @@ def qc(
     slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="A slide: SVS, NDPI, TIFF, DICOM, PNG, ...")],
     ref: opt.RefToJudge = None,
     ref_sha256: opt.RefSha256 = None,
+    ref_key: opt.RefKey = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of the slide.")] = None,
     scene: opt.Scene = None,
     mask: opt.Mask = None,
@@ -98,6 +103,7 @@ def qc(
             slide,
             ref,
             ref_sha256=ref_sha256,
+            ref_key=ref_key,
             mpp=mpp,
             scene=scene,
             mask=mask,

@@ -74,6 +74,15 @@ RefSha256 = Annotated[
         help="Content hash that the reference must have; everything of it is read and compared first.",
     ),
 ]
+RefKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref-key",
+        envvar="BLEEP_REF_KEY",
+        metavar="PUBLIC",
+        help="Public key of OpenSSH (.pub), or several, one of which must have signed the reference: BUNDLE.sig.",
+    ),
+]
 RefIfAny = Annotated[
     Path | None,
     typer.Option(

@@ -11,7 +11,7 @@ import numpy as np
 from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import Bundle, bundle_of
 from bleep_cli.choices import MIN_TISSUE, Device, Plane
 from bleep_cli.errors import UsageError, option
 from bleep_cli.limits import HASHED_UNASKED
@@ -46,6 +46,7 @@ def qc(
     ref: Bundle | Path | str | None = None,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | str | None = None,
     mpp: float | None = None,
     scene: int | str | None = None,
     mask: Path | str | None = None,
@@ -64,11 +65,12 @@ def qc(
     ``ReferenceError``, ``UsageError``, ``DeviceError``, and ``OutputError`` for an ``out`` that exists, unless
     ``force``.
     """
-    if ref is None and ref_sha256 is not None:
-        raise UsageError(f"{option('ref_sha256')} is of a {option('ref')}; give one")
+    for name, condition in (("ref_sha256", ref_sha256), ("ref_key", ref_key)):
+        if ref is None and condition is not None:
+            raise UsageError(f"{option(name)} is of a {option('ref')}; give one")
     if out is not None:
         _check_out(Path(out), force, [Path(file) for file in (slide, mask) if file is not None])
-    bundle = ref if ref is None or isinstance(ref, Bundle) else open_bundle(ref, ref_sha256)
+    bundle = None if ref is None else bundle_of(ref, ref_sha256, ref_key)
     if bundle is not None and bundle.nbytes <= HASHED_UNASKED:
         bundle.check_content()
     with reporting(progress, Path(slide).name) as report, closing(open_slide(slide, mpp, scene=scene)) as opened:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import Bundle, bundle_of
 from bleep_cli.outputs.read import open_result
 from bleep_cli.receipts.receipt import Receipt, receipts
 from bleep_cli.types import Prediction
@@ -26,4 +26,4 @@ def explain(
     or donor that is not there, ``ReferenceError`` for another bundle, ``OutputError`` for a damaged result.
     """
     found = result if isinstance(result, Prediction) else open_result(result)
-    return receipts(found, ref if isinstance(ref, Bundle) else open_bundle(ref), tile, genes, without_donors)
+    return receipts(found, bundle_of(ref), tile, genes, without_donors)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import Bundle, bundle_of
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.outputs.read import open_result
 from bleep_cli.receipts.receipt import check_same
@@ -37,7 +37,7 @@ def view(
     prediction = open_result(result)
     bundle = None
     if ref is not None:
-        bundle = ref if isinstance(ref, Bundle) else open_bundle(ref)
+        bundle = bundle_of(ref)
         check_same(prediction, bundle)
     said = prediction.provenance["slide"]
     opened = open_slide(slide, prediction.grid.mpp, scene=said.get("scene"))
