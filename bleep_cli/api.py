@@ -35,6 +35,7 @@ from bleep_cli.comparison.compare import compare_groups
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
+from bleep_cli.outputs.anonymous import names_of
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -89,6 +90,7 @@ __all__ = [
     "list_slides",
     "load_encoders",
     "merge_references",
+    "names_of",
     "open_bundle",
     "open_result",
     "open_slide",

@@ -55,7 +55,8 @@ def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
             number, outcome = ended
             job = batch.jobs[number]
             try:
-                record = _checked(job, outcome, identity(batch.bundle, job.options), tells.finding)
+                wanted = identity(batch.bundle, job.options, anonymise=batch.anonymise)
+                record = _checked(job, outcome, wanted, tells.finding)
             except BleepError as error:
                 if not _of_slide(error):
                     raise

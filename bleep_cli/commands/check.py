@@ -32,6 +32,7 @@ def inspect(
             "--genes", help="How well a bundle's genes are predicted: names separated by commas, a file, or all."
         ),
     ] = None,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
     strict: opt.Strict = False,
 ) -> None:
@@ -40,6 +41,11 @@ def inspect(
 
     console: Console = ctx.obj
     console.heed(strict=strict)
+    is_slide = path.suffix.lower() != ".toml" and _is_slide(path)
+    if anonymise and not is_slide:
+        raise UsageError(f"{option('anonymise')} is for slides; {path.name} is none")
+    if anonymise:
+        console.hide_files(("the slide", path))
     console.begin(f"reading {file_text(path.name)} ...")
     if genes is not None:
         console.data(*inspect_genes(path, None if genes == "all" else gene_list(genes)))
@@ -49,8 +55,8 @@ def inspect(
         return
     if out is not None:
         raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
-    if _is_slide(path):
-        told = inspect_slide(path, mpp, scene)
+    if is_slide:
+        told = inspect_slide(path, mpp, scene, anonymise=anonymise)
         for finding in told.findings:
             console.finding(finding)
         console.data(told.record, told.lines)
@@ -86,6 +92,7 @@ def qc(
     origin: opt.Origin = "auto",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A picture of it: .png.")] = None,
     device: opt.Device = "auto",
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
     strict: opt.Strict = False,
 ) -> None:
@@ -97,6 +104,8 @@ def qc(
 
     console: Console = ctx.obj
     console.heed(strict=strict)
+    if anonymise:
+        console.hide_files(("the slide", slide), ("the mask", mask))
     console.begin(f"looking at {file_text(slide.name)} ...")
     with console.progress(slide.name) as progress:
         found = api.qc(
@@ -111,6 +120,7 @@ def qc(
             origin=origin,
             out=out,
             device=device,
+            anonymise=anonymise,
             force=force,
             progress=progress,
         )

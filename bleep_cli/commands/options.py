@@ -186,7 +186,7 @@ At = Annotated[
 ]
 Anonymise = Annotated[
     bool,
-    typer.Option("--anonymise", help="Tell no names of slides and their files: the slide's hash stands for them."),
+    typer.Option("--anonymise", help="Tell no names of slides and their files: hashes stand for them."),
 ]
 ExcludeDonor = Annotated[
     str | None,

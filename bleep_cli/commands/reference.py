@@ -124,12 +124,9 @@ def sign(
     console: Console = ctx.obj
     console.begin(f"reading {file_text(bundle.name)} ...")
     signed = api.sign_reference(bundle, key, force=force)
-    record = {
-        "signature": str(signed.signature),
-        "content_sha256": signed.content_sha256,
-        "signed_by": signed.signed_by,
-    }
-    console.data(record, [f"signature {signed.signature}, of {signed.content_sha256[:12]} by {signed.signed_by}"])
+    name = signed.signature.name
+    record = {"signature": name, "content_sha256": signed.content_sha256, "signed_by": signed.signed_by}
+    console.data(record, [f"signature {name}, of {signed.content_sha256[:12]} by {signed.signed_by}"])
 
 
 def _begin(ctx: typer.Context, out: Path, *, force: bool, strict: bool) -> Console:

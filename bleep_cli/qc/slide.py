@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.base.files.atomic import check_free
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.open import Bundle, bundle_of
 from bleep_cli.choices import MIN_TISSUE, Device, Plane
 from bleep_cli.errors import UsageError, option
 from bleep_cli.limits import HASHED_UNASKED
+from bleep_cli.outputs.anonymous import alias, names_of
 from bleep_cli.outputs.picture import write_quality_png
 from bleep_cli.prediction.excluded import LeftOut, left_out
 from bleep_cli.prediction.options import PredictOptions
@@ -54,6 +56,7 @@ def qc(
     origin: Plane = "auto",
     out: Path | str | None = None,
     device: Device = "auto",
+    anonymise: bool = False,
     force: bool = False,
     progress: Progress | bool | None = None,
 ) -> SlideQuality:
@@ -61,7 +64,8 @@ def qc(
 
     What is called as an argument of :func:`bleep_cli.api.predict` is the same; without ``ref`` what takes a
     reference is not judged. ``out`` is a PNG of the slide with its tissue, ink and strange
-    tiles, written whole or not at all. Raises ``SlideError`` for a slide that nothing can be predicted on,
+    tiles, written whole or not at all. With ``anonymise`` the slide is called by its hash, and no file is named.
+    Raises ``SlideError`` for a slide that nothing can be predicted on,
     ``ReferenceError``, ``UsageError``, ``DeviceError``, and ``OutputError`` for an ``out`` that exists, unless
     ``force``.
     """
@@ -78,9 +82,18 @@ def qc(
         outlined = None if mask is None else Path(mask)
         tissue = find_tissue(opened, outlined, origin=origin, classes=mask_class)
         judged = _judged(opened, tissue, bundle, device, report)
+        judged = _without_names(judged, opened, (Path(slide), outlined)) if anonymise else judged
     if out is not None:
         write_quality_png(picture_of(judged), Path(out), force=force)
     return told(judged, None if out is None else Path(out))
+
+
+def _without_names(judged: Judged, slide: Slide, files: tuple[Path, Path | None]) -> Judged:
+    """What was found, without the names of the slide and its mask."""
+    called, (file, mask) = alias("slide", slide.sha256), files
+    names = {name: called for path in (file, Path(slide.name)) for name in names_of(path)}
+    hidden = Hidden(names | dict.fromkeys(names_of(mask) if mask else (), "the mask"))
+    return judged.hidden(called, hidden)
 
 
 def _check_out(out: Path, force: bool, inputs: Sequence[Path]) -> None:
