@@ -20,7 +20,7 @@ from bleep_cli.batch.prepare import Batch, prepare_batch
 from bleep_cli.batch.run import predict_batch, tell_estimates
 from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import Bundle, bundle_of, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
 from bleep_cli.checks.demo import run_demo
@@ -36,6 +36,7 @@ from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.genes.gene_sets import genes_of_sets
+from bleep_cli.outputs.anonymous import names_of
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -46,6 +47,7 @@ from bleep_cli.qc.slide import qc
 from bleep_cli.receipts.explain import explain
 from bleep_cli.reference import build, grow
 from bleep_cli.reference.parts import Built, described, opened, with_findings
+from bleep_cli.reference.sign import sign_reference
 from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.report.figure import plot
@@ -90,6 +92,7 @@ __all__ = [
     "list_slides",
     "load_encoders",
     "merge_references",
+    "names_of",
     "open_bundle",
     "open_result",
     "open_slide",
@@ -103,6 +106,7 @@ __all__ = [
     "report",
     "run_demo",
     "shrink_reference",
+    "sign_reference",
     "tell_estimates",
     "to_anndata",
     "view",
@@ -123,6 +127,7 @@ def predict(
     ref: Bundle | Path | str,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | str | None = None,
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
@@ -144,7 +149,8 @@ def predict(
     slide
         Any file that ``bleep predict`` takes.
     ref
-        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have.
+        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have,
+        ``ref_key`` a file of public keys (OpenSSH), one of which must have signed it.
     genes
         Symbols or ids; all by default.
     at
@@ -168,8 +174,7 @@ def predict(
     device
         Where the image tower runs.
     progress
-        A callback ``progress(stage, done, total)``, or whether to draw bars; by default they are drawn at a prompt
-        and in a notebook.
+        A callback ``progress(stage, done, total)``, or whether to draw bars; by default where it can be seen
 
     Returns
     -------
@@ -178,14 +183,11 @@ def predict(
 
     Raises ``SlideError``, ``ReferenceError``, ``UsageError`` and ``DeviceError`` (:mod:`bleep_cli.errors`).
     """
-    chosen, donors, excluded = (
-        None if genes is None else tuple(genes),
-        tuple(exclude_donor),
-        tuple(exclude_section),
-    )
+    chosen = None if genes is None else tuple(genes)
+    donors, excluded = tuple(exclude_donor), tuple(exclude_section)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     options = replace(options, exclude_donor=donors, exclude_section=excluded, include_own=include_own)
-    predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
+    predictor = Predictor(bundle_of(ref, ref_sha256, ref_key), options)
     return to_anndata(predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress))
 
 

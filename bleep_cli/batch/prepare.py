@@ -92,6 +92,7 @@ def prepare_batch(
     out: Path,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | None = None,
     formats: Sequence[str] = ("h5ad", PICTURE),
     gene: str | None = None,
     options: PredictOptions | None = None,
@@ -105,8 +106,8 @@ def prepare_batch(
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
-    ``ref_sha256`` is the content hash that the reference has to have, ``sets`` a GMT file whose sets are scored.
-    Of genes of sets, those that the reference has are predicted.
+    ``ref_sha256`` is the content hash that the reference has to have, ``ref_key`` holds who has to have signed it,
+    ``sets`` a GMT file whose sets are scored. Of genes of sets, those that the reference has are predicted.
     Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
 
     Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
@@ -115,7 +116,7 @@ def prepare_batch(
     """
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
     chosen = _for_all(entries, options or PredictOptions())
-    bundle = open_bundle(ref, ref_sha256)
+    bundle = open_bundle(ref, ref_sha256, ref_key)
     resolved(bundle, chosen)
     chosen = _of_known_genes(chosen, bundle)
     if sets is not None:

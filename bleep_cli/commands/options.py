@@ -74,6 +74,15 @@ RefSha256 = Annotated[
         help="Content hash that the reference must have; everything of it is read and compared first.",
     ),
 ]
+RefKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref-key",
+        envvar="BLEEP_REF_KEY",
+        metavar="PUBLIC",
+        help="Public key of OpenSSH (.pub), or several, one of which must have signed the reference: BUNDLE.sig.",
+    ),
+]
 RefIfAny = Annotated[
     Path | None,
     typer.Option(
@@ -180,7 +189,7 @@ At = Annotated[
 ]
 Anonymise = Annotated[
     bool,
-    typer.Option("--anonymise", help="Tell no names of slides and their files: the slide's hash stands for them."),
+    typer.Option("--anonymise", help="Tell no names of slides and their files: hashes stand for them."),
 ]
 ExcludeDonor = Annotated[
     str | None,

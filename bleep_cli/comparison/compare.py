@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.files.atomic import check_free
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.choices import Plane
+from bleep_cli.comparison.anonymous import without_names
 from bleep_cli.comparison.contrast import Contrast, contrasts
 from bleep_cli.comparison.groups_file import Member, named, read_groups
 from bleep_cli.comparison.measure import Source, measure, open_sources, spread
@@ -37,6 +39,11 @@ class Compared:
     files: tuple[Path, ...]
     outcomes: tuple[Outcome, ...]
     findings: tuple[Finding, ...]
+    anonymous: bool = False
+    """Whether folders are not told either."""
+
+    def _shown(self, file: Path) -> str:
+        return file.name if self.anonymous else str(file)
 
     def record(self) -> dict[str, Any]:
         """As JSON-able values."""
@@ -50,7 +57,7 @@ class Compared:
             for o in self.outcomes
         ]
         findings = [finding.plain() for finding in self.findings]
-        return {"files": [str(file) for file in self.files], "comparisons": told, "findings": findings}
+        return {"files": [self._shown(file) for file in self.files], "comparisons": told, "findings": findings}
 
     def lines(self) -> list[str]:
         """In words, a line a comparison."""
@@ -58,7 +65,7 @@ class Compared:
             f"{o.contrast.title}: {_found(o)} of {len(o.genes.p):,} genes with q <= 0.05 ({o.contrast.sizes})"
             for o in self.outcomes
         ]
-        return [*lines, f"page {self.files[0]}"]
+        return [*lines, f"page {self._shown(self.files[0])}"]
 
 
 def _found(outcome: Outcome) -> int:
@@ -77,6 +84,7 @@ def compare_groups(
     origin: Plane = "auto",
     permutations: int = PERMUTATIONS,
     seed: int = 0,
+    anonymise: bool = False,
     strict: bool = False,
     force: bool = False,
     progress: Progress | bool | None = None,
@@ -102,6 +110,8 @@ def compare_groups(
         QuPath), or "auto": told by where the tissue is.
     permutations
         As many are looked at: all there are, or else so many random ones by ``seed``.
+    anonymise
+        Calls slides by their hashes and patients by numbers, in files, findings and faults.
 
     Raises
     ------
@@ -122,10 +132,14 @@ def compare_groups(
         lambda names: next((outlines[name] for name in sorted(names) if name in outlines), None),
         origin,
     )
-    members, more = named(read_groups(Path(groups)), {name: s.slide for s in sources for name in s.names})
+    rows, hidden = read_groups(Path(groups), anonymise=anonymise), Hidden({})
+    members, more = named(rows, {name: s.slide for s in sources for name in s.names})
     faults += [*more, *_faults(sources, members, outlines)]
+    if anonymise:
+        named_files = [*map(Path, results), *outlines.values()]
+        sources, members, hidden = without_names(sources, members, rows, named_files)
     if faults:
-        raise UsageError("\n".join(dict.fromkeys(faults)))
+        raise UsageError("\n".join(map(hidden.text, dict.fromkeys(faults))))
     setting = _setting(sources, members, genes, sets, above, permutations, seed)
     with reporting(progress, folder.name) as report:
         measured = [part for source in sources for part in measure(source, setting.all_ids, above, report)]
@@ -138,7 +152,7 @@ def compare_groups(
         refuse_warnings(findings, UsageError)
     write_tables(folder, tally, outcomes, force=force)
     write_page(folder / PAGE, tally, outcomes, findings, force=force)
-    return Compared(files, outcomes, findings)
+    return Compared(files, outcomes, findings, anonymise)
 
 
 def _faults(sources: Sequence[Source], members: Sequence[Member], outlines: Mapping[str, Path]) -> Iterator[str]:

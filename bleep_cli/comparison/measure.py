@@ -29,6 +29,8 @@ class Source:
     slide: str
     names: frozenset[str]
     """What a table may call the slide: its name in the result, its file's name, that without its ending."""
+    slide_sha256: str
+    """Hash of the slide's file; empty where the result does not state it."""
     gene_ids: tuple[str, ...]
     symbols: tuple[str, ...]
     reference: str
@@ -96,6 +98,7 @@ def _source(
         path=path,
         slide=result.slide_id,
         names=names,
+        slide_sha256=str(slide.get("sha256", "")),
         gene_ids=known if ids == known else ids,  # one copy for a whole cohort
         symbols=tuple(map(str, result.symbols)),
         reference=str(reference.get("content_sha256", "")),

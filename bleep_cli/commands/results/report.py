@@ -35,7 +35,7 @@ def report(
 
     console: Console = ctx.obj
     if anonymise:
-        console.hide({result.name: "the result", result.stem: "the result"})
+        console.hide_files(("the result", result))
     page = api.report(result, out, genes=gene_list(genes), sets=sets, force=force, anonymise=anonymise)
     name = page.name if anonymise else str(page)
     size = page.stat().st_size
