@@ -5,7 +5,7 @@ What is public is listed in ``bleep_cli.__all__`` and described in docs/api.md; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ from bleep_cli.cohort.read import read_cohort, sections_of
 from bleep_cli.comparison.compare import compare_groups
 from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.backbone import load_backbone
+from bleep_cli.fitting.given_looks import with_fitted_looks, with_raw_looks
 from bleep_cli.fitting.recipe import fit_towers
 from bleep_cli.genes.gene_sets import genes_of_sets
 from bleep_cli.outputs.anonymous import names_of
@@ -54,7 +55,7 @@ from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
-from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+from bleep_cli.types import Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
 from bleep_cli.viewer.view import view
 
 if TYPE_CHECKING:
@@ -117,9 +118,6 @@ __all__ = [
 Asked = Progress | bool | None
 """What a caller may give as ``progress``: a callback, or whether to draw bars; None draws them at a prompt and
 in a notebook, and not in a script."""
-
-EmbedImages = Callable[[Sequence[Section]], F32]
-"""Sections to the unit vectors f32[n, d] of their spots' tiles, by other means than this process."""
 
 
 def predict(
@@ -200,7 +198,7 @@ def build_reference(
     only: Sequence[str] | None = None,
     views: int | None = None,
     device: Device = "auto",
-    embed_images: EmbedImages | None = None,
+    embed_images: build.EmbedImages | None = None,
     progress: Asked = None,
 ) -> Built:
     """A reference of the sections of a cohort; :func:`write` makes a bundle of it.
@@ -232,11 +230,13 @@ def build_reference(
                 embed_images=fitted.embed_images,
                 progress=report,
             )
-            built = with_reliability(replace(built, looks=fitted.looks), fitted.refit, progress=report)
+            built = with_reliability(built, fitted.refit, progress=report)
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
-        built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
-        return _as_stated(with_reliability(built, progress=report), cohort)
+        looking, told = with_raw_looks(towers)
+        built = build.build_reference(sections, looking, device=device, embed_images=embed_images, progress=report)
+        built = with_reliability(with_fitted_looks(built, towers, told), progress=report)
+        return _as_stated(built, cohort)
 
 
 def grow_reference(

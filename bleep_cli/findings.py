@@ -125,6 +125,7 @@ CODES: Mapping[str, Code] = {
         "warning", "the slide is a section of the reference, whose own spots have a part in its prediction"
     ),
     "donor-left-out": Code("note", "sections of the reference were left out of a prediction, as was asked"),
+    "level-taken": Code("note", "values were moved to the measured level of sections, as was asked"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
@@ -136,6 +137,7 @@ CODES: Mapping[str, Code] = {
     "sections-shared": Code("note", "sections that are in several merged references were taken once"),
     "donor-shared": Code("note", "sections of several merged references are of donors of one name"),
     "signature-part": Code("note", "the signature of a merged reference is of the sections of its first part"),
+    "looks-part": Code("note", "the looks of a merged reference's tiles are of some of its parts alone"),
     "settings-of-first": Code("note", "merged references state different settings: those of the first are kept"),
     "spots-one-donor": Code("warning", "all spots are of one donor: what holds for the next one is not known"),
     "towers-batch-corrected": Code(
@@ -144,6 +146,7 @@ CODES: Mapping[str, Code] = {
     "signature-missing": Code(
         "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
     ),
+    "looks-missing": Code("note", "the image tower of a reference tells no looks: no tile will be called strange"),
     "reliability-missing": Code(
         "note", "the reference has too few spots to measure how well its genes are predicted"
     ),

@@ -199,6 +199,13 @@ ExcludeSection = Annotated[
     str | None,
     typer.Option("--exclude-section", help="Comma-separated sections of the reference whose spots have no part."),
 ]
+LevelOf = Annotated[
+    str | None,
+    typer.Option(
+        "--level-of",
+        help="Comma-separated sections of the reference, of the slide's donor, whose measured level values take.",
+    ),
+]
 IncludeOwn = Annotated[
     bool,
     typer.Option("--include-own", help="Keep the donor of a slide that is itself a section of the reference."),

@@ -350,6 +350,7 @@ def test_a_reference_built_on_workers_is_the_one_built_here(
     _, there = bleep(*command, "-o", tmp_path / "there.zarr", "--scheduler", two.address)
     assert there["content_sha256"] == here["content_sha256"]
     assert there["spots"] == 252
+    assert open_bundle(tmp_path / "there.zarr").looks() is not None
 
 
 def test_a_section_that_cannot_be_embedded_is_told_as_it_is_here(
