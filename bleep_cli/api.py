@@ -53,6 +53,7 @@ from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
 from bleep_cli.report.figure import plot
 from bleep_cli.report.page import report
+from bleep_cli.slide.kept import keeping_pictures
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
@@ -217,7 +218,7 @@ def build_reference(
         raise UsageError(f"{option('backbone')} goes without {option('encoders')}, which hold theirs")
     if backbone is None and backbone_config is not None:
         raise UsageError(f"{option('backbone_config')} says what a {option('backbone')} takes; name one")
-    with reporting(progress, "reference") as report:
+    with reporting(progress, "reference") as report, keeping_pictures():
         network = None if backbone is None else load_backbone(backbone, backbone_config)
         sections = sections_of(cohort, only, report)
         if encoders is None:
@@ -254,7 +255,7 @@ def grow_reference(
     detected. Raises ``ReferenceError`` for a base that cannot grow, or sections that are in already or do not fit.
     """
     bundle = opened(base)
-    with reporting(progress, bundle.name) as report:
+    with reporting(progress, bundle.name) as report, keeping_pictures():
         sections = sections_of(cohort, only, report)
         grown = grow.grow_reference(bundle, sections, genes=genes, device=device, progress=report)
         return _as_stated(with_reliability(grown, progress=report), cohort)
