@@ -17,7 +17,7 @@ import argparse
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ def main() -> None:
         own, fields = built_in_backbone(), given.fields_um
         found = {"shipped backbone": blocks("lite0", sections, own, fields, keep)}
         found["shipped, stain normalised"] = blocks(
-            "reinhard", [normalised(s, sections[0], Path(name)) for s in sections], own, fields, keep
+            "reinhard", sections, own, fields, keep, lambda s: normalised(s, sections[0], Path(name))
         )
         if given.dino is not None:
             found["DINOv2"] = blocks("dino", sections, load_backbone(f"{given.dino}{LAYERS}"), fields, keep)
@@ -92,15 +92,20 @@ def with_mean(rows: Table) -> Table:
 
 
 def blocks(
-    name: str, sections: Sequence[Section], backbone: Backbone, fields: Sequence[float] | None, keep: Path
+    name: str,
+    sections: Sequence[Section],
+    backbone: Backbone,
+    fields: Sequence[float] | None,
+    keep: Path,
+    seen: Callable[[Section], Section] = lambda section: section,
 ) -> Blocks:
-    """Features of every spot, a section at a time and kept."""
+    """Features of every spot, a section at a time and kept; ``seen`` gives what is looked at in its place."""
     spec = TileSpec(backbone.px, tuple(fields or backbone.fields_um))
     parts = []
     for section in sections:
         file = keep / f"{section.id}.{name}.npy"
         if not file.is_file():
-            np.save(file, np.asarray(section_features([section], backbone.model, spec, 1, "cpu").rows[:, 0]))
+            np.save(file, np.asarray(section_features([seen(section)], backbone.model, spec, 1, "cpu").rows[:, 0]))
         parts.append(np.load(file))
     rows, scale = np.concatenate(parts), block_scale(backbone.dims)
     return [(rows[:, :count] * scale).reshape(len(rows), -1) for count in range(1, len(spec.um) + 1)]
