@@ -164,3 +164,13 @@ def test_resume_predicts_anew_what_lost_its_end(slide: Path, small_bundle: Path,
     path.write_bytes(whole[:-50])
     assert "complete already" not in predict(slide, small_bundle, tmp_path / "out", "h5ad,ometiff", "--resume")
     assert path.read_bytes() == whole
+
+
+def test_a_reference_without_ensembl_ids_is_refused_first(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"format cellxgene needs Ensembl ids of .* choose h5ad"):
+        predict(slide, small_bundle, tmp_path / "out", "h5ad,cellxgene")
+    assert not (tmp_path / "out").exists()
+    predict(slide, small_bundle, tmp_path, "h5ad")
+    with pytest.raises(UsageError, match=r"format cellxgene needs Ensembl ids of .* choose h5ad"):
+        run("convert", tmp_path / "a.h5ad", "--format", "csv,cellxgene")
+    assert not (tmp_path / "a.bleep.csv").exists()
