@@ -281,10 +281,9 @@ def write(
     """Writes a prediction, or a reference as a bundle; whole or not at all.
 
     ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``,
-    ``ometiff``, ``html`` (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies
-    most); without it the ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file
-    ``.zarr.zip``. Returns ``path``.
-    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
+    ``ometiff``, ``cellxgene``, ``html`` (a page with maps) or ``png`` (of ``gene``, by default the one that varies
+    most); without it the ending of ``path`` says which. A bundle is a folder ``.zarr`` or a ``.zarr.zip``. Returns
+    ``path``. Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
     """
     target = Path(path)
     if isinstance(result, Built):

@@ -112,7 +112,9 @@ CODES: Mapping[str, Code] = {
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of the files of a result
     "layers-left-out": Code("note", "files of some formats do not hold the bounds and samples of a result"),
-    "genes-left-out": Code("note", "a GeoJSON or OME-TIFF file holds the genes that vary most, not all"),
+    "genes-left-out": Code(
+        "note", "files of some formats hold those genes alone that vary most, or that have Ensembl ids"
+    ),
     # of groups that are compared
     "genes-of-some-results": Code("note", "genes that not all results of a comparison hold were left out of it"),
     "results-differ": Code("warning", "results that are compared were predicted with different options"),

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
+from bleep_cli.outputs.exports.cellxgene import ensembl_genes
 from bleep_cli.outputs.exports.chosen import MOST_GENES
 from bleep_cli.outputs.exports.lattice import lattice
 from bleep_cli.outputs.formats import FORMATS, RESULTS, Format, output_path
 from bleep_cli.outputs.picture import PICTURE_SUFFIX
 from bleep_cli.report.page import PAGE_SUFFIX, write_report
-from bleep_cli.types import Prediction, TileGrid
+from bleep_cli.types import Prediction, Str, TileGrid
 
 Paths = dict[str, Path]
 """Where each format of one slide goes."""
@@ -26,6 +27,8 @@ HOLD_MOST_VARYING = ("geojson", "ometiff")
 """Those that hold at most ``MOST_GENES`` genes."""
 ON_GRID = ("ometiff",)
 """Those whose pixels the tiles are."""
+BY_ENSEMBL = ("cellxgene",)
+"""Those that name genes by their Ensembl ids."""
 
 
 def check_kinds(kinds: tuple[str, ...]) -> None:
@@ -59,6 +62,11 @@ def left_out(kinds: Iterable[str], prediction: Prediction, slide: str) -> tuple[
     if few and genes > MOST_GENES:
         what = f"{_hold(few)} the {MOST_GENES} genes that vary most, of {genes}"
         told.append(Finding("genes-left-out", what, slide, f"{option('genes')} chooses others"))
+    named = [kind for kind in kinds if kind in BY_ENSEMBL]
+    lost = genes - len(ensembl_genes(prediction.gene_ids, prediction.symbols)) if named else 0
+    if lost:
+        what = f"{_hold(named)} {genes - lost} of {genes} genes, the others have no Ensembl ids"
+        told.append(Finding("genes-left-out", what, slide))
     without = [kind for kind in kinds if kind not in HOLD_LAYERS]
     if prediction.layers and without:
         what = f"{_hold(without)} no bounds and samples"
@@ -78,3 +86,10 @@ def check_grid(kinds: Iterable[str], grid: TileGrid) -> None:
     for kind in kinds:
         if kind in ON_GRID:
             lattice(grid, kind)
+
+
+def check_genes(kinds: Iterable[str], gene_ids: Str, symbols: Str) -> None:
+    """The same for their genes."""
+    for kind in kinds:
+        if kind in BY_ENSEMBL:
+            ensembl_genes(gene_ids, symbols)

@@ -12,7 +12,7 @@ from pathlib import Path
 from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
-from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
+from bleep_cli.batch.kinds import BY_ENSEMBL, PICTURE, Paths, check_genes, check_kinds, in_order, target
 from bleep_cli.batch.resume import check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
@@ -119,10 +119,8 @@ def prepare_batch(
     bundle = open_bundle(ref, ref_sha256, ref_key)
     resolved(bundle, chosen)
     chosen = _of_known_genes(chosen, bundle)
-    if sets is not None:
-        columns, _ = genes_kept(bundle, chosen)
-        columns_of_sets(read_gmt(sets), bundle.gene_ids[columns], bundle.symbols[columns])
     check_kinds(tuple(formats))
+    _check_names_of_genes(bundle, chosen, formats, sets)
     if resume:
         check_resumable(formats)
     shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
@@ -170,6 +168,18 @@ def _of_known_genes(options: PredictOptions, bundle: Bundle) -> PredictOptions:
         return options
     known = {*map(str, bundle.gene_ids), *map(str, bundle.symbols)}
     return replace(options, genes=tuple(known_of(options.genes, known, bundle.name)))
+
+
+def _check_names_of_genes(
+    bundle: Bundle, options: PredictOptions, formats: Sequence[str], sets: Path | None
+) -> None:
+    """Raises ``UsageError`` for a format, or gene sets, that the genes to predict do not do for."""
+    if sets is None and not set(formats) & set(BY_ENSEMBL):
+        return
+    columns, _ = genes_kept(bundle, options)
+    check_genes(formats, bundle.gene_ids[columns], bundle.symbols[columns])
+    if sets is not None:
+        columns_of_sets(read_gmt(sets), bundle.gene_ids[columns], bundle.symbols[columns])
 
 
 def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:

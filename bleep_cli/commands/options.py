@@ -101,7 +101,7 @@ RefToJudge = Annotated[
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 FORMATS = (
     "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), ometiff (a channel per gene), "
-    "html (a page with maps), png (a picture of one gene)."
+    "cellxgene (h5ad by its schema), html (a page with maps), png (a picture of one gene)."
 )
 Formats = Annotated[str, typer.Option("--format", help=FORMATS)]
 Genes = Annotated[

@@ -164,3 +164,46 @@ def test_resume_predicts_anew_what_lost_its_end(slide: Path, small_bundle: Path,
     path.write_bytes(whole[:-50])
     assert "complete already" not in predict(slide, small_bundle, tmp_path / "out", "h5ad,ometiff", "--resume")
     assert path.read_bytes() == whole
+
+
+def test_a_reference_without_ensembl_ids_is_refused_first(slide: Path, small_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"format cellxgene needs Ensembl ids of .* choose h5ad"):
+        predict(slide, small_bundle, tmp_path / "out", "h5ad,cellxgene")
+    assert not (tmp_path / "out").exists()
+    predict(slide, small_bundle, tmp_path, "h5ad")
+    with pytest.raises(UsageError, match=r"format cellxgene needs Ensembl ids of .* choose h5ad"):
+        run("convert", tmp_path / "a.h5ad", "--format", "csv,cellxgene")
+    assert not (tmp_path / "a.bleep.csv").exists()
+
+
+def ids_of(folder: Path, name: str) -> dict[str, list[str]]:
+    """The names of a slide's tiles in each of its tables."""
+    page = json.loads((folder / f"{name}.bleep.geojson").read_text(encoding="utf-8"))
+    store = folder / f"{name}.spatialdata.zarr"
+    return {
+        "h5ad": anndata.read_h5ad(folder / f"{name}.h5ad").obs_names.tolist(),
+        "zarr": anndata.read_zarr(folder / f"{name}.zarr").obs_names.tolist(),
+        "spatialdata": anndata.read_zarr(store / "tables" / "table").obs_names.tolist(),
+        "shapes": pd.read_parquet(store / "shapes" / f"{name}_tiles" / "shapes.parquet").index.tolist(),
+        "csv": pd.read_csv(folder / f"{name}.bleep.csv")["tile_id"].tolist(),
+        "parquet": pd.read_parquet(folder / f"{name}.bleep.parquet")["tile_id"].tolist(),
+        "geojson": [tile["properties"]["name"] for tile in page["features"]],
+    }
+
+
+def test_tiles_of_several_slides_can_lie_in_one_table(
+    query_slide: Path, small_bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}{query_slide.suffix}").symlink_to(query_slide)
+    kinds = "h5ad,zarr,spatialdata,csv,parquet,geojson"
+    second = tmp_path / f"b{query_slide.suffix}"
+    run(
+        "predict", tmp_path / f"a{query_slide.suffix}", second, "--ref", small_bundle, "-o", tmp_path, "-k", "5",
+        "--format", kinds,
+    )  # fmt: skip
+    first, second_ids = ids_of(tmp_path, "a"), ids_of(tmp_path, "b")
+    for kind, ids in first.items():
+        assert ids == first["h5ad"] and second_ids[kind] == second_ids["h5ad"], kind
+    both = first["h5ad"] + second_ids["h5ad"]
+    assert len(set(both)) == len(both)
