@@ -77,8 +77,6 @@ def from_the_clone(walk: Walk, folder: Path) -> Path:
     walk.run("git clone", ["git", "clone", "--quiet", str(ROOT), str(clone)], folder)
     walk.run("`make demo`, the first time: environment and prediction", ["make", "demo"], clone)
     walk.run("`make demo` again: prediction alone", ["make", "demo"], clone)
-    report = [".venv/demo/bin/bleep", "report", "bleep-demo/demo-slide.h5ad"]
-    walk.run("`bleep report`", report, clone)
     with browser() as tab:
         tab.size(1280, 800)
         with walk.step("the report open in a browser, drawn"):
