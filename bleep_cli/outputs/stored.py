@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bleep_cli.base.files.stored_arrays import check_zarr, open_hdf5
+from bleep_cli.base.files.hdf5 import open_hdf5
+from bleep_cli.base.files.stored_arrays import check_zarr
 from bleep_cli.outputs.elements import plain
 
 if TYPE_CHECKING:
