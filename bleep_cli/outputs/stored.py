@@ -42,19 +42,6 @@ def provenance(path: Path, kind: str) -> Any:
         return plain(read_elem(root["uns/bleep"]))
 
 
-def missing_chunks(path: Path) -> int:
-    """How many chunks of the arrays of a Zarr folder have gone; a folder that does not open counts as one."""
-    import zarr
-
-    try:
-        group = zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
-        arrays = [node for _, node in group.members(max_depth=None) if isinstance(node, zarr.Array)]
-        of_x = [array for array in arrays if array.basename == "X"]
-        return sum(array.nchunks - array.nchunks_initialized for array in of_x)  # others leave out those of zeros
-    except Exception:
-        return 1
-
-
 def shape(path: Path, kind: str) -> tuple[int, int]:
     """(tiles, genes) of a result."""
     with opened(path, kind) as root:
