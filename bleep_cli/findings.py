@@ -111,6 +111,7 @@ CODES: Mapping[str, Code] = {
     "pitch-unusual": Code("note", "spots lie nearer or farther apart than on any array of their kind"),
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of the files of a result
+    "results-replaced": Code("note", "results that are not what was written, or do not say it, are made anew"),
     "layers-left-out": Code("note", "files of some formats do not hold the bounds and samples of a result"),
     "genes-left-out": Code(
         "note", "files of some formats hold those genes alone that vary most, or that have Ensembl ids"

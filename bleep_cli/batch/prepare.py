@@ -13,7 +13,8 @@ from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import BY_ENSEMBL, PICTURE, Paths, check_genes, check_kinds, in_order, target
-from bleep_cli.batch.resume import check_resumable, identity, is_complete
+from bleep_cli.batch.manifest import check_manifest, manifest_path
+from bleep_cli.batch.resume import check_belongs, check_resumable, identity
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
 from bleep_cli.genes.gene_sets import known_of, read_gmt
@@ -132,7 +133,7 @@ def prepare_batch(
             resolved(bundle, jobs[-1].options)
     for job in jobs:
         with problems.of(""):
-            for path in job.paths.values():
+            for path in (*job.paths.values(), manifest_path(job.paths)):
                 others = {f"another slide, {other.file}": other.slide for other in jobs}
                 refuse_inputs(path, {"the reference": ref, **others, **dict(inputs or {})})
     _check_names(jobs, problems)
@@ -212,7 +213,7 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
             f"{file_text(stem)[:40]}...: {told}; rename it, or name it in a table ({option('slides')})"
         )
     paths = {kind: target(out, stem, kind) for kind in formats}
-    for path in paths.values():
+    for path in (*paths.values(), manifest_path(paths)):
         refuse_inputs(path, {"the slide itself": slide, "the positions": options.at, "the mask": options.mask})
     return Job(slide, file_text(stem), options, paths)
 
@@ -229,10 +230,12 @@ def refuse_inputs(path: Path, inputs: Mapping[str, Path | None]) -> None:
 
 
 def _check_resumed(job: Job, gene: str | None, *, force: bool) -> None:
-    for path in job.paths.values():
+    for path in (*job.paths.values(), manifest_path(job.paths)):
         check_free(path, force=True)
-    if job.wanted is not None:
-        is_complete(job.paths, job.wanted, gene=gene, force=force)
+    if not force:
+        check_manifest(job.paths)
+    if job.wanted is not None and not force:
+        check_belongs(job.paths, job.wanted, gene=gene)
 
 
 # --- of all slides together
@@ -292,3 +295,7 @@ def _check_free(jobs: Sequence[Job], *, force: bool) -> None:
         )
     for path in paths:
         check_free(path, force)
+    for job in jobs:
+        check_free(manifest_path(job.paths), force=True)
+        if not force:
+            check_manifest(job.paths)

@@ -172,7 +172,7 @@ def _predict(job: Plain, shared: Plain) -> Plain:
         raise UnusableError(error.text) from error
     except OutputError:
         done = finished(mine, batch)  # perhaps by a worker that Dask took for dead
-        if done is None:
+        if isinstance(done, str):
             raise
         record = done
     return record | {

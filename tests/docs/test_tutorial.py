@@ -65,5 +65,6 @@ def test_it_runs_from_top_to_bottom(
     assert len(names["r"]) == 87
     assert "median r over 87 genes: 0.8" in printed
     assert "P1" in printed and "P2" in printed  # the donors of the receipt
-    assert {path.name for path in Path("results").iterdir()} == {"P3-S1.h5ad", "P3-S1.html", "P3-S1.bleep.geojson"}
+    ends = ("h5ad", "html", "bleep.geojson", "bleep.json")
+    assert {path.name for path in Path("results").iterdir()} == {f"P3-S1.{end}" for end in ends}
     assert (tmp_path / "figures" / "CYP3A4.png").stat().st_size > 10_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,18 +135,3 @@ def _said(prediction: Prediction, cells: Lattice, genes: I64) -> dict[str, str]:
         "intended_use": said.get("intended_use", ""),
     }
     return {key: printable(str(value)) for key, value in facts.items()}
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file of this kind has its end: every tile that it lists lies within it."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            pages = [page for first in tiff.pages for page in (first, *(first.pages or ()))]
-            ends = [
-                sum(pair) for page in pages for pair in zip(page.dataoffsets, page.databytecounts, strict=True)
-            ]
-    except (OSError, ValueError, IndexError, struct.error, tifffile.TiffFileError):
-        return False
-    return max(ends, default=1 << 63) <= path.stat().st_size

@@ -70,7 +70,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def tables_of(found: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: data for name, data in found.items() if not name.endswith(".png")}
+    return {name: data for name, data in found.items() if not name.endswith((".png", ".bleep.json"))}
 
 
 # --- predict
@@ -201,7 +201,7 @@ def test_resume_does_what_is_missing_and_refuses_what_is_not_its_own(
     size = shape(tmp_path / "out" / "s0.h5ad", "h5ad")
     assert told == [("complete already", *size), ("written", *size), ("complete already", *size)]
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert {name for name in after if after[name] != before[name]} == {"s1.h5ad"}
+    assert {name for name in after if after[name] != before[name]} == {"s1.h5ad", "s1.bleep.json"}
     with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, and 2 more; resume leaves "):
         bleep(*command, *cluster_options)
     with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, from other options \(k\); force"):

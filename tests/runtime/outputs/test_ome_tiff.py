@@ -16,7 +16,7 @@ from made_prediction import SLIDE, SYMBOLS, blocks_of, make_prediction
 
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.exports import chosen, ome_tiff
-from bleep_cli.outputs.exports.ome_tiff import is_whole, write_ome_tiff
+from bleep_cli.outputs.exports.ome_tiff import write_ome_tiff
 from bleep_cli.outputs.h5ad import write_h5ad
 from bleep_cli.types import Prediction
 
@@ -150,16 +150,6 @@ def test_tiles_on_no_grid_are_refused(tmp_path: Path, moved: str) -> None:
     with pytest.raises(UsageError, match=told):
         write_ome_tiff(odd, tmp_path / "a.ome.tif")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_file_that_was_cut_short_is_not_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.ome.tif"
-    write_ome_tiff(holed(90, 150), path)
-    assert is_whole(path)
-    data = path.read_bytes()
-    for size in (len(data) - 20, len(data) // 2, 100, 0):
-        path.write_bytes(data[:size])
-        assert not is_whole(path)
 
 
 def test_its_own_annotation_says_where_it_is_from(tmp_path: Path) -> None:
