@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from bleep_cli.batch.kinds import PICTURE, WRITERS, left_out, results_of
+from bleep_cli.base.beside import loading
+from bleep_cli.batch.kinds import PICTURE, WRITERS, WRITTEN_WITH, left_out, results_of
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import is_complete
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
@@ -118,7 +119,9 @@ def predict_slide(
             refuse_warnings(ready.findings, SlideError)
         for finding in ready.findings:
             tell(finding)
-        prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
+        made = predictor()
+        with loading([module for kind in job.paths for module in WRITTEN_WITH.get(kind, ())]):
+            prediction = made.predict_plan(ready, progress, command=command_of(job, batch))
         noticed = prediction.findings[len(ready.findings) :]
         prediction = anonymised(prediction) if batch.anonymise else prediction
         if batch.strict:
