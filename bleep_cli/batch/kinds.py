@@ -21,6 +21,12 @@ Paths = dict[str, Path]
 PICTURE = "png"
 WRITERS: Mapping[str, Format] = {**FORMATS, "html": Format(PAGE_SUFFIX, write_report)}
 """All that is written from a prediction alone; a picture takes a gene as well."""
+WRITTEN_WITH: Mapping[str, tuple[str, ...]] = {
+    "h5ad": ("anndata",),
+    "zarr": ("anndata",),
+    PICTURE: ("matplotlib.figure", "matplotlib.backends.backend_agg"),
+}
+"""Packages that take a second to load, which a slide's tiles have to spare."""
 HOLD_LAYERS = (*RESULTS, "spatialdata")
 """Those that hold every layer of a prediction."""
 HOLD_MOST_VARYING = ("geojson", "ometiff")

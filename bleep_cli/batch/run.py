@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from bleep_cli.batch.kinds import PICTURE, WRITERS, check_grid, left_out
+from bleep_cli.base.beside import loading
+from bleep_cli.batch.kinds import PICTURE, WRITERS, WRITTEN_WITH, check_grid, left_out
 from bleep_cli.batch.manifest import write_manifest
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import written_before
@@ -125,7 +126,9 @@ def predict_slide(
             refuse_warnings(ready.findings, SlideError)
         for finding in ready.findings:
             tell(finding)
-        prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
+        made = predictor()
+        with loading([module for kind in job.paths for module in WRITTEN_WITH.get(kind, ())]):
+            prediction = made.predict_plan(ready, progress, command=command_of(job, batch))
         noticed = prediction.findings[len(ready.findings) :]
         prediction = scored(prediction, batch.sets)
         prediction = anonymised(prediction) if batch.anonymise else prediction

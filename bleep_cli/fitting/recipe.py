@@ -72,14 +72,14 @@ def fit_towers(
     spec = TileSpec(backbone.px, backbone.fields_um)
     features = section_features(sections, backbone.model, spec, views, device, progress)
     scale = block_scale(backbone.dims)
-    by_fields = [_scaled(features, count, scale) for count in range(1, len(spec.um) + 1)]
+    by_fields = [features.scaled(count, scale) for count in range(1, len(spec.um) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)
     chosen = decompose(by_fields[choice.fields - 1]), decompose(panel, choice.components)
     image, spot = fit_heads(*chosen, choice.penalty)
     width = np.tile(scale, choice.fields)
     head = _unscaled(image, width)
-    smallest = features.mean(1)
+    smallest = features.scaled(1, np.ones_like(scale))
     looks = fit_looks(smallest, scale, features.stain)
     info = {
         "views": views,
@@ -102,7 +102,6 @@ def fit_towers(
     if backbone.licence:
         findings.append(Finding("backbone-terms", f"the bundle {backbone.licence}"))
     scaled = by_fields[choice.fields - 1]
-    del by_fields
 
     def refit(inside: Bool) -> tuple[F32, F32]:
         rows = some(np.flatnonzero(inside), MOST_TRAINING)
@@ -134,10 +133,6 @@ def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:
     if not len(columns):
         raise ReferenceError("no gene is detected in a tenth of the spots; towers cannot be fitted")
     return table.keys[columns], np.concatenate([e[:, columns].toarray() for e in expression])
-
-
-def _scaled(features: SpotFeatures, fields: int, scale: F32) -> F32:
-    return features.mean(fields) * np.tile(scale, fields)
 
 
 def _embedded(features: SpotFeatures, fields: int, head: LinearHead) -> F32:
