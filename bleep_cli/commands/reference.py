@@ -16,7 +16,7 @@ from bleep_cli.commands.predict import gene_list
 from bleep_cli.commands.program import add_command, new_app
 from bleep_cli.errors import UsageError, option
 
-app = new_app("reference", "Add sections to a reference bundle, leave some out, or merge bundles.")
+app = new_app("reference", "Add sections to a reference bundle, leave some out, merge bundles, or sign one.")
 
 
 def add(
