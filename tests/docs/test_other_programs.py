@@ -1,27 +1,59 @@
-"""docs/other-programs.md: the Vitessce configuration that its block makes fits a result."""
+"""docs/other-programs.md: its table is what the tool prints, its Vitessce configuration fits a result."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anndata
+import numpy as np
 import pytest
-from project_text import text_of
+from project_text import ROOT, text_of
 
 import bleep_cli
+from bleep_cli.outputs.formats import FORMATS
 
 PAGE = text_of("docs/other-programs.md")
-BLOCK = re.findall(r"```python\n(.*?)```", PAGE.split("## Vitessce\n")[1], re.DOTALL)[0]
+
+
+def block(heading: str) -> str:
+    """The first Python block under a heading."""
+    return str(re.findall(r"```python\n(.*?)```", PAGE.split(f"## {heading}\n")[1], re.DOTALL)[0])
+
+
 KNOWN = {"spatialBeta", "featureList"}  # components of Vitessce
+
+
+@pytest.fixture
+def consumers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("consumers")
+
+
+def test_the_table_is_what_the_tool_prints(consumers: ModuleType) -> None:
+    printed = consumers.table()
+    assert printed in PAGE, "python tools/consumers.py prints another table"
+
+
+def test_every_line_names_a_format_and_a_test_that_knows_the_program(consumers: ModuleType) -> None:
+    for consumer in consumers.CONSUMERS:
+        assert consumer.format in FORMATS
+        text = text_of(consumer.test).lower()
+        names = (consumer.name, consumer.name.replace("-", "_"), consumer.name.partition(",")[0])
+        assert any(name.lower() in text for name in names), f"{consumer.test} does not speak of {consumer.name}"
+    shown = {consumer.format for consumer in consumers.CONSUMERS}
+    assert shown == set(FORMATS)
 
 
 @pytest.fixture
 def view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCK, "docs/other-programs.md", "exec"), {})
+    exec(compile(block("Vitessce"), "docs/other-programs.md", "exec"), {})
     return dict(json.loads(Path("vitessce.json").read_text(encoding="utf-8")))
 
 
@@ -59,3 +91,19 @@ def test_its_paths_are_those_of_a_result(view: dict[str, Any], small_bundle: Pat
     assert paths == ["X", "obsm/spatial"]
     assert all((store / path).is_dir() for path in paths)
     assert adata.obsm["spatial"].shape == (adata.n_obs, 2)
+
+
+def test_its_blocks_open_what_was_written(
+    small_bundle: Path, query_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    prediction = bleep_cli.Predictor(small_bundle).predict(query_slide)
+    named = replace(prediction, gene_ids=np.array([f"ENSG{i:011d}" for i in range(len(prediction.symbols))]))
+    for kind, ending in (("ometiff", ".bleep.ome.tif"), ("cellxgene", ".cellxgene.h5ad")):
+        bleep_cli.write(named, Path(f"results/slide{ending}"), format=kind)
+    found: dict[str, Any] = {}
+    for heading in ("OME-TIFF", "CELLxGENE"):
+        exec(compile(block(heading), "docs/other-programs.md", "exec"), found)
+    assert len(found["genes"]) == len(found["half"]) == len(prediction.symbols)
+    assert set(found["adata"].obs["tissue_ontology_term_id"]) == {"UBERON:0002107"}

@@ -1,4 +1,4 @@
-"""SpatialData's own reader finds image, tiles and table, and they lie where they belong."""
+"""SpatialData's own reader, which napari-spatialdata uses, finds image, tiles and table where they belong."""
 
 from __future__ import annotations
 
