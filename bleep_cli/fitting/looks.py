@@ -44,12 +44,24 @@ def stain_of(tiles: U8) -> F32:
     return np.concatenate([density.mean(axis=1), density.std(axis=1)], axis=1)
 
 
-def fit_looks(features: F32, scale: F32, stain: F32) -> LooksHead:
+def fit_looks(features: F32, scale: F32, stain: F32, fine: slice | None = None) -> LooksHead:
     """Whitened on the reference's tiles: ``features`` f32[n, d] of their smallest field as the backbone gives
-    them, ``scale`` f32[d] by which its blocks weigh alike, ``stain`` f32[n, 6]."""
+    them, ``scale`` f32[d] by which its blocks weigh alike, ``stain`` f32[n, 6].
+
+    Half of the components are those of the columns ``fine`` alone, where there are any: the leading ones of all
+    columns are of what tissue it is, and hardly change with its scale.
+    """
     count = max(1, min(COMPONENTS, len(features) // SPOTS_EACH))
     spread = np.maximum(stain.std(axis=0), 1e-6)
-    return LooksHead(_whitened(features, scale, count), _padded(_whitened(stain, 1 / spread, STAIN)))
+    white = _whitened(stain, 1 / spread, STAIN)
+    if fine is None or count == 1:
+        return LooksHead(_whitened(features, scale, count), _padded(white))
+    everything = _whitened(features, scale, count - count // 2)
+    part = _whitened(features[:, fine], scale[fine], count // 2)
+    weights = np.zeros((features.shape[1], part.weights.shape[1]), np.float32)
+    weights[fine] = part.weights
+    both = LinearHead(everything.mean, np.concatenate([everything.weights, weights], axis=1))
+    return LooksHead(both, _padded(white))
 
 
 def _whitened(rows: F32, scale: F32, count: int) -> LinearHead:
