@@ -45,34 +45,47 @@ def stain_of(tiles: U8) -> F32:
     return np.concatenate([density.mean(axis=1), density.std(axis=1)], axis=1)
 
 
-def fit_looks(features: Table, scale: F32, stain: F32) -> LooksHead:
+def fit_looks(features: Table, scale: F32, stain: F32, fine: slice | None = None) -> LooksHead:
     """Whitened on the reference's tiles: ``features`` f32[n, d] of their smallest field as the backbone gives
-    them, ``scale`` f32[d] by which its blocks weigh alike, ``stain`` f32[n, 6]."""
+    them, ``scale`` f32[d] by which its blocks weigh alike, ``stain`` f32[n, 6].
+
+    Half of the components are those of the columns ``fine`` alone, where there are any: the leading ones of all
+    columns are of what tissue it is, and hardly change with its scale.
+    """
     count = max(1, min(COMPONENTS, features.shape[0] // SPOTS_EACH))
     spread = np.maximum(stain.std(axis=0), 1e-6)
-    return LooksHead(_whitened(features, scale, count), _padded(_whitened(stain, 1 / spread, STAIN)))
+    white = _whitened(stain, 1 / spread, STAIN)
+    if fine is None or count == 1:
+        return LooksHead(_whitened(features, scale, count), _padded(white))
+    everything = _whitened(features, scale, count - count // 2)
+    part = _whitened(features, scale, count // 2, fine)
+    weights = np.zeros((features.shape[1], part.weights.shape[1]), np.float32)
+    weights[fine] = part.weights
+    both = LinearHead(everything.mean, np.concatenate([everything.weights, weights], axis=1))
+    return LooksHead(both, _padded(white))
 
 
 @dataclass(frozen=True)
-class _Times:
-    """A table f32[n, d], its columns times f32[d]."""
+class _Weighed:
+    """Columns of a table f32[n, d], times those of f32[d]."""
 
     table: Table
     scale: F32
+    columns: slice
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n, d)."""
-        return self.table.shape
+        """(n, columns)."""
+        return self.table.shape[0], len(self.scale[self.columns])
 
     def __getitem__(self, rows: Any, /) -> F32:
-        return self.table[rows] * self.scale
+        return self.table[rows][:, self.columns] * self.scale[self.columns]
 
 
-def _whitened(rows: Table, scale: F32, count: int) -> LinearHead:
-    """To the leading components of rows f32[n, d] times ``scale``, each of unit variance over the rows."""
-    side = decompose(_Times(rows, scale), count)
-    weights = side.basis / np.maximum(side.scale / np.sqrt(rows.shape[0]), 1e-9)
+def _whitened(rows: Table, scale: F32, count: int, columns: slice = slice(None)) -> LinearHead:
+    """To the leading components of columns of rows f32[n, d] times ``scale``, each of unit variance over the rows."""
+    side = decompose(_Weighed(rows, scale, columns), count)
+    weights, scale = side.basis / np.maximum(side.scale / np.sqrt(rows.shape[0]), 1e-9), scale[columns]
     return LinearHead(np.asarray(side.mean / scale, np.float32), (weights * scale[:, None]).astype(np.float32))
 
 

@@ -24,7 +24,7 @@ from bleep_cli.genes.panel import most_variable
 from bleep_cli.reference.build import EmbedImages
 from bleep_cli.reliability.left_out import Refit
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
-from bleep_cli.towers.levels import block_scale
+from bleep_cli.towers.levels import FINE, LEVEL_DIMS, block_scale
 from bleep_cli.types import F32, I64, Bool, Progress, Section, Str, TileSpec, no_progress
 
 RECIPE = "closed-form"
@@ -80,7 +80,7 @@ def fit_towers(
     width = np.tile(scale, choice.fields)
     head = _unscaled(image, width)
     smallest = features.scaled(1, np.ones_like(scale))
-    looks = fit_looks(smallest, scale, features.stain)
+    looks = fit_looks(smallest, scale, features.stain, FINE if backbone.dims == LEVEL_DIMS else None)
     info = {
         "views": views,
         "recommended_views": views,

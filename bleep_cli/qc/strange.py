@@ -51,7 +51,7 @@ def beside(
     if stored is None:
         return None
     begun = time.perf_counter()
-    embedder = open_embedder(bundle, device, "fp32")  # the others tell no looks
+    embedder = open_embedder(bundle, device, "fp32")  # the others of older bundles tell no looks
     if embedder.encoder.looks != stored.tiles.shape[1]:
         return None
     _, looks = see_grid(embedder, slide, grid, bundle.info.recommended_views, progress)

@@ -9,6 +9,8 @@ import numpy as np
 from bleep_cli.types import F32
 
 LEVEL_DIMS = (320, 192, 112, 80, 40)  # of EfficientNet-Lite0's last five stages
+FINE = slice(sum(LEVEL_DIMS[:3]), sum(LEVEL_DIMS[:4]))
+"""Columns of the last level but one: of how fine tissue is drawn, more than of what it is."""
 
 
 def block_scale(widths: Sequence[int]) -> F32:

@@ -59,6 +59,22 @@ def test_every_component_is_of_unit_variance() -> None:
     np.testing.assert_allclose(np.cov(looks[:, 12:].T, bias=True), np.eye(6), atol=2e-2)
 
 
+def test_half_of_the_components_are_of_the_fine_columns_alone() -> None:
+    rng = np.random.default_rng(2)
+    features = (rng.normal(size=(400, 12)) @ np.diag(np.geomspace(100, 1, 12)) + 7).astype(np.float32)
+    stain = rng.normal(size=(400, 6)).astype(np.float32)
+    fine = slice(8, 11)
+    head = fit_looks(features, np.full(12, 0.5, np.float32), stain, fine)
+    looks = head(features, stain)
+    assert looks.shape == (400, 12 + 3 + STAIN)  # of 64 each, as many as there are
+    np.testing.assert_allclose(np.cov(looks[:, 12:15].T, bias=True), np.eye(3), atol=2e-2)
+    moved = features.copy()
+    moved[:, [0, 11]] += 50
+    np.testing.assert_allclose(head(moved, stain)[:, 12:], looks[:, 12:], atol=1e-4)
+    moved[:, 9] += 50
+    assert np.abs(head(moved, stain)[:, 12:15] - looks[:, 12:15]).max() > 1
+
+
 def test_few_tiles_have_few_components_and_stain_keeps_its_place() -> None:
     rng = np.random.default_rng(0)
     features, stain = rng.normal(size=(40, 30)).astype(np.float32), np.ones((40, 6), np.float32)
