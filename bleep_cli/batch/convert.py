@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bleep_cli.base.files.atomic import check_free
+from bleep_cli.base.files.claims import claimed
 from bleep_cli.batch.kinds import PICTURE, WRITERS, check_kinds, in_order, left_out, target
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
@@ -54,9 +55,10 @@ def convert(
         check_free(path, force)
     for finding in left_out(out, prediction, stem if anonymise else source.name):
         tell(finding)
-    for kind, path in out.items():
-        if kind == PICTURE:
-            write_gene_png(prediction, default_gene(prediction), path, force=force)
-        else:
-            WRITERS[kind].write(prediction, path, force=force, progress=progress)
+    with claimed(out.values()):
+        for kind, path in out.items():
+            if kind == PICTURE:
+                write_gene_png(prediction, default_gene(prediction), path, force=force)
+            else:
+                WRITERS[kind].write(prediction, path, force=force, progress=progress)
     return list(out.values())

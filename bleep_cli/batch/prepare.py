@@ -80,6 +80,11 @@ class Batch:
     command: tuple[str, ...] = ()
     """Words of the command line behind the slides, for the results to state."""
 
+    @property
+    def targets(self) -> list[Path]:
+        """Every file or folder that is to be written."""
+        return [path for job in self.jobs for path in job.paths.values()]
+
 
 def prepare_batch(
     slides: Sequence[Entry | Path],

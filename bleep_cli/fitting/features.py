@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from collections.abc import Sequence
 from contextlib import closing
 
 import numpy as np
 
+from bleep_cli.base.files.on_disk import array_on_disk
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.bundle.looks import STAIN
 from bleep_cli.choices import Device
@@ -27,10 +26,8 @@ class SpotFeatures:
     memory the stain f32[n, 6] of their tiles (:func:`bleep_cli.fitting.looks.stain_of`)."""
 
     def __init__(self, n: int, views: int, fields: int, dim: int) -> None:
-        self._file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the features
-        weakref.finalize(self, self._file.close)
         self.stain = np.empty((n, STAIN), np.float32)
-        self.rows: F32 = np.memmap(self._file, np.float32, "w+", shape=(n, views, fields, dim))
+        self.rows: F32 = array_on_disk((n, views, fields, dim))
 
     def mean(self, fields: int) -> F32:
         """f32[n, fields * d]: the mean over the views of the first ``fields`` fields, side by side."""
