@@ -4,6 +4,7 @@
 #   make quick  the tests that are not slow, in the same environment
 #   make site   the documentation as a site that opens from the disk, in build/site
 #   make wheel, make wheelhouse   BLEEP's own wheel; that and all it needs, for a machine without the internet
+#   make sbom   the bill of materials of the runtime (CycloneDX), in build; make audit: known vulnerabilities of the locks
 #   make viewer what bleep view takes from npm, where the installation had no network
 # Another Python: make demo PYTHON=python3.12
 
@@ -11,12 +12,13 @@ PYTHON ?= python3
 DEMO = .venv/demo
 TEST = .venv/test
 SITE = .venv/site
+SUPPLY = .venv/supply
 INSTALL = -m pip install --quiet --disable-pip-version-check
 WHEEL = -m pip wheel --quiet --disable-pip-version-check --no-deps -w wheels .
 SOURCES = pyproject.toml README.md $(shell find bleep_cli train artifacts -type f -not -path '*/__pycache__/*')
 LOCKS = tools/which_lock.py $(wildcard requirements/runtime-cpu-*.txt)
 
-.PHONY: demo test quick lint site wheel wheelhouse artifacts licences formats cli viewer clean
+.PHONY: demo test quick lint site wheel wheelhouse sbom audit artifacts licences formats cli viewer clean
 
 demo: $(DEMO)/.installed
 	@echo "== bleep demo: predicting the built-in synthetic section (no torch in this environment)"
@@ -76,6 +78,24 @@ wheelhouse:
 	@echo "== all that the runtime needs, in wheels"
 	@lock=$$("$(PYTHON)" tools/which_lock.py) && test -n "$$lock" || { echo "there is no lock for this Python and system"; exit 1; } && \
 	"$(PYTHON)" -m pip download --quiet --disable-pip-version-check -r "$$lock" -d wheels && "$(PYTHON)" $(WHEEL) && cp "$$lock" wheels
+
+# In an environment of their own, too: what looks at the runtime is no part of it.
+$(SUPPLY)/.installed: pyproject.toml $(wildcard requirements/supply-*.txt)
+	@test -x $(SUPPLY)/bin/python || "$(PYTHON)" -m venv $(SUPPLY) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	@lock=$$("$(PYTHON)" tools/which_lock.py supply) && \
+	if test -n "$$lock"; then $(SUPPLY)/bin/python $(INSTALL) --require-hashes -r "$$lock"; \
+	else $(SUPPLY)/bin/python $(INSTALL) ".[supply]"; fi
+	@touch $@
+
+sbom: $(DEMO)/.installed $(SUPPLY)/.installed
+	@echo "== the bill of materials of the runtime, by its lock"
+	@lock=$$($(DEMO)/bin/python tools/which_lock.py) && test -n "$$lock" || { echo "there is no lock for this Python and system"; exit 1; } && \
+	$(SUPPLY)/bin/python tools/supply/sbom.py $(DEMO)/bin/python "$$lock" build/bleep-cli.cdx.json
+
+# Before a release: make audit MUST=--must
+audit: $(SUPPLY)/.installed
+	@echo "== known vulnerabilities of the runtime's locks"
+	@$(SUPPLY)/bin/python tools/supply/audit.py $(MUST)
 
 artifacts: $(TEST)/.installed
 	@echo "== making the demo's bundle and slide again"

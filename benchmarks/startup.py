@@ -1,4 +1,5 @@
-"""Seconds from the start of a process to the help text, to a loaded image tower, and to the first tile's vector.
+"""Seconds from the start of a process to the help text, a loaded image tower, the first tile's vector, and the
+result line of a whole slide, with its table and its picture.
 
     python benchmarks/startup.py [--ref BUNDLE] [--slide SLIDE] [--repeats 9] [--json FILE]
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 from side_by_side import Measured, child, median, report
@@ -61,6 +63,10 @@ def main() -> None:
         "session created": [sys.executable, "-c", SESSION, arguments.ref],
         "first tile embedded": [sys.executable, "-c", FIRST_TILE, arguments.ref, arguments.slide],
     }
+    folder = tempfile.TemporaryDirectory(prefix="bleep-bench-")  # gone with the process
+    predict = ["predict", arguments.slide, "--ref", arguments.ref, "--device", "cpu", "--force", "-o", folder.name]
+    commands["slide predicted and drawn"] = [sys.executable, "-m", "bleep_cli.cli", *predict]
+    commands["slide predicted, no picture"] = [*commands["slide predicted and drawn"], "--format", "h5ad"]
     runs: dict[str, list[Measured]] = {name: [] for name in commands}
     for turn in range(arguments.repeats + 1):
         for name, command in commands.items():

@@ -48,8 +48,10 @@ MOST_TEXT_BYTES: Final = 1 << 30
 MOST_TABLE_BYTES: Final = 256 << 20
 """Bytes of a table of positions, a cohort file, a list of genes or of slides, unpacked."""
 MOST_TEXT_RATIO: Final = 100
-"""Unpacked bytes of text for each packed one, beyond the first 32 MB: counts of real sections reach 32."""
-RATIO_FREE_TEXT: Final = 32 << 20
+"""Unpacked bytes of counts for each packed one, beyond the first 8 MB: those of real sections reach 32."""
+MOST_TABLE_RATIO: Final = 30
+"""The same of tables, JSON and masks: positions and outlines reach 10, and take 30 bytes of memory for each."""
+RATIO_FREE_TEXT: Final = 8 << 20
 """Bytes of text for which no ratio is asked."""
 MOST_SPOTS: Final = 20_000_000
 """Spots of a section: Visium HD at 2 µm has 11 million squares."""
@@ -67,6 +69,17 @@ MOST_HDF5_RATIO: Final = 2000
 """Bytes that an array of an HDF5 file declares for each one that it stores, beyond the first 64 MB."""
 RATIO_FREE_ARRAY: Final = 64 << 20
 """Bytes of an array of an HDF5 file or of a bundle for which no ratio is asked."""
+MOST_ARRAYS_RATIO: Final = 200
+"""Bytes that all arrays of an HDF5 file, or of an AnnData's Zarr folder, declare together for each stored one,
+beyond the first 256 MB: packed counts reach 10, with every zero stored 150."""
+HDF5_SECONDS: Final = 5
+"""Seconds of a processor for looking at an HDF5 file's structure, and one more for each 5 MB of the file."""
+HDF5_BYTES_PER_SECOND: Final = 5_000_000
+"""Bytes of an HDF5 file that are worth one more second: 40 MB of counts are looked at in one."""
+MOST_HDF5_CHUNK: Final = 400_000_000
+"""Bytes of a chunk of an HDF5 file, unpacked: HDF5 unpacks it whole; h5py writes chunks of a megabyte."""
+MOST_HDF5_MEMORY: Final = 1_000_000_000
+"""Bytes of memory that looking at an HDF5 file's structure may take, where the system can limit it (Linux)."""
 MOST_NAME: Final = 200
 """Bytes of a slide's name in the names of its results: file systems take 255, endings included."""
 
@@ -125,6 +138,9 @@ MOST_TARGET_SUM: Final = 1e12
 """Counts that a bundle's spots are scaled to."""
 HASHED_UNASKED: Final = 256 << 20
 """Bytes of a bundle up to which prediction compares its content hash unasked: that takes a second at most."""
+
+MOST_KEY_BYTES: Final = 1 << 16
+"""Bytes of a public key, or of a bundle's signature: they have some hundred."""
 
 # --- HNSW graphs
 

@@ -4,6 +4,7 @@
     python tools/locks.py lock --python PYTHON    runtime-cpu-X.Y.txt: what that Python's pip takes for the runtime
     python tools/locks.py lock --full             full-X.Y.txt: the same for cpu, train and dev
     python tools/locks.py lock --docs             docs-X.Y.txt: what builds the site, without BLEEP
+    python tools/locks.py lock --supply           supply-X.Y.txt: what make sbom and make audit run, without BLEEP
 
 A lock holds names, versions and sha256 hashes, no addresses; pip tells them without installing anything. It has to
 be 23.3 or later, which does not fetch whole wheels for that. Options after ``--`` go to pip as they are.
@@ -27,7 +28,8 @@ FOLDER = ROOT / "requirements"
 RUNTIME = ("cpu", "build")
 TESTED = ("cpu", "test")
 FULL = ("cpu", "train", "dev")
-DOCS = "docs"
+ALONE = ("docs", "supply")
+"""Extras whose tools run in an environment of their own, without BLEEP."""
 LEGACY = {"manylinux1_": "5", "manylinux2010_": "12", "manylinux2014_": "17"}  # glibc 2.x of the older tags
 
 
@@ -89,8 +91,8 @@ class Locked:
 
 
 def of_extras(extras: tuple[str, ...]) -> list[str]:
-    """How pip is asked for the project with these extras; of the site's tools, for these alone."""
-    return [str(one) for one in asked(DOCS)] if extras == (DOCS,) else [f".[{','.join(extras)}]"]
+    """How pip is asked for the project with these extras; of tools that run without it, for these alone."""
+    return [str(one) for one in asked(extras[0])] if extras[0] in ALONE else [f".[{','.join(extras)}]"]
 
 
 def locked(python: str, extras: tuple[str, ...], options: list[str]) -> list[Locked]:
@@ -140,14 +142,18 @@ def main() -> None:
     what = options.add_mutually_exclusive_group()
     what.add_argument("--full", action="store_true", help="for training and its tests, too")
     what.add_argument("--docs", action="store_true", help="for the site alone")
+    what.add_argument("--supply", action="store_true", help="for make sbom and make audit alone")
     options.add_argument("pip", nargs="*", help="after --: further options of pip install")
     given = parser.parse_args()
     if given.command == "lowest":
         path, text = FOLDER / "lowest-3.11.txt", lowest()
     else:
         extras, name = RUNTIME, "runtime-cpu"
-        if given.full or given.docs:
-            extras, name = (FULL, "full") if given.full else ((DOCS,), "docs")
+        if given.full:
+            extras, name = FULL, "full"
+        for alone in ALONE:
+            if getattr(given, alone):
+                extras, name = (alone,), alone
         version = version_of(given.python)
         path = FOLDER / f"{name}-{version}.txt"
         text = lock(locked(given.python, extras, given.pip), extras, version)

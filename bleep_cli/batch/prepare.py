@@ -12,11 +12,15 @@ from pathlib import Path
 from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
-from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
-from bleep_cli.batch.resume import check_resumable, identity, is_complete
+from bleep_cli.batch.kinds import BY_ENSEMBL, PICTURE, Paths, check_genes, check_kinds, in_order, target
+from bleep_cli.batch.manifest import check_manifest, manifest_path
+from bleep_cli.batch.resume import check_belongs, check_resumable, identity
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
+from bleep_cli.genes.gene_sets import known_of, read_gmt
 from bleep_cli.limits import MOST_NAME, over
+from bleep_cli.outputs.set_scores import columns_of_sets
+from bleep_cli.prediction.genes_kept import genes_kept
 from bleep_cli.prediction.options import PredictOptions, resolved
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.endings import slide_id
@@ -77,13 +81,15 @@ class Batch:
     """Refuses a slide of which there is a warning."""
     anonymise: bool = False
     """Leaves names out of results; its jobs are called by hashes already (:mod:`bleep_cli.batch.anonymous`)."""
+    sets: Path | None = None
+    """A GMT file whose sets are scored in every tile."""
     command: tuple[str, ...] = ()
     """Words of the command line behind the slides, for the results to state."""
 
     @property
     def targets(self) -> list[Path]:
-        """Every file or folder that is to be written."""
-        return [path for job in self.jobs for path in job.paths.values()]
+        """Every file or folder that is to be written, what tells of them too."""
+        return [path for job in self.jobs for path in (*job.paths.values(), manifest_path(job.paths))]
 
 
 def prepare_batch(
@@ -92,9 +98,11 @@ def prepare_batch(
     out: Path,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | None = None,
     formats: Sequence[str] = ("h5ad", PICTURE),
     gene: str | None = None,
     options: PredictOptions | None = None,
+    sets: Path | None = None,
     force: bool = False,
     resume: bool = False,
     strict: bool = False,
@@ -104,7 +112,8 @@ def prepare_batch(
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
-    ``ref_sha256`` is the content hash that the reference has to have.
+    ``ref_sha256`` is the content hash that the reference has to have, ``ref_key`` holds who has to have signed it,
+    ``sets`` a GMT file whose sets are scored. Of genes of sets, those that the reference has are predicted.
     Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
 
     Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
@@ -113,9 +122,11 @@ def prepare_batch(
     """
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
     chosen = _for_all(entries, options or PredictOptions())
-    bundle = open_bundle(ref, ref_sha256)
+    bundle = open_bundle(ref, ref_sha256, ref_key)
     resolved(bundle, chosen)
+    chosen = _of_known_genes(chosen, bundle)
     check_kinds(tuple(formats))
+    _check_names_of_genes(bundle, chosen, formats, sets)
     if resume:
         check_resumable(formats)
     shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
@@ -127,20 +138,20 @@ def prepare_batch(
             resolved(bundle, jobs[-1].options)
     for job in jobs:
         with problems.of(""):
-            for path in job.paths.values():
+            for path in (*job.paths.values(), manifest_path(job.paths)):
                 others = {f"another slide, {other.file}": other.slide for other in jobs}
                 refuse_inputs(path, {"the reference": ref, **others, **dict(inputs or {})})
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
-        jobs = [replace(job, wanted=identity(bundle, job.options, anonymise=anonymise)) for job in jobs]
+        jobs = [replace(job, wanted=identity(bundle, job.options, sets=sets, anonymise=anonymise)) for job in jobs]
         for job in jobs:
             with problems.of(""):
                 _check_resumed(job, shown, force=force)
         problems.raise_all()
     else:
         _check_free(jobs, force=force)
-    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, tuple(command))
+    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, sets, tuple(command))
 
 
 def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOptions:
@@ -155,6 +166,26 @@ def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOption
                 f"({option('slides')}) with a column {name}"
             )
     return replace(options, mpp=None, mpp_if_unstated=options.mpp)
+
+
+def _of_known_genes(options: PredictOptions, bundle: Bundle) -> PredictOptions:
+    """The options with those genes of sets that the reference has, by name."""
+    if options.genes is None:
+        return options
+    known = {*map(str, bundle.gene_ids), *map(str, bundle.symbols)}
+    return replace(options, genes=tuple(known_of(options.genes, known, bundle.name)))
+
+
+def _check_names_of_genes(
+    bundle: Bundle, options: PredictOptions, formats: Sequence[str], sets: Path | None
+) -> None:
+    """Raises ``UsageError`` for a format, or gene sets, that the genes to predict do not do for."""
+    if sets is None and not set(formats) & set(BY_ENSEMBL):
+        return
+    columns, _ = genes_kept(bundle, options)
+    check_genes(formats, bundle.gene_ids[columns], bundle.symbols[columns])
+    if sets is not None:
+        columns_of_sets(read_gmt(sets), bundle.gene_ids[columns], bundle.symbols[columns])
 
 
 def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:
@@ -187,7 +218,7 @@ def _job(entry: Entry, chosen: PredictOptions, out: Path, formats: Sequence[str]
             f"{file_text(stem)[:40]}...: {told}; rename it, or name it in a table ({option('slides')})"
         )
     paths = {kind: target(out, stem, kind) for kind in formats}
-    for path in paths.values():
+    for path in (*paths.values(), manifest_path(paths)):
         refuse_inputs(path, {"the slide itself": slide, "the positions": options.at, "the mask": options.mask})
     return Job(slide, file_text(stem), options, paths)
 
@@ -204,10 +235,12 @@ def refuse_inputs(path: Path, inputs: Mapping[str, Path | None]) -> None:
 
 
 def _check_resumed(job: Job, gene: str | None, *, force: bool) -> None:
-    for path in job.paths.values():
+    for path in (*job.paths.values(), manifest_path(job.paths)):
         check_free(path, force=True)
-    if job.wanted is not None:
-        is_complete(job.paths, job.wanted, gene=gene, force=force)
+    if not force:
+        check_manifest(job.paths)
+    if job.wanted is not None and not force:
+        check_belongs(job.paths, job.wanted, gene=gene)
 
 
 # --- of all slides together
@@ -267,3 +300,7 @@ def _check_free(jobs: Sequence[Job], *, force: bool) -> None:
         )
     for path in paths:
         check_free(path, force)
+    for job in jobs:
+        check_free(manifest_path(job.paths), force=True)
+        if not force:
+            check_manifest(job.paths)

@@ -1,9 +1,10 @@
 """What a slide has on disk already, and whether it is what would be written again: the one check of ``--resume``.
 
-A result appears whole or not at all (``base/files/atomic.py``), so a file that is there is finished. Whether it
-belongs to this run is read from its own provenance, ``uns["bleep"]``: version of bleep-cli, hash of the reference,
-options, hash of the slide, the pixel size that was used. The device does not count, nor does a precision that was
-left to it (``--precision auto``), nor do date and command line. A picture says which gene it shows.
+Two things have to hold. A result belongs to this run: version of bleep-cli, hash of the reference, options, hash
+of the slide, the pixel size that was used; the device does not count, nor does a precision that was left to it
+(``--precision auto``), nor do date and command line. And every file is, byte for byte, what was written: that the
+slide's manifest says (:mod:`bleep_cli.batch.manifest`), and nothing else is believed. A table without one says of
+itself, in ``uns["bleep"]``, what it is from.
 """
 
 from __future__ import annotations
@@ -17,23 +18,24 @@ from bleep_cli.base.hashing import fingerprint
 from bleep_cli.base.text import file_text
 from bleep_cli.base.version import __version__
 from bleep_cli.batch.kinds import PICTURE, Paths, results_of
+from bleep_cli.batch.manifest import Manifest, manifest_path, read_manifest
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.anonymous import anonymous_options
 from bleep_cli.outputs.elements import plain, storable
 from bleep_cli.outputs.formats import RESULTS
 from bleep_cli.outputs.picture import picture_gene
-from bleep_cli.outputs.stored import missing_chunks, provenance, shape
+from bleep_cli.outputs.set_scores import recorded_sets
+from bleep_cli.outputs.stored import provenance, shape
 from bleep_cli.prediction.options import PredictOptions, recorded_options
 from bleep_cli.prediction.provenance import Identity, compared_options, identity_of
 
-ENDS = {"html": b"</html>", "parquet": b"PAR1", "geojson": b"}"}
-"""What a file of each kind ends with."""
 
-
-def identity(bundle: Bundle, options: PredictOptions, *, anonymise: bool = False) -> Identity:
+def identity(
+    bundle: Bundle, options: PredictOptions, *, sets: Path | None = None, anonymise: bool = False
+) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
-    recorded = compared_options(recorded_options(bundle, options))
+    recorded = compared_options(recorded_options(bundle, options) | recorded_sets(sets))
     recorded = anonymous_options(recorded) if anonymise else recorded
     return Identity(__version__, bundle.content_sha256, plain(storable(recorded)), mpp=options.mpp)
 
@@ -47,51 +49,66 @@ def check_resumable(formats: Sequence[str]) -> None:
         )
 
 
-def is_complete(paths: Paths, wanted: Identity, *, gene: str | None = None, force: bool = False) -> bool:
-    """True when every file of a slide is there and belongs; False when the slide has to be predicted.
+def check_belongs(paths: Paths, wanted: Identity, *, gene: str | None = None) -> None:
+    """Raises ``OutputError`` for a file of a slide that is there and belongs to something else.
 
-    ``wanted`` without ``slide`` or ``mpp`` leaves that unchecked. With ``force``, files that do not belong
-    count as not there. What is no result belongs to the one that it is no older than; a picture, if it shows
-    ``gene`` (None: any).
-
-    Raises
-    ------
-    OutputError
-        A file is there that belongs to something else, and not ``force``.
+    ``wanted`` without ``slide`` or ``mpp`` leaves that unchecked; a picture has to show ``gene`` (None: any). Only
+    what is not in the manifest is opened.
     """
     there = {kind: path for kind, path in paths.items() if path.exists()}
-    results = results_of(there)
-    made = [path for kind, path in there.items() if kind not in results]
+    known, results = read_manifest(paths), results_of(there)
+    for kind, path in results.items():
+        ours = known is not None and file_text(path.name) in known.files
+        _check_belongs(path, known.identity if known and ours else read_identity(path, kind), wanted)
+    if there and not results:
+        name = file_text(next(iter(there.values())).name)
+        raise OutputError(f"{name} exists without its table; {option('force')} replaces it")
+    if PICTURE in there:
+        _check_shows(there[PICTURE], gene)
+
+
+def written_before(
+    paths: Paths, wanted: Identity, *, gene: str | None = None, force: bool = False
+) -> Manifest | str:
+    """The manifest of a slide whose files are all there as they were written, and belong; else why the slide has
+    to be predicted, empty where nothing of it is there. All files are read.
+
+    With ``force``, files that do not belong are a reason, too. Raises ``OutputError`` for them otherwise
+    (:func:`check_belongs`).
+    """
+    if not any(path.exists() for path in paths.values()):
+        return ""
     try:
-        for kind, path in results.items():
-            _check_belongs(path, read_identity(path, kind), wanted)
-        if made and not results:
-            raise OutputError(f"{file_text(made[0].name)} exists without its table; {option('force')} replaces it")
-        if PICTURE in there:
-            _check_shows(there[PICTURE], gene)
+        check_belongs(paths, wanted, gene=gene)
+        return _as_written(paths, wanted)
+    except OutputError as error:
+        if not force:
+            raise
+        return error.text
+
+
+def _as_written(paths: Paths, wanted: Identity) -> Manifest | str:
+    """The manifest of files that all are what it says, or why they are not. Raises ``OutputError`` for a result of
+    something else that was put in the place of one."""
+    gone = [file_text(path.name) for path in paths.values() if not path.exists()]
+    if gone:
+        return f"{', '.join(gone)} is missing"
+    known, name = read_manifest(paths), file_text(manifest_path(paths).name)
+    if known is None:
+        return f"no {name} says what was written"
+    altered = known.altered(paths)
+    for kind, path in results_of(paths).items():
+        if file_text(path.name) in altered and (found := _readable(path, kind)):
+            _check_belongs(path, found, wanted)
+    return f"{', '.join(altered)} is not what {name} says was written" if altered else known
+
+
+def _readable(path: Path, kind: str) -> Identity | None:
+    """What a file says of itself, if it can be read."""
+    try:
+        return read_identity(path, kind)
     except OutputError:
-        if force:
-            return False
-        raise
-    if there.keys() != paths.keys():
-        return False
-    if not all(_is_whole(path, kind) for kind, path in paths.items()):
-        return False
-    newest = max(path.stat().st_mtime_ns for path in results.values())
-    return all(path.stat().st_mtime_ns >= newest for path in made)
-
-
-def _is_whole(path: Path, kind: str) -> bool:
-    """Whether nothing of a file or folder has gone since it was written: chunks, or its end."""
-    if kind == "h5ad":
-        return True  # it has opened, which HDF5 does with no file that was cut short
-    if path.is_dir():
-        return missing_chunks(path) == 0
-    if kind == PICTURE:
-        return picture_gene(path) is not None
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 16))
-        return file.read().rstrip().endswith(ENDS.get(kind, b""))
+        return None
 
 
 def _check_shows(picture: Path, gene: str | None) -> None:

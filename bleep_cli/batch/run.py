@@ -6,22 +6,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+from bleep_cli.base.beside import loading
 from bleep_cli.base.files.claims import claimed
-from bleep_cli.batch.kinds import PICTURE, WRITERS, left_out, results_of
+from bleep_cli.batch.kinds import PICTURE, WRITERS, WRITTEN_WITH, check_grid, left_out
+from bleep_cli.batch.manifest import write_manifest
 from bleep_cli.batch.prepare import Batch, Job
-from bleep_cli.batch.resume import is_complete
+from bleep_cli.batch.resume import written_before
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import BleepError, OutputError, SlideError, UsageError
 from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.blocks import default_gene
-from bleep_cli.outputs.picture import picture_gene, write_gene_png
-from bleep_cli.outputs.stored import shape
+from bleep_cli.outputs.elements import plain, storable
+from bleep_cli.outputs.picture import write_gene_png
+from bleep_cli.outputs.set_scores import scored
 from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.prediction.provenance import identity_of
 from bleep_cli.prediction.tile_checks import strange_share
 from bleep_cli.slide.open import open_slide
 from bleep_cli.types import Progress, Tells, no_progress
@@ -56,6 +60,7 @@ def tell_estimates(batch: Batch, tells: Tells) -> int:
     def work(job: Job, _progress: Progress) -> Record:
         ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
         try:
+            check_grid(job.paths, ready.grid)
             if batch.strict:
                 refuse_warnings(ready.findings, SlideError)
             for finding in ready.findings:
@@ -111,19 +116,25 @@ def predict_slide(
     ``UsageError`` for this slide's troubles, ``UnfitError`` for those of all.
     """
     done = finished(job, batch)
-    if done is not None:
+    if not isinstance(done, str):
         return done
+    if done:
+        tell(Finding("results-replaced", done, job.file, "the slide is predicted again"))
     # Where results are kept, what is there by now is ours, but not all of it is there.
     force = batch.force or (job.wanted is not None and any(path.exists() for path in job.paths.values()))
     ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
     shown = None
     try:
+        check_grid(job.paths, ready.grid)
         if batch.strict:
             refuse_warnings(ready.findings, SlideError)
         for finding in ready.findings:
             tell(finding)
-        prediction = predictor().predict_plan(ready, progress, command=command_of(job, batch))
+        made = predictor()
+        with loading([module for kind in job.paths for module in WRITTEN_WITH.get(kind, ())]):
+            prediction = made.predict_plan(ready, progress, command=command_of(job, batch))
         noticed = prediction.findings[len(ready.findings) :]
+        prediction = scored(prediction, batch.sets)
         prediction = anonymised(prediction) if batch.anonymise else prediction
         if batch.strict:
             refuse_warnings(noticed, SlideError)
@@ -139,22 +150,24 @@ def predict_slide(
     finally:
         ready.slide.close()
     size = (len(prediction.grid), len(prediction.symbols))
+    write_manifest(job.paths, identity_of(plain(storable(prediction.provenance))), size, shown)
     told = (*ready.findings, *further)
     strange = strange_share(prediction.obs, prediction.in_tissue)
     return record_of(job, batch, WRITTEN, told, slide=ready.slide, size=size, gene=shown, strange=strange)
 
 
-def finished(job: Job, batch: Batch) -> Record | None:
-    """What was written earlier, if it is all there and belongs (:func:`bleep_cli.batch.resume.is_complete`)."""
+def finished(job: Job, batch: Batch) -> Record | str:
+    """What was written earlier, if it is all there, unaltered, and belongs; else why it is not
+    (:func:`bleep_cli.batch.resume.written_before`)."""
     if job.wanted is None or not any(path.exists() for path in job.paths.values()):
-        return None
+        return ""
     opened = open_slide(
         job.slide, job.options.mpp, scene=job.options.scene, mpp_if_unstated=job.options.mpp_if_unstated
     )
     opened.close()
     wanted = replace(job.wanted, slide=opened.sha256, mpp=opened.mpp)
-    if not is_complete(job.paths, wanted, gene=batch.gene, force=batch.force):
-        return None
-    size = next(shape(path, kind) for kind, path in results_of(job.paths).items())
-    gene = picture_gene(job.paths[PICTURE]) if PICTURE in job.paths else None
-    return record_of(job, batch, COMPLETE, opened.findings, slide=opened, size=size, gene=gene)
+    found = written_before(job.paths, wanted, gene=batch.gene, force=batch.force)
+    if isinstance(found, str):
+        return found
+    gene = found.gene if PICTURE in job.paths else None
+    return record_of(job, batch, COMPLETE, opened.findings, slide=opened, size=found.size, gene=gene)

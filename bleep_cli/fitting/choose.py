@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.fitting.cca import decompose, fit_heads
-from bleep_cli.prediction.impute import impute_blocks
+from bleep_cli.fitting.cca import Table, decompose, fit_heads
+from bleep_cli.prediction.expression.impute import impute_blocks
 from bleep_cli.reference.parts import repeat_by_section
 from bleep_cli.reliability.groups import By, groups_of
 from bleep_cli.search.exact import ExactIndex
@@ -69,7 +69,7 @@ def held_out_groups(sections: Sequence[Section]) -> tuple[By, I64]:
 
 
 def choose(
-    features: Sequence[F32],
+    features: Sequence[Table],
     expression: F32,
     by: By,
     group: I64,

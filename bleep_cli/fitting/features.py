@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +30,41 @@ class SpotFeatures:
 
     def __init__(self, n: int, views: int, fields: int, dim: int) -> None:
         self.stain = np.empty((n, STAIN), np.float32)
-        self.rows: F32 = array_on_disk((n, views, fields, dim))
+        self.rows = array_on_disk((n, views, fields, dim))
+
+    @cached_property
+    def means(self) -> F32:
+        """f32[n, fields * d]: the mean over the views of every field, side by side; on disk, too."""
+        out = array_on_disk((len(self.rows), int(np.prod(self.rows.shape[2:]))))
+        for i, spot in enumerate(self.rows):
+            out[i] = spot.mean(axis=0, dtype=np.float64).ravel()
+        return out
 
     def mean(self, fields: int) -> F32:
         """f32[n, fields * d]: the mean over the views of the first ``fields`` fields, side by side."""
-        out = np.empty((len(self.rows), fields * self.rows.shape[3]), np.float32)
-        for i, spot in enumerate(self.rows):
-            out[i] = spot[:, :fields].mean(axis=0, dtype=np.float64).ravel()
-        return out
+        return np.array(self.means[:, : fields * self.rows.shape[3]])
+
+    def scaled(self, fields: int, scale: F32) -> ScaledMeans:
+        """The same, each field times ``scale`` f32[d], read when it is asked for."""
+        return ScaledMeans(self.means, np.tile(scale, fields))
+
+
+@dataclass(frozen=True)
+class ScaledMeans:
+    """The leading columns of a table f32[n, d], each times its scale."""
+
+    table: F32
+    scale: F32
+    """f32[k], k at most d."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, k)."""
+        return len(self.table), len(self.scale)
+
+    def __getitem__(self, rows: Any, /) -> F32:
+        """f32[m, k] rows of a slice, or by their numbers."""
+        return np.asarray(self.table[rows, : len(self.scale)] * self.scale)
 
 
 def section_features(

@@ -7,11 +7,12 @@ reference never shows (another focus, scanner or stain) weighs as much as the di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bleep_cli.bundle.looks import STAIN
-from bleep_cli.fitting.cca import LinearHead, decompose
+from bleep_cli.fitting.cca import LinearHead, Table, decompose
 from bleep_cli.types import F32, U8
 
 COMPONENTS = 128
@@ -32,9 +33,9 @@ class LooksHead:
         """l."""
         return int(self.features.weights.shape[1] + self.stain.weights.shape[1])
 
-    def __call__(self, features: F32, stain: F32) -> F32:
+    def __call__(self, features: Table, stain: F32) -> F32:
         """f32[n, l] of features f32[n, d] of the smallest field and stain f32[n, 6]."""
-        return np.concatenate([self.features(features), self.stain(stain)], axis=1)
+        return np.concatenate([self.features.of_many(features), self.stain(stain)], axis=1)
 
 
 def stain_of(tiles: U8) -> F32:
@@ -44,18 +45,34 @@ def stain_of(tiles: U8) -> F32:
     return np.concatenate([density.mean(axis=1), density.std(axis=1)], axis=1)
 
 
-def fit_looks(features: F32, scale: F32, stain: F32) -> LooksHead:
+def fit_looks(features: Table, scale: F32, stain: F32) -> LooksHead:
     """Whitened on the reference's tiles: ``features`` f32[n, d] of their smallest field as the backbone gives
     them, ``scale`` f32[d] by which its blocks weigh alike, ``stain`` f32[n, 6]."""
-    count = max(1, min(COMPONENTS, len(features) // SPOTS_EACH))
+    count = max(1, min(COMPONENTS, features.shape[0] // SPOTS_EACH))
     spread = np.maximum(stain.std(axis=0), 1e-6)
     return LooksHead(_whitened(features, scale, count), _padded(_whitened(stain, 1 / spread, STAIN)))
 
 
-def _whitened(rows: F32, scale: F32, count: int) -> LinearHead:
+@dataclass(frozen=True)
+class _Times:
+    """A table f32[n, d], its columns times f32[d]."""
+
+    table: Table
+    scale: F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        return self.table.shape
+
+    def __getitem__(self, rows: Any, /) -> F32:
+        return self.table[rows] * self.scale
+
+
+def _whitened(rows: Table, scale: F32, count: int) -> LinearHead:
     """To the leading components of rows f32[n, d] times ``scale``, each of unit variance over the rows."""
-    side = decompose(rows * scale, count)
-    weights = side.basis / np.maximum(side.scale / np.sqrt(len(rows)), 1e-9)
+    side = decompose(_Times(rows, scale), count)
+    weights = side.basis / np.maximum(side.scale / np.sqrt(rows.shape[0]), 1e-9)
     return LinearHead(np.asarray(side.mean / scale, np.float32), (weights * scale[:, None]).astype(np.float32))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from bleep_cli.fitting.looks import fit_looks
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes.panel import most_variable
+from bleep_cli.reference.build import EmbedImages
 from bleep_cli.reliability.left_out import Refit
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.towers.levels import block_scale
@@ -39,12 +40,11 @@ class Fitted:
 
     encoders: Encoders
     choice: Choice
-    embed_images: Callable[[Sequence[Section]], F32]
-    """Unit vectors f32[n, d] of the spots' tiles, from the features that the fit has read already."""
+    embed_images: EmbedImages
+    """Unit vectors f32[n, d] and looks f32[n, l] of the spots' tiles, as the image tower tells them, from the
+    features that the fit has read already."""
     refit: Refit
     """The same fit, with the same choice, to some of the spots; of many, to 6,000 at even distances."""
-    looks: F32
-    """f32[n, l] what the spots' tiles look like, as the image tower tells it."""
     findings: tuple[Finding, ...]
     """How they were fitted."""
 
@@ -72,14 +72,14 @@ def fit_towers(
     spec = TileSpec(backbone.px, backbone.fields_um)
     features = section_features(sections, backbone.model, spec, views, device, progress)
     scale = block_scale(backbone.dims)
-    by_fields = [_scaled(features, count, scale) for count in range(1, len(spec.um) + 1)]
+    by_fields = [features.scaled(count, scale) for count in range(1, len(spec.um) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)
     chosen = decompose(by_fields[choice.fields - 1]), decompose(panel, choice.components)
     image, spot = fit_heads(*chosen, choice.penalty)
     width = np.tile(scale, choice.fields)
     head = _unscaled(image, width)
-    smallest = features.mean(1)
+    smallest = features.scaled(1, np.ones_like(scale))
     looks = fit_looks(smallest, scale, features.stain)
     info = {
         "views": views,
@@ -102,7 +102,6 @@ def fit_towers(
     if backbone.licence:
         findings.append(Finding("backbone-terms", f"the bundle {backbone.licence}"))
     scaled = by_fields[choice.fields - 1]
-    del by_fields
 
     def refit(inside: Bool) -> tuple[F32, F32]:
         rows = some(np.flatnonzero(inside), MOST_TRAINING)
@@ -113,9 +112,8 @@ def fit_towers(
     return Fitted(
         encoders=encoders,
         choice=choice,
-        embed_images=lambda _: _embedded(features, choice.fields, head),
+        embed_images=lambda _: (_embedded(features, choice.fields, head), looks(smallest, features.stain)),
         refit=refit,
-        looks=looks(smallest, features.stain),
         findings=tuple(findings),
     )
 
@@ -135,10 +133,6 @@ def _panel(sections: Sequence[Section]) -> tuple[Str, F32]:
     if not len(columns):
         raise ReferenceError("no gene is detected in a tenth of the spots; towers cannot be fitted")
     return table.keys[columns], np.concatenate([e[:, columns].toarray() for e in expression])
-
-
-def _scaled(features: SpotFeatures, fields: int, scale: F32) -> F32:
-    return features.mean(fields) * np.tile(scale, fields)
 
 
 def _embedded(features: SpotFeatures, fields: int, head: LinearHead) -> F32:

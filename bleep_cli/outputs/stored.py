@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bleep_cli.base.files.stored_arrays import check_zarr, open_hdf5
+from bleep_cli.base.files.hdf5 import open_hdf5
+from bleep_cli.base.files.stored_arrays import check_zarr
 from bleep_cli.outputs.elements import plain
 
 if TYPE_CHECKING:
@@ -39,19 +40,6 @@ def provenance(path: Path, kind: str) -> Any:
 
     with opened(path, kind) as root:
         return plain(read_elem(root["uns/bleep"]))
-
-
-def missing_chunks(path: Path) -> int:
-    """How many chunks of the arrays of a Zarr folder have gone; a folder that does not open counts as one."""
-    import zarr
-
-    try:
-        group = zarr.open_group(zarr.storage.LocalStore(path, read_only=True), mode="r")
-        arrays = [node for _, node in group.members(max_depth=None) if isinstance(node, zarr.Array)]
-        of_x = [array for array in arrays if array.basename == "X"]
-        return sum(array.nchunks - array.nchunks_initialized for array in of_x)  # others leave out those of zeros
-    except Exception:
-        return 1
 
 
 def shape(path: Path, kind: str) -> tuple[int, int]:

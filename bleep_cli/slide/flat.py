@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import warnings
 import zlib
@@ -93,6 +94,17 @@ class FlatRaster:
 
     def close(self) -> None:
         """The file is closed already."""
+
+    @property
+    def data(self) -> Samples:
+        """``[h, w, samples]`` as they were decoded."""
+        return np.ascontiguousarray(self._pixels)
+
+    def with_pixels(self, pixels: Samples) -> FlatRaster:
+        """The same picture with its samples from elsewhere."""
+        other = copy.copy(self)
+        other._pixels = pixels
+        return other
 
     def _pixel_format(self) -> tuple[PixelFormat, tuple[Finding, ...]]:
         """What the samples mean; of 16 bits, which value of theirs is white."""

@@ -16,7 +16,7 @@ from bleep_cli.base.hashing import file_identity
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Scene
-from bleep_cli.slide.flat import FlatRaster
+from bleep_cli.slide.kept import flat_raster
 from bleep_cli.slide.look import look
 from bleep_cli.slide.mpp import check_mpp, not_taken, overridden, settle_mpp
 from bleep_cli.slide.raster import Raster, RasterSlide
@@ -131,7 +131,7 @@ def _open_raster(path: Path, scene: int | str | None, cache_bytes: int) -> tuple
         raise SlideError(f"{path.name}: is empty")
     if vendor(path) is None and head[:4] in TIFF_MAGICS:
         return path, TiffRaster(path, cache_bytes, scene)
-    raster = FlatRaster(path) if vendor(path) is None else _vendor_raster(path, head, cache_bytes)
+    raster = flat_raster(path) if vendor(path) is None else _vendor_raster(path, head, cache_bytes)
     if scene not in (None, 0, "0"):
         raster.close()
         raise SlideError(f"{path.name}: {option('scene')} {scene} is none of its scenes; it holds one picture")

@@ -35,6 +35,18 @@ def test_halves_of_a_section_lie_a_pitch_apart(own_spots: ModuleType, small_sect
         assert len(pool) + len(test) > 0.7 * len(section.barcodes)
 
 
+def test_four_fifths_are_drawn_from_and_the_other_end_tested(
+    own_spots: ModuleType, small_sections: list[Section]
+) -> None:
+    section = small_sections[0]
+    n, pairs = len(section.barcodes), list(own_spots.turns([section], 0, 0.8))
+    for pool, test in pairs:
+        assert 0.7 * n < len(pool) < 0.9 * n
+        a, b = section.xy_l0[pool, 0], section.xy_l0[test, 0]
+        assert max(a.min() - b.max(), b.min() - a.max()) >= 20
+    assert section.xy_l0[pairs[0][1], 0].min() > section.xy_l0[pairs[1][1], 0].max()
+
+
 def test_of_several_sections_one_is_drawn_from_and_the_others_tested(
     own_spots: ModuleType, small_sections: list[Section]
 ) -> None:

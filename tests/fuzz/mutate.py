@@ -98,18 +98,17 @@ CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 
 def alter(path: Path, sound: bytes, rng: random.Random) -> None:
-    """Its bytes, half the time those that it packs; of an HDF5 file the values alone, since HDF5's own C code may
-    loop without end on the bytes between them (docs/threats.md, What remains)."""
+    """Its bytes, half the time those that it packs, or of HDF5 the values without the structure."""
     if path.suffix == ".gz" and rng.random() < 0.5:
         path.write_bytes(gzip.compress(mutated(gzip.decompress(sound), rng), 1, mtime=0))
-    elif sound.startswith(b"\x89HDF"):
+    elif sound.startswith(b"\x89HDF") and rng.random() < 0.5:
         _alter_values(path, rng)
     else:
         path.write_bytes(mutated(sound, rng))
 
 
 def _alter_values(path: Path, rng: random.Random) -> None:
-    """One number of an array, or an array gone, or in the place of another."""
+    """Of an HDF5 file one number of an array, or an array gone, or in the place of another."""
     with h5py.File(path, "r+") as file:
         names: list[str] = []
         file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).parents[2]
 RUNTIME_LOCKS = [f"runtime-cpu-{version}.txt" for version in ("3.11", "3.12", "3.13")]
 FULL_LOCK = "full-3.11.txt"
-DOCS_LOCK = "docs-3.11.txt"
+DOCS_LOCK, SUPPLY_LOCK = "docs-3.11.txt", "supply-3.11.txt"
 LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+) \\\n    --hash=sha256:(?P<sha256>[0-9a-f]{64})\n")
 
 
@@ -56,7 +56,7 @@ def test_the_lowest_versions_are_those_of_pyproject(locks: ModuleType) -> None:
     assert text_of("lowest-3.11.txt") == locks.lowest(), "run tools/locks.py lowest, and the tests with it"
 
 
-@pytest.mark.parametrize("name", [*RUNTIME_LOCKS, FULL_LOCK, DOCS_LOCK])
+@pytest.mark.parametrize("name", [*RUNTIME_LOCKS, FULL_LOCK, DOCS_LOCK, SUPPLY_LOCK])
 def test_a_lock_is_nothing_but_a_head_names_versions_and_hashes(name: str) -> None:
     head = re.match(r"(#.*\n)+", text_of(name))
     assert head is not None
@@ -86,6 +86,14 @@ def test_the_sites_lock_holds_its_tools_and_nothing_of_the_runtime(locks: Module
     assert held["mkdocs-material"] in SpecifierSet(tool.removeprefix("mkdocs-material"))
     assert not {"numpy", "zarr", "torch", "bleep-cli"} & held.keys()
     assert locks.of_extras(("cpu", "build")) == [".[cpu,build]"]
+
+
+def test_the_lock_of_what_looks_at_the_runtime_holds_its_tools_alone(locks: ModuleType) -> None:
+    held = versions_in(SUPPLY_LOCK)
+    asked = [re.split(r"(?=[<>=])", tool, maxsplit=1) for tool in locks.of_extras(("supply",))]
+    assert {name for name, _ in asked} == {"cyclonedx-bom", "pip-audit"}
+    assert all(held[name] in SpecifierSet(bounds) for name, bounds in asked)
+    assert not {"numpy", "zarr", "bleep-cli"} & held.keys()
 
 
 def entry(name: str, version: str, file: str, digit: str) -> dict[str, Any]:

@@ -6,18 +6,14 @@ files, whose bytes would be taken for its own; both let a file of some bytes dec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bleep_cli.base.files.unpacked import regular
-from bleep_cli.limits import MOST_COUNTS, MOST_HDF5_RATIO, MOST_NODES, MOST_SPOTS, RATIO_FREE_ARRAY, over
+from bleep_cli.limits import LARGE_BYTES, MOST_ARRAYS_RATIO, MOST_COUNTS, MOST_SPOTS, over
 
 if TYPE_CHECKING:
-    import h5py
     import zarr
     from numpy.typing import NDArray
 
@@ -29,26 +25,24 @@ class UnsoundError(ValueError):
     """What is wrong with what a file claims; its text names no folder."""
 
 
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading, all of it checked: its bytes are its own, sizes can be, matrices are sound.
-
-    Raises ``UnsoundError`` that names what is wrong, ``ValueError`` for what is no file, ``OSError`` for what
-    cannot be read.
-    """
-    import h5py
-
-    with h5py.File(regular(path), "r") as file:
-        _check_hdf5(file)
-        yield file
-
-
 def check_zarr(group: zarr.Group) -> None:
-    """``UnsoundError`` for a Zarr group that holds an unsound sparse matrix."""
+    """``UnsoundError`` for a Zarr group that declares far more than its folder stores, or holds an unsound sparse
+    matrix."""
+    groups: list[tuple[str, Any]] = [("", group)]
+    declared = 0
     for name, node in group.members(max_depth=None):
         if hasattr(node, "keys"):
-            _check_group(name, node)
-    _check_group("", group)
+            groups.append((name, node))
+        else:
+            declared += int(node.nbytes)
+    if declared > LARGE_BYTES:
+        folder = Path(cast("zarr.storage.LocalStore", group.store).root) / group.path
+        stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if declared > MOST_ARRAYS_RATIO * stored:
+            told = f"what declares {declared:,} bytes and stores {stored:,}"
+            raise UnsoundError(over(told, "MOST_ARRAYS_RATIO"))
+    for name, node in groups:
+        check_group(name, node)
 
 
 def check_sparse(data: Any, indices: Any, indptr: Any, across: int, down: int | None = None) -> None:
@@ -65,6 +59,8 @@ def check_sparse(data: Any, indices: Any, indptr: Any, across: int, down: int | 
         raise UnsoundError(over(f"a matrix of {stored:,} values", "MOST_COUNTS"))
     if int(data.shape[0]) != stored or rows < 0 or (down is not None and rows != down):
         raise UnsoundError("its arrays do not belong together")
+    if stored > rows * across:
+        raise UnsoundError(f"it stores {stored:,} values in {rows * across:,} places")
     starts: NDArray[Any] = indptr[:]
     if starts[0] != 0 or starts[-1] != stored or (starts[1:] < starts[:-1]).any():
         raise UnsoundError("where its rows begin (indptr) does not rise from 0 to the number of its values")
@@ -74,41 +70,15 @@ def check_sparse(data: Any, indices: Any, indptr: Any, across: int, down: int | 
             raise UnsoundError(f"an index is beyond its {across} places")
 
 
-def _check_hdf5(file: h5py.File) -> None:
-    import h5py
-
-    seen: set[int] = set()
-    waiting: list[tuple[str, h5py.Group]] = [("", file)]
-    while waiting:
-        path, group = waiting.pop()
-        for name in group:
-            whole = f"{path}{name}"
-            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-                raise UnsoundError(f"{whole} is in another file, which is not read")
-            node = group.get(name)
-            if node is None or (place := h5py.h5o.get_info(node.id).addr) in seen:
-                continue  # a link that leads nowhere, or to what was seen
-            seen.add(place)
-            if len(seen) > MOST_NODES:
-                raise UnsoundError(over("the number of its arrays and groups", "MOST_NODES"))
-            if isinstance(node, h5py.Dataset):
-                _check_dataset(whole, node)
-            elif isinstance(node, h5py.Group):
-                waiting.append((f"{whole}/", node))
-        _check_group(path, group)
+def is_sparse(group: Any) -> bool:
+    """Whether a group of HDF5 or Zarr holds the three arrays of a sparse matrix."""
+    return all(key in group for key in SPARSE)
 
 
-def _check_dataset(name: str, stored: h5py.Dataset) -> None:
-    if stored.external is not None or stored.is_virtual:
-        raise UnsoundError(f"{name} is stored in another file, which is not read")
-    declared, held = int(stored.nbytes or 0), int(stored.id.get_storage_size())
-    if declared > max(RATIO_FREE_ARRAY, MOST_HDF5_RATIO * held):
-        raise UnsoundError(over(f"{name}, of which {held:,} bytes declare {declared:,},", "MOST_HDF5_RATIO"))
-
-
-def _check_group(name: str, group: Any) -> None:
-    """Raises ``UnsoundError`` for a sparse matrix, of AnnData's or 10x's, that is none."""
-    if not all(key in group for key in SPARSE):
+def check_group(name: str, group: Any) -> None:
+    """Raises ``UnsoundError`` for a group of HDF5 or Zarr that is a sparse matrix, of AnnData's or 10x's, and none
+    that is sound."""
+    if not is_sparse(group):
         return
     kind = str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))

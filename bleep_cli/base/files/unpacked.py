@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from bleep_cli import limits
-from bleep_cli.limits import MOST_TEXT_RATIO, RATIO_FREE_TEXT, over
+from bleep_cli.limits import RATIO_FREE_TEXT, over
 
 GZIP = b"\x1f\x8b"
 PART = 4 << 20  # bytes unpacked at a time
@@ -49,9 +49,10 @@ def unpacked(path: Path, most: Most) -> Iterator[bytes]:
         file.seek(0)
         stored = os.fstat(file.fileno()).st_size
         told, limit = over("what it unpacks to" if packed else f"a file of {stored:,} bytes", most), allowed
-        if packed and max(RATIO_FREE_TEXT, stored * MOST_TEXT_RATIO) < allowed:
-            limit = max(RATIO_FREE_TEXT, stored * MOST_TEXT_RATIO)
-            told = over(f"what {stored:,} bytes unpack to", "MOST_TEXT_RATIO")
+        ratio = "MOST_TEXT_RATIO" if most == "MOST_TEXT_BYTES" else "MOST_TABLE_RATIO"
+        if packed and max(RATIO_FREE_TEXT, stored * getattr(limits, ratio)) < allowed:
+            limit = max(RATIO_FREE_TEXT, stored * getattr(limits, ratio))
+            told = over(f"what {stored:,} bytes unpack to", ratio)
         source = cast("BinaryIO", GzipFile(fileobj=file)) if packed else file
         try:
             while part := source.read(PART):

@@ -5,31 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bleep_cli.base.files.stored_arrays import check_zarr, open_hdf5
+from bleep_cli.base.files.hdf5 import is_hdf5, open_hdf5
+from bleep_cli.base.files.stored_arrays import check_zarr
 from bleep_cli.cohort.parts.anndata_section import KEYS, libraries, section_of
 from bleep_cli.cohort.parts.reader import EVERY, RawSection, Reader, Source
 
 
-def read_h5ad(source: Source) -> RawSection:
-    """A section of the file."""
+def read(source: Source) -> RawSection:
+    """A section of the file or folder."""
     return section_of(read_anndata(source.path), source.entry)
 
 
 def read_anndata(path: Path) -> Any:
-    """The ``AnnData`` of a file, its arrays known to be sound. Raises ``ValueError`` and what AnnData does."""
+    """The ``AnnData`` of a file or a Zarr folder, its arrays known to be sound.
+
+    Raises ``ValueError`` and what AnnData does.
+    """
     import anndata
 
+    if path.is_dir():
+        import zarr
+
+        check_zarr(zarr.open_group(path, mode="r"))
+        return anndata.read_zarr(path)
     with open_hdf5(path):
         return anndata.read_h5ad(path)
-
-
-def read_zarr(source: Source) -> RawSection:
-    """A section of the folder."""
-    import anndata
-    import zarr
-
-    check_zarr(zarr.open_group(source.path, mode="r"))
-    return section_of(anndata.read_zarr(source.path), source.entry)
 
 
 def h5ad_libraries(path: Path) -> list[str]:
@@ -55,11 +55,11 @@ def group_libraries(group: Any) -> list[str]:
 
 
 def is_h5ad(path: Path) -> bool:
-    """Whether a file is HDF5 with the tables of an AnnData."""
-    import h5py
-
+    """Whether a file is HDF5 with the tables of an AnnData. ``UnsoundError`` for one that is damaged."""
+    if not is_hdf5(path):
+        return False
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             return "obs" in file and "var" in file
     except OSError:
         return False
@@ -74,7 +74,7 @@ H5AD = Reader(
     what="an AnnData file",
     sources=("h5ad",),
     claims=is_h5ad,
-    read=read_h5ad,
+    read=read,
     keys=KEYS,
     pick="library",
     sections=h5ad_libraries,
@@ -84,7 +84,7 @@ ANNDATA_ZARR = Reader(
     what="an AnnData folder of Zarr",
     sources=("h5ad", "zarr"),
     claims=is_anndata_zarr,
-    read=read_zarr,
+    read=read,
     keys=KEYS,
     pick="library",
     sections=zarr_libraries,

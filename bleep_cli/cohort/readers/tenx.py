@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bleep_cli.base.files.stored_arrays import open_hdf5
+from bleep_cli.base.files.hdf5 import is_hdf5, open_hdf5
 from bleep_cli.cohort.parts.join import join, section_positions
 from bleep_cli.cohort.parts.plane import factors_beside
 from bleep_cli.cohort.parts.reader import LIBRARY, POSITIONS, Counted, RawSection, Reader, Source
@@ -85,13 +85,7 @@ def read_tenx(source: Source) -> RawSection:
 
 def is_tenx(path: Path) -> bool:
     """Whether a path is a matrix in three files, or HDF5 and no AnnData."""
-    return is_mtx(path) or (path.is_file() and _is_hdf5(path) and not is_h5ad(path))
-
-
-def _is_hdf5(path: Path) -> bool:
-    import h5py
-
-    return bool(h5py.is_hdf5(path))
+    return is_mtx(path) or (is_hdf5(path) and not is_h5ad(path))
 
 
 TENX = Reader(

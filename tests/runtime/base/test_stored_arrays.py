@@ -1,16 +1,14 @@
-"""Arrays of HDF5 and Zarr are held against what they claim before a library is given them."""
+"""Arrays are held against what they claim before a library is given them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import zarr
 
-from bleep_cli.base.files.stored_arrays import UnsoundError, check_sparse, check_zarr, open_hdf5
+from bleep_cli.base.files.stored_arrays import UnsoundError, check_sparse, check_zarr
 
 DATA, INDICES, INDPTR = np.ones(4), np.array([0, 2, 1, 2]), np.array([0, 2, 3, 4])
 
@@ -47,49 +45,9 @@ def test_an_unsound_one_is_refused(indices: np.ndarray, indptr: np.ndarray, told
         check_sparse(DATA, indices, indptr, 3, 3)
 
 
-def _external_link(file: h5py.File, folder: Path) -> None:
-    file["x"] = h5py.ExternalLink(str(folder / "other.h5"), "/secret")
-
-
-def _external_storage(file: h5py.File, folder: Path) -> None:
-    file.create_dataset("x", (4,), "u1", external=[(str(folder / "secret"), 0, 4)])
-
-
-def _virtual(file: h5py.File, folder: Path) -> None:
-    layout = h5py.VirtualLayout((4,), "u1")
-    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "secret", (4,))
-    file.create_virtual_dataset("x", layout)
-
-
-def _nothing_stored(file: h5py.File, _folder: Path) -> None:
-    file.create_dataset("x", (600_000_000,), "i4")
-
-
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (_external_link, "x is in another file"),
-        (_external_storage, "x is stored in another file"),
-        (_virtual, "x is stored in another file"),
-        (_nothing_stored, "x, of which 0 bytes declare 2,400,000,000, is over the limit MOST_HDF5_RATIO"),
-    ],
-)
-def test_a_file_holds_its_own_bytes(tmp_path: Path, make: Callable[[h5py.File, Path], None], told: str) -> None:
-    (tmp_path / "secret").write_bytes(b"four")
-    with h5py.File(tmp_path / "other.h5", "w") as other:
-        other["secret"] = np.arange(4, dtype="u1")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        make(file.create_group("deep"), tmp_path)
-    with pytest.raises(UnsoundError, match=f"^deep/{told}"), open_hdf5(tmp_path / "a.h5"):
-        pass
-
-
-def test_groups_that_hold_each_other_end(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_group("a")["again"] = file["/"]
-        file["soft"] = h5py.SoftLink("/nowhere")
-    with open_hdf5(tmp_path / "a.h5") as file:
-        assert set(file) == {"a", "soft"}
+def test_no_place_holds_two_values() -> None:
+    with pytest.raises(UnsoundError, match="it stores 4 values in 3 places"):
+        check_sparse(DATA, np.zeros(4, int), np.array([0, 2, 3, 4]), 1, 3)
 
 
 def test_sparse_matrices_of_zarr_are_looked_at_too(tmp_path: Path) -> None:
@@ -99,3 +57,17 @@ def test_sparse_matrices_of_zarr_are_looked_at_too(tmp_path: Path) -> None:
         group.create_array(name, data=array)
     with pytest.raises(UnsoundError, match=r"^layers/raw is no sound sparse matrix: an index is beyond"):
         check_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))
+
+
+def test_a_folder_of_zarr_is_held_against_what_it_declares(tmp_path: Path) -> None:
+    """Chunks of nothing but zeros are not written."""
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    root.create_array("a/x", shape=(60, 1 << 20), chunks=(1, 1 << 20), dtype="f4")
+    check_zarr(root)
+    root.create_array("y", shape=(10, 1 << 20), chunks=(1, 1 << 20), dtype="f4")
+    with pytest.raises(
+        UnsoundError, match=r"^what declares 293,601,280 bytes and stores .* MOST_ARRAYS_RATIO, 200 "
+    ):
+        check_zarr(root)
+    (tmp_path / "a.zarr" / "a" / "x" / "more").write_bytes(bytes(2 << 20))
+    check_zarr(root)

@@ -27,6 +27,11 @@ def test_a_bomb_is_refused_while_it_unpacks(tmp_path: Path, monkeypatch: pytest.
     bomb.write_bytes(gzip.compress(bytes(40 << 20), 9))
     with pytest.raises(ValueError, match=r"^what 40,\d+ bytes unpack to is over the limit MOST_TEXT_RATIO, 100 "):
         read_unpacked(bomb, "MOST_TEXT_BYTES")
+    for most in ("MOST_TABLE_BYTES", "MOST_MASK_BYTES"):
+        with pytest.raises(
+            ValueError, match=r"^what 40,\d+ bytes unpack to is over the limit MOST_TABLE_RATIO, 30 "
+        ):
+            read_unpacked(bomb, most)
     monkeypatch.setattr(door.limits, "MOST_TABLE_BYTES", 1000)
     with pytest.raises(ValueError, match=r"^what it unpacks to is over the limit MOST_TABLE_BYTES"):
         read_unpacked(bomb, "MOST_TABLE_BYTES")

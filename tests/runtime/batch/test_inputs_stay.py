@@ -1,4 +1,4 @@
-"""``--force`` replaces results, never what they are made of; ``--resume`` keeps nothing that has lost a part."""
+"""``--force`` replaces results, never what they are made of."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 
 from bleep_cli.batch.prepare import prepare_batch
-from bleep_cli.batch.resume import identity, is_complete
-from bleep_cli.batch.run import predict_batch
-from bleep_cli.bundle.open import open_bundle
-from bleep_cli.commands.console import Console
 from bleep_cli.errors import UsageError
 from bleep_cli.prediction.options import PredictOptions
 
 CPU = PredictOptions(device="cpu")
 
 
-@pytest.mark.parametrize("what", ["the reference", "the mask", "the list of genes"])
+@pytest.mark.parametrize(
+    "what", ["the reference", "the mask", "the mask, by what is written beside", "the list of genes"]
+)
 def test_no_input_is_replaced(small_bundle: Path, query_slide: Path, tmp_path: Path, what: str) -> None:
     slide = Path(shutil.copy(query_slide, tmp_path / "a.tif"))
     place = tmp_path / "a.zarr" if what == "the reference" else tmp_path / "a.bleep.geojson"
@@ -31,7 +29,8 @@ def test_no_input_is_replaced(small_bundle: Path, query_slide: Path, tmp_path: P
         ref = place
         if with_zip:
             pytest.skip("the reference is one file here, which no result is called as")
-    elif what == "the mask":
+    elif what.startswith("the mask"):
+        what, place = "the mask", tmp_path / ("a.bleep.json" if "beside" in what else place.name)
         place.write_text('{"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9]]]}')
         options = PredictOptions(device="cpu", mask=place)
     else:
@@ -40,24 +39,6 @@ def test_no_input_is_replaced(small_bundle: Path, query_slide: Path, tmp_path: P
     kinds = ["zarr"] if what == "the reference" else ["geojson"]
     with pytest.raises(UsageError, match=f"would replace {what}; choose another folder with out"):
         prepare_batch([slide], ref, tmp_path, formats=kinds, options=options, force=True, inputs=inputs)
-
-
-@pytest.mark.slow  # every format is written
-def test_what_has_lost_a_part_is_not_complete(small_bundle: Path, query_slide: Path, tmp_path: Path) -> None:
-    kinds = ["zarr", "png", "html", "parquet"]
-    batch = prepare_batch([query_slide], small_bundle, tmp_path, formats=kinds, options=CPU)
-    assert predict_batch(batch, Console(quiet=True)) == 0
-    paths, wanted = batch.jobs[0].paths, identity(open_bundle(small_bundle), CPU)
-    assert is_complete(paths, wanted)
-    for kind in ("png", "html", "parquet"):
-        whole = paths[kind].read_bytes()
-        for cut in (b"", whole[: len(whole) // 2]):
-            paths[kind].write_bytes(cut)
-            assert not is_complete(paths, wanted, force=True), kind
-        paths[kind].write_bytes(whole)
-    assert is_complete(paths, wanted)
-    shutil.rmtree(paths["zarr"] / "X" / "c")
-    assert not is_complete(paths, wanted)
 
 
 def test_a_name_that_no_result_could_have_is_told(small_bundle: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def tables_of(found: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: data for name, data in found.items() if not name.endswith(".png")}
+    return {name: data for name, data in found.items() if not name.endswith((".png", ".bleep.json"))}
 
 
 # --- predict
@@ -101,6 +101,23 @@ def test_results_are_those_of_one_machine_byte_for_byte_and_a_bad_slide_costs_no
         for kind, file in zip(("h5ad", "zarr", "png"), theirs["files"], strict=True):
             assert theirs["prints"][kind] == fingerprint(Path(file))
     assert all(worker.startswith("tcp://127.0.0.1:") for worker in workers)
+
+
+@pytest.mark.slow
+def test_gene_sets_travel_and_names_do_not(
+    two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path
+) -> None:
+    gmt = tmp_path / "Meier.gmt"
+    gmt.write_text("ZONE\t\tGENE1\tGENE4\tGENE7\tELSE\n", encoding="utf-8")
+    command = ("predict", slides[0], "--ref", small_bundle, "--device", "cpu", "--format", "h5ad,csv,ometiff")
+    command += ("--genes", gmt, "--sets", gmt, "--anonymise")
+    local, _ = bleep(*command, "-o", tmp_path / "here")
+    code, _ = bleep(*command, "-o", tmp_path / "there", "--scheduler", two.address)
+    assert (local, code) == (0, 0)
+    found = content(tmp_path / "there")
+    assert found == content(tmp_path / "here")
+    assert b"set_ZONE" in next(data for name, data in found.items() if name.endswith(".csv"))
+    assert not [name for name, data in found.items() if b"Meier" in data]
 
 
 @pytest.mark.slow
@@ -184,7 +201,7 @@ def test_resume_does_what_is_missing_and_refuses_what_is_not_its_own(
     size = shape(tmp_path / "out" / "s0.h5ad", "h5ad")
     assert told == [("complete already", *size), ("written", *size), ("complete already", *size)]
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert {name for name in after if after[name] != before[name]} == {"s1.h5ad"}
+    assert {name for name in after if after[name] != before[name]} == {"s1.h5ad", "s1.bleep.json"}
     with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, and 2 more; resume leaves "):
         bleep(*command, *cluster_options)
     with pytest.raises(OutputError, match=r"^s0\.h5ad exists already, from other options \(k\); force"):
@@ -333,6 +350,7 @@ def test_a_reference_built_on_workers_is_the_one_built_here(
     _, there = bleep(*command, "-o", tmp_path / "there.zarr", "--scheduler", two.address)
     assert there["content_sha256"] == here["content_sha256"]
     assert there["spots"] == 252
+    assert open_bundle(tmp_path / "there.zarr").looks() is not None
 
 
 @pytest.mark.slow

@@ -69,7 +69,8 @@ def predicted(crop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_predict_writes_what_the_readme_says(predicted: Path) -> None:
-    assert sorted(p.name for p in predicted.iterdir()) == ["crop.bleep.png", "crop.h5ad", "crop.zarr"]
+    written = ["crop.bleep.json", "crop.bleep.png", "crop.h5ad", "crop.zarr"]
+    assert sorted(p.name for p in predicted.iterdir()) == written
     adata = anndata.read_h5ad(predicted / "crop.h5ad")
     assert adata.shape == (24, 327)
     assert adata.X.dtype == np.float32
@@ -173,7 +174,7 @@ def test_one_bad_slide_does_not_cost_the_others(crop: Path, tmp_path: Path) -> N
     result = bleep("predict", bad, crop, "--ref", REF, "-o", out, "--format", "h5ad")
     assert result.returncode == 3
     assert "bad.tif" in result.stderr
-    assert [p.name for p in out.iterdir()] == ["crop.h5ad"]
+    assert sorted(p.name for p in out.iterdir()) == ["crop.bleep.json", "crop.h5ad"]
 
 
 @pytest.mark.slow

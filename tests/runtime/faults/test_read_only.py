@@ -44,4 +44,4 @@ def test_input_may_lie_there(query_slide: Path, small_bundle: Path, results: Pat
     ]
     ends = trials([Trial(tuple(map(str, words))) for words in wanted], disk, mount="read-only")
     assert [(end.code, end.err) for end in ends] == [(0, "")] * len(wanted)
-    assert len(list(out.iterdir())) == 4
+    assert len(list(out.iterdir())) == 5

@@ -12,6 +12,7 @@ from bleep_cli.errors import OutputError
 from bleep_cli.outputs.read import open_result
 
 TAKEN = "bleep: query.h5ad is being written by another run; wait for its end, or choose another place with -o\n"
+WRITTEN = ["query.bleep.json", "query.bleep.png", "query.h5ad", "query.zarr"]
 HOLD = """
 import sys
 from bleep_cli.batch import run
@@ -56,7 +57,7 @@ def test_the_second_is_refused_while_the_first_has_written_a_part(
         assert first.returncode == 0
     finally:
         first.kill()
-    assert sorted(path.name for path in out.iterdir()) == ["query.bleep.png", "query.h5ad", "query.zarr"]
+    assert sorted(path.name for path in out.iterdir()) == WRITTEN
     assert {open_result(out / f"query.{kind}").provenance["options"]["k"] for kind in ("h5ad", "zarr")} == {3}
 
 
@@ -75,4 +76,4 @@ def test_of_two_that_start_together_the_results_are_of_one(
         open_result(tmp_path / "out" / f"query.{kind}").provenance["options"]["k"] for kind in ("h5ad", "zarr")
     }
     assert len(found) == 1 and codes[found.pop()] == 0
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == WRITTEN

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from bleep_cli.fitting import cca
 from bleep_cli.fitting.cca import EXPRESSION_RIDGE, LinearHead, decompose, fit_heads
 from bleep_cli.types import F32, F64
 
@@ -45,6 +48,61 @@ def test_the_same_data_gives_the_same_bits() -> None:
     one, two = (fit_heads(decompose(x), decompose(y, 6), 1.0) for _ in range(2))
     for head, again in zip(one, two, strict=True):
         assert head.weights.tobytes() == again.weights.tobytes()
+
+
+class Counted:
+    """Rows as a table on a disk; remembers how many were asked for at a time."""
+
+    def __init__(self, rows: F32) -> None:
+        self.rows, self.most = rows, 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    def __getitem__(self, rows: Any, /) -> F32:
+        found = self.rows[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+@pytest.mark.parametrize("count", [None, 7])
+def test_many_rows_are_decomposed_by_blocks_to_the_same(
+    monkeypatch: pytest.MonkeyPatch, count: int | None
+) -> None:
+    x, _ = made(300, 40, 12)
+    whole = decompose(x, count)
+    monkeypatch.setattr(cca, "HELD_VALUES", 0)
+    monkeypatch.setattr(cca, "BLOCK_VALUES", 40 * 32)
+    rows = Counted(x)
+    parts = decompose(rows, count)
+    assert rows.most == 32
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-10)
+    np.testing.assert_allclose(parts.basis, whole.basis, atol=1e-8)
+    np.testing.assert_allclose(parts.left, whole.left, atol=1e-8)
+    np.testing.assert_allclose(parts.leading(3).left, whole.left[:, :3], atol=1e-8)
+    other = np.random.default_rng(1).normal(size=(300, 5))
+    np.testing.assert_allclose(parts.across(other), whole.left.T @ other, atol=1e-8)
+
+
+def test_heads_of_many_rows_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = made(500, 60, 30)
+    whole = fit_heads(decompose(x), decompose(y, 8), 3.0)
+    rows = [head(side) for head, side in zip(whole, (x, y), strict=True)]
+    monkeypatch.setattr(cca, "HELD_VALUES", 0)
+    monkeypatch.setattr(cca, "BLOCK_VALUES", 60 * 64)
+    parts = fit_heads(decompose(x), decompose(y, 8), 3.0)
+    for head, wanted, side in zip(parts, rows, (x, y), strict=True):
+        np.testing.assert_allclose(head(side), wanted, atol=1e-6 * np.abs(wanted).max())
+        np.testing.assert_allclose(head.of_many(Counted(side)), head(side), rtol=1e-5, atol=1e-6)
+
+
+def test_wide_tables_go_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, _ = made(30, 80, 12)
+    whole = decompose(x)
+    monkeypatch.setattr(cca, "HELD_VALUES", 0)
+    assert decompose(x).left.tobytes() == whole.left.tobytes()
 
 
 def test_a_spot_is_nearest_its_own_tile() -> None:

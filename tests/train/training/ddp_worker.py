@@ -26,7 +26,7 @@ from bleep_train.config.schema import (
 from bleep_train.data.training_set import TrainingSet
 from bleep_train.training.batches import Batch
 from bleep_train.training.distributed import Group, join_group
-from bleep_train.training.loop import _assemble, _gradients, train
+from bleep_train.training.loop import assemble, batch_gradients, train
 from bleep_train.training.source import FeatureSource, TileSource
 from bleep_train.training.start import fitted
 from bleep_train.training.validation import Validation
@@ -54,11 +54,11 @@ def gradients(group: Group) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
             tiles = kind == "tiles"
             towers = tile_towers(config) if tiles else head_towers(config)
             source: Any = TileSource([toy_tiles(SPOTS)], CPU) if tiles else FeatureSource([features], CPU)
-            parts = _assemble(towers, source, panel, config, None, CPU, group)
+            parts = assemble(towers, source, panel, config, None, CPU, group)
             assert isinstance(parts.learner, DistributedDataParallel) == (group.world > 1)
             parts.model.train()
             batch = Batch(np.arange(7), np.arange(7))
-            value, _ = _gradients(parts, batch, source.fetch(batch.share(group).rows))
+            value, _ = batch_gradients(parts, batch, source.fetch(batch.share(group).rows))
             group.average_gradients(parts.model["loss"])
             found = {n: p.grad for n, p in parts.model.named_parameters() if p.grad is not None}
             yield f"{loss}-{kind}-{micro}", {**found, "the loss": value[None]}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import torch as torch_files
 from torch import nn
 
-from bleep_train.training import checkpoint
 from bleep_train.training.checkpoint import checkpoint_meta, load_checkpoint, save_checkpoint, trim_metrics
 
 
@@ -19,13 +19,13 @@ def test_a_checkpoint_that_broke_off_leaves_the_one_before(
     path, model = tmp_path / "checkpoint.safetensors", nn.Linear(2, 1)
     save_checkpoint(path, model, None, {"epoch": 3})
     before = model.weight.detach().clone()
-    whole = checkpoint.save_file
+    whole = torch_files.save_file
 
     def broken(tensors: Any, file: Path, meta: dict[str, str]) -> None:
         whole(tensors, file, meta)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save_file", broken)
+    monkeypatch.setattr(torch_files, "save_file", broken)
     nn.init.zeros_(model.weight)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, model, None, {"epoch": 4})

@@ -7,7 +7,6 @@ away from what is held back by one field of view: no tile of the one shows a pix
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from bleep_cli.reliability.groups import STRIPS, strips
 from bleep_cli.tiles.section import section_slide
@@ -18,6 +17,8 @@ from bleep_train.data.training_set import TrainingSet
 def held_back_strips(data: TrainingSet, field_um: float, seed: int) -> tuple[I64, I64]:
     """i64[v] spots of one strip of five across the longer side of every section, drawn by ``seed``, and i64[t]
     those at least ``field_um`` µm from each of them in x or in y."""
+    from scipy.spatial import cKDTree
+
     rng = np.random.default_rng(seed)
     held, learned = [], []
     for i, section in enumerate(data.sections):

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.base.reasons import reason
+from bleep_cli.cohort.readers.h5ad import read_anndata
 from bleep_cli.errors import UsageError, option
 from bleep_cli.types import F32, F64, Str
 
@@ -76,11 +77,7 @@ def read_foreign(path: Path) -> Foreign:
 
 
 def _anndata(path: Path) -> Foreign:
-    import anndata
-
-    path.stat()  # h5py's own error would tell the whole path
-    read: Callable[[Path], Any] = anndata.read_zarr if path.is_dir() else anndata.read_h5ad
-    data = read(path)
+    data = read_anndata(path)
     layer = next((name for name in LAYERS if name in data.layers), None)
     matrix = data.layers[layer] if layer else data.X
     if matrix is None:

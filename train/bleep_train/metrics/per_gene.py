@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from bleep_cli.types import F32, F64, I64, Bool
 
@@ -28,6 +27,8 @@ def pearson(predicted: F32, measured: F32) -> F64:
 
 def spearman(predicted: F32, measured: F32) -> F64:
     """Spearman rank correlation over spots per gene, f64[g], ties at their mean rank; NaN where r is."""
+    from scipy.stats import rankdata
+
     ranks = [rankdata(side, axis=0, nan_policy="propagate") for side in (predicted, measured)]
     return np.where(np.isnan(pearson(predicted, measured)), np.nan, pearson(*ranks))
 

@@ -1,4 +1,6 @@
-"""Checkpoints as safetensors: weights, optimiser state and a little JSON; no pickle."""
+"""Checkpoints as safetensors: weights, optimiser state and a little JSON; no pickle.
+
+safetensors is imported where a file is touched: the loop runs without it (``benchmarks/on_gpu.py``)."""
 
 from __future__ import annotations
 
@@ -7,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bleep_cli.base.files.atomic import atomic_path
@@ -24,6 +24,8 @@ def save_checkpoint(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None, meta: dict[str, Any]
 ) -> None:
     """Writes a checkpoint whole or not at all, replacing the one before."""
+    from safetensors.torch import save_file
+
     tensors = {MODEL + name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     for index, state in (optimiser.state_dict()["state"] if optimiser else {}).items():
         for name, value in state.items():
@@ -37,6 +39,8 @@ def load_checkpoint(
     path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None
 ) -> dict[str, Any]:
     """Fills the model, and the optimiser if given; returns the JSON that was saved with them."""
+    from safetensors.torch import load_file
+
     tensors = load_file(path)
     model.load_state_dict({name[len(MODEL) :]: t for name, t in tensors.items() if name.startswith(MODEL)})
     if optimiser is not None:
@@ -52,6 +56,8 @@ def load_checkpoint(
 
 def checkpoint_meta(path: Path) -> dict[str, Any]:
     """The JSON that was saved with a checkpoint, without reading its tensors."""
+    from safetensors import safe_open
+
     with safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {})["meta"])  # type: ignore[no-any-return]
 

@@ -28,6 +28,8 @@ class Group:
     """Its number, from 0."""
     world: int = 1
     """How many there are."""
+    connected: bool = False
+    """Whether they were joined into a group of torch's; one alone need not be."""
 
     @property
     def leads(self) -> bool:
@@ -47,7 +49,7 @@ class Group:
 
         In backward each rank receives the sum of all ranks' gradients for its own rows.
         """
-        if self.world == 1:
+        if not self.connected:
             return local
         sizes = self.sizes(total)
         padded = nn.functional.pad(local, (0, 0, 0, max(sizes) - len(local)))
@@ -57,7 +59,7 @@ class Group:
     def average_gradients(self, module: nn.Module) -> None:
         """The mean over ranks, for what DDP does not wrap: the learned temperature, whose gradient every rank has
         whole."""
-        if self.world == 1:
+        if not self.connected:
             return
         for parameter in module.parameters():
             if parameter.requires_grad:
@@ -71,25 +73,25 @@ class Group:
         DDP averages the ranks' gradients. :meth:`gather` gives each rank the sum over ranks for its own rows, so
         that average is the gradient of the whole batch.
         """
-        if self.world == 1:
+        if not self.connected:
             return module
         ids = [torch.cuda.current_device()] if device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=ids)
 
     def share_statistics(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Batch norm over all ranks' tiles, where it learns and where there is a kernel for it (CUDA)."""
-        if self.world == 1 or device.type != "cuda":
+        if not self.connected or device.type != "cuda":
             return module
         return synchronised(module)
 
     def leave(self) -> None:
         """Ends the communication."""
-        if self.world > 1:
+        if self.connected:
             dist.destroy_process_group()
 
     def wait(self) -> None:
         """Until every rank is here."""
-        if self.world > 1:
+        if self.connected:
             dist.barrier()
 
 
@@ -129,13 +131,14 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def join_group() -> Group:
-    """The group torchrun started this process in, or a group of one."""
+def join_group(*, always: bool = False) -> Group:
+    """The group torchrun started this process in, or a group of one, which communicates with nobody. With
+    ``always`` a rank that torchrun started alone goes all the way that several go (``benchmarks/on_gpu.py``)."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if world == 1 and not always:
         return Group()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    return Group(dist.get_rank(), dist.get_world_size())
+    return Group(dist.get_rank(), dist.get_world_size(), connected=True)

@@ -104,12 +104,12 @@ def train(
         raise UsageError(f"validation.by = {config.validation.by}: no spots are held back here; set it to none")
     if not config.model.heads:  # closed forms alone: there is nothing to learn
         return _as_fitted(towers, config, run, device, group)
-    state = _assemble(towers, source, panel, config, validation, device, group)
+    state = assemble(towers, source, panel, config, validation, device, group)
     first, best = _take_up(state, run, resume)
     warned: list[str] = []
     for epoch in range(first, config.optim.epochs):
         progress("epochs", epoch, config.optim.epochs)
-        record, last = _epoch(state, epoch), epoch == config.optim.epochs - 1
+        record, last = train_epoch(state, epoch), epoch == config.optim.epochs - 1
         better = False
         if validation and (last or (epoch + 1) % config.validation.every == 0):
             state.model.eval()
@@ -151,7 +151,7 @@ def _model(towers: Towers, config: Config, device: torch.device) -> nn.ModuleDic
     return nn.ModuleDict({"towers": towers.modules(), "loss": objective_of(config)}).to(device)
 
 
-def _assemble(
+def assemble(
     towers: Towers,
     source: ImageSource,
     panel: F32,
@@ -160,6 +160,7 @@ def _assemble(
     device: torch.device,
     group: Group,
 ) -> TrainingState:
+    """What the epochs of :func:`train` work with; takes what it does."""
     group.share_statistics(towers.image, device)
     towers.image.to(memory_format=torch.channels_last)
     model = _model(towers, config, device)
@@ -207,7 +208,7 @@ def _save(state: TrainingState, run: Path, epoch: int, best: dict[str, float] | 
         save_checkpoint(run / BEST, state.model, None, best)
 
 
-def _epoch(state: TrainingState, epoch: int) -> dict[str, float]:
+def train_epoch(state: TrainingState, epoch: int) -> dict[str, float]:
     """One pass over the training spots; returns its line of ``metrics.jsonl``."""
     config, group = state.config, state.group
     objective = state.objective
@@ -219,7 +220,7 @@ def _epoch(state: TrainingState, epoch: int) -> dict[str, float]:
     for i, (batch, tiles) in enumerate(zip(batches, fetched, strict=True)):
         set_learning_rate(state.optimiser, config, epoch, i, len(batches))
         state.optimiser.zero_grad(set_to_none=True)
-        loss, images = _gradients(state, batch, tiles)
+        loss, images = batch_gradients(state, batch, tiles)
         group.average_gradients(objective)
         if config.optim.clip_norm:
             nn.utils.clip_grad_norm_(state.model.parameters(), config.optim.clip_norm)
@@ -235,7 +236,7 @@ def _epoch(state: TrainingState, epoch: int) -> dict[str, float]:
     }
 
 
-def _gradients(state: TrainingState, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
+def batch_gradients(state: TrainingState, batch: Batch, fetched: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and gradients of a batch, of which this rank has fetched its share; returns loss and image vectors."""
     group, device, total = state.group, state.device, len(batch.rows)
     mine, objective = batch.share(group), state.objective
