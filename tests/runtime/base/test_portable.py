@@ -29,6 +29,7 @@ GUARDED = {  # file → what it asks for only where it is there: by hasattr, by 
     "base/machine.py": {"os.sched_getaffinity", "os.sysconf"},
     "base/files/atomic.py": {"os.link"},
     "base/files/claims.py": {"fcntl"},
+    "base/files/hdf5_walk.py": {"resource"},
     "base/files/on_disk.py": {"os.posix_fallocate"},
     "commands/interrupt.py": {"os.register_at_fork", "os.set_blocking"},
 }
@@ -36,6 +37,7 @@ GUARDS = {
     "os.sched_getaffinity": 'hasattr(os, "sched_getaffinity")',
     "os.sysconf": "except (AttributeError",
     "os.link": "suppress(OSError)",
+    "resource": "suppress(ImportError)",
     "fcntl": 'sys.platform != "win32"',
     "os.posix_fallocate": 'hasattr(os, "posix_fallocate")',
     "os.register_at_fork": 'hasattr(os, "register_at_fork")',

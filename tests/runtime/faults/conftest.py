@@ -16,7 +16,7 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.reference.build import build_reference
 
 HERE = Path(__file__).parent
-KINDS = ("h5ad", "zarr", "png", "spatialdata", "parquet", "csv", "geojson", "html")
+KINDS = ("h5ad", "zarr", "png", "spatialdata", "parquet", "csv", "geojson", "ometiff", "html")
 Commands = Callable[[Path], Mapping[str, tuple[str, ...]]]
 
 
