@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
 from bleep_cli.batch.kinds import BY_ENSEMBL, PICTURE, Paths, check_genes, check_kinds, in_order, target
 from bleep_cli.batch.manifest import check_manifest, manifest_path
+from bleep_cli.batch.problems import Problems
 from bleep_cli.batch.resume import check_belongs, check_resumable, identity
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
+from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.genes.gene_sets import known_of, read_gmt
 from bleep_cli.limits import MOST_NAME, over
 from bleep_cli.outputs.set_scores import columns_of_sets
@@ -244,33 +244,6 @@ def _check_resumed(job: Job, gene: str | None, *, force: bool) -> None:
 
 
 # --- of all slides together
-
-
-class Problems:
-    """What is wrong with several slides, gathered, so that all of it is told at once."""
-
-    def __init__(self) -> None:
-        self._found: list[BleepError] = []
-
-    @contextmanager
-    def of(self, where: str) -> Iterator[None]:
-        """Keeps an error of the body, and where it is from."""
-        try:
-            yield
-        except BleepError as error:
-            self.add(error, where)
-
-    def add(self, error: BleepError, where: str = "") -> None:
-        """Keeps an error."""
-        text = f"{where}: {error.text}" if where else error.text
-        self._found.append(type(error)(text, origin=error.origin))
-
-    def raise_all(self) -> None:
-        """Raises one error that tells of all: of their class, or ``UsageError`` where there are several."""
-        if self._found:
-            kinds = {type(error) for error in self._found}
-            kind = kinds.pop() if len(kinds) == 1 else UsageError
-            raise kind(joined(error.text for error in self._found))
 
 
 def _check_names(jobs: Sequence[Job], problems: Problems) -> None:

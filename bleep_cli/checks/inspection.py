@@ -9,6 +9,7 @@ from bleep_cli.base.text import counted
 from bleep_cli.bundle.index import GRAPH
 from bleep_cli.bundle.open import open_bundle, stored_costs
 from bleep_cli.bundle.verify import verify as verify_bundle
+from bleep_cli.checks.derived import derived
 from bleep_cli.types import Progress, no_progress
 
 
@@ -24,7 +25,7 @@ def inspect_bundle(
     what :func:`~bleep_cli.bundle.open.open_bundle` asks of a bundle."""
     bundle = open_bundle(path, ref_sha256, ref_key)
     info = bundle.info
-    checks = verify_bundle(bundle, progress) if verify else []
+    checks = [*verify_bundle(bundle, progress), *derived(bundle, progress)] if verify else []
     graph = dict(bundle.array(GRAPH).attrs) if GRAPH in bundle.root else None
     costs = stored_costs(bundle.root)
     fields = " + ".join(f"{um:g}" for um in info.tile.um)

@@ -37,7 +37,6 @@ def view(
     console.begin(f"opening {slide.name}")
     with api.view(result, slide, ref, cohort=cohort, port=port, anonymise=anonymise) as server:
         console.each({"address": server.address}, server.address)
-        console.say("showing the slide in your browser; Ctrl-C ends it")
-        if not no_browser:
-            webbrowser.open(server.address)
+        opened = not no_browser and webbrowser.open(server.address)
+        console.say(f"{'showing the slide in your browser' if opened else 'open this address'}; Ctrl-C ends it")
         server.serve()

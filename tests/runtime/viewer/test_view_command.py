@@ -62,12 +62,15 @@ def test_the_browser_is_opened_at_the_address_unless_it_is_not_wanted(
     viewed: Path, query_slide: Path, openseadragon: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))  # type: ignore[func-returns-value]
     monkeypatch.setattr(Server, "serve", lambda _: None)
     monkeypatch.delenv("BLEEP_REF", raising=False)
     words = ["view", str(viewed), "--slide", str(query_slide)]
     told = CliRunner().invoke(app, words)
     assert told.exit_code == 0, told.output
     assert opened == [told.stdout.strip()]
-    assert CliRunner().invoke(app, [*words, "--no-browser"]).exit_code == 0
+    assert "in your browser" in told.stderr
+    quiet = CliRunner().invoke(app, [*words, "--no-browser"])
+    assert quiet.exit_code == 0
+    assert "open this address" in quiet.stderr
     assert len(opened) == 1
