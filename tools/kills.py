@@ -118,6 +118,8 @@ def _read(path: Path) -> None:
     if path.suffix == ".png":
         with Image.open(path) as picture:
             picture.load()
+    elif path.suffix == ".json":
+        json.loads(path.read_text(encoding="utf-8"))
     elif path.name == "run":
         _read_run(path)
     elif path.name == "grown.zarr":

@@ -4,13 +4,17 @@ names that are like the one that is not there."""
 from __future__ import annotations
 
 import difflib
+import errno
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bleep_cli.base.text import printable
 
 FOLDERS = re.compile(r"(?<![\w./])(?:[A-Za-z]:)?[/\\](?:[^/\\'\"\n]+[/\\])+")
+LACKS_MEMORY = re.compile(
+    r"bad_alloc|bad allocation|failed to map segment|can't start new thread|Cannot allocate memory"
+)
 MOST_HINTS = 10  # names that are looked up for one message
 
 
@@ -25,8 +29,25 @@ def without_folders(text: str) -> str:
     return FOLDERS.sub("", text)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, in a library's words or in those of the system."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, MemoryError) or LACKS_MEMORY.search(str(error)) is not None
+
+
+def came_of(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised from."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
 def reason(error: BaseException) -> str:
     """An error of whatever class in one line: of a file its name and the system's words, else class and text."""
+    if lacks_memory(error):
+        return "there is not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return (
             printable(f"{Path(str(error.filename)).name}: {error.strerror}") if error.filename else error.strerror
@@ -37,7 +58,7 @@ def reason(error: BaseException) -> str:
 
 def told(error: BaseException) -> str:
     """What another library says of a file's content in one line, without folders: its text, or the system's."""
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         return "it takes more memory than there is"
     return reason(error) if isinstance(error, OSError | KeyError) else first_line(error)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bleep_cli.base.files.atomic import check_free
+from bleep_cli.base.files.claims import claimed
 from bleep_cli.batch.kinds import (
     PICTURE,
     WRITERS,
@@ -65,9 +66,10 @@ def convert(
     check_genes(out, prediction.gene_ids, prediction.symbols)
     for finding in left_out(out, prediction, stem if anonymise else source.name):
         tell(finding)
-    for kind, path in out.items():
-        if kind == PICTURE:
-            write_gene_png(prediction, default_gene(prediction), path, force=force)
-        else:
-            WRITERS[kind].write(prediction, path, force=force, progress=progress)
+    with claimed(out.values()):
+        for kind, path in out.items():
+            if kind == PICTURE:
+                write_gene_png(prediction, default_gene(prediction), path, force=force)
+            else:
+                WRITERS[kind].write(prediction, path, force=force, progress=progress)
     return list(out.values())

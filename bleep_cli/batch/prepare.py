@@ -86,6 +86,11 @@ class Batch:
     command: tuple[str, ...] = ()
     """Words of the command line behind the slides, for the results to state."""
 
+    @property
+    def targets(self) -> list[Path]:
+        """Every file or folder that is to be written, what tells of them too."""
+        return [path for job in self.jobs for path in (*job.paths.values(), manifest_path(job.paths))]
+
 
 def prepare_batch(
     slides: Sequence[Entry | Path],

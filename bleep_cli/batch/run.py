@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from bleep_cli.base.beside import loading
+from bleep_cli.base.files.claims import claimed
 from bleep_cli.batch.kinds import PICTURE, WRITERS, WRITTEN_WITH, check_grid, left_out
 from bleep_cli.batch.manifest import write_manifest
 from bleep_cli.batch.prepare import Batch, Job
@@ -46,7 +47,10 @@ def predict_batch(batch: Batch, tells: Tells) -> int:
     Returns the exit code: 0, or that of the first error. A single slide's error is raised.
     """
     predictor = predictor_maker(batch.bundle, batch.options)
-    return _each(batch, tells, lambda job, progress: predict_slide(job, batch, predictor, tells.finding, progress))
+    with claimed(batch.targets):
+        return _each(
+            batch, tells, lambda job, progress: predict_slide(job, batch, predictor, tells.finding, progress)
+        )
 
 
 def tell_estimates(batch: Batch, tells: Tells) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.base.files.atomic import remove_leftovers
+from bleep_cli.base.files.claims import claimed
 from bleep_cli.base.text import counted, file_text
 from bleep_cli.batch.kinds import results_of
 from bleep_cli.batch.prepare import Batch, Job
@@ -46,7 +47,7 @@ def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
     _check(batch.jobs)
     tally = Tally(batch, tells)
     lived: dict[int, tuple[str, int]] = {}
-    with connected(scheduler, batch.options.device) as client:
+    with claimed(batch.targets), connected(scheduler, batch.options.device) as client:
         _make_folders(batch.jobs)
         work = Work(client, cluster_worker.predict_slide, batch.options.device)
         sent = [_job(job, batch) for job in batch.jobs]

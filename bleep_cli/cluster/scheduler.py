@@ -202,7 +202,8 @@ class Work:
 def _outcome(future: Future[Plain]) -> Plain | BleepError:
     """What a task returned, or the error that stands for it."""
     gone = DeviceError(
-        f"the scheduler is gone or has dropped the work; once it is back, go on with {option('resume')}"
+        "the scheduler is gone or has dropped the work; once it is back, start again; "
+        f"predict goes on with {option('resume')}"
     )
     if future.status in ("cancelled", "lost"):
         return gone

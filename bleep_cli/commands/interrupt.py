@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from bleep_cli.base.files.atomic import remove_unfinished
+from bleep_cli.base.files.claims import end_claims
 from bleep_cli.base.privacy import remove_temporary
 
 INTERRUPTED = 130
@@ -70,6 +71,7 @@ class Interrupts:
     def _end(self) -> NoReturn:
         self.told()
         remove_unfinished()
+        end_claims()
         remove_temporary()
         if sys.stderr.isatty():
             os.write(2, SHOW_CURSOR.encode())  # live bars hide it

@@ -15,13 +15,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bleep_cli.base import privacy
-from bleep_cli.base.reasons import reason
+from bleep_cli.base.files.atomic import FULL
+from bleep_cli.base.reasons import came_of, lacks_memory, reason
 from bleep_cli.base.version import __version__
 from bleep_cli.commands.console import Console
 from bleep_cli.commands.interrupt import INTERRUPTED, Interrupted, Interrupts
-from bleep_cli.errors import BleepError, DeviceError
+from bleep_cli.errors import BleepError, DeviceError, OutputError
 
 BUG = 1
+NO_ROOM = (
+    "a disk is full, that of temporary files or the one that is printed to; free some space, or name a folder for "
+    "temporary files in the environment (TMPDIR)"
+)
 OWN = ("bleep_cli", "bleep_train")
 
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON on stdout.")]
@@ -96,14 +101,16 @@ def run(app: typer.Typer, name: str, *, interrupted: str, missing: str) -> NoRet
     except Interrupted:
         interrupts.told()
         sys.exit(INTERRUPTED)
-    except MemoryError:
-        _fail(console, BleepError("out of memory; close other programs, or take a machine with more"))
     except BrokenPipeError:
         sys.exit(BUG)
     except Exception as error:
+        if any(map(lacks_memory, came_of(error))):
+            _fail(console, BleepError("out of memory; close other programs, or take a machine with more"))
         package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if package and package not in OWN:
             _fail(console, DeviceError(f"the package {package} is not installed; {missing}"))
+        if isinstance(error, OSError) and error.errno in FULL:
+            _fail(console, OutputError(NO_ROOM))
         if console.verbose:
             raise
         _fail(console, BleepError(f"this is a bug ({reason(error)}); {name} -v shows where"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.base.files.on_disk import array_on_disk
 from bleep_cli.base.machine import usable_cores
 from bleep_cli.bundle.looks import STAIN
 from bleep_cli.choices import Device
@@ -31,12 +30,12 @@ class SpotFeatures:
 
     def __init__(self, n: int, views: int, fields: int, dim: int) -> None:
         self.stain = np.empty((n, STAIN), np.float32)
-        self.rows = self._on_disk((n, views, fields, dim))
+        self.rows = array_on_disk((n, views, fields, dim))
 
     @cached_property
     def means(self) -> F32:
         """f32[n, fields * d]: the mean over the views of every field, side by side; on disk, too."""
-        out = self._on_disk((len(self.rows), int(np.prod(self.rows.shape[2:]))))
+        out = array_on_disk((len(self.rows), int(np.prod(self.rows.shape[2:]))))
         for i, spot in enumerate(self.rows):
             out[i] = spot.mean(axis=0, dtype=np.float64).ravel()
         return out
@@ -48,11 +47,6 @@ class SpotFeatures:
     def scaled(self, fields: int, scale: F32) -> ScaledMeans:
         """The same, each field times ``scale`` f32[d], read when it is asked for."""
         return ScaledMeans(self.means, np.tile(scale, fields))
-
-    def _on_disk(self, shape: tuple[int, ...]) -> F32:
-        file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the features
-        weakref.finalize(self, file.close)
-        return np.memmap(file, np.float32, "w+", shape=shape)
 
 
 @dataclass(frozen=True)

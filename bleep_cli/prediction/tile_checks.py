@@ -7,14 +7,13 @@ reference does about 5 % are called strange at the default rate.
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
 import numpy as np
 
+from bleep_cli.base.files.on_disk import array_on_disk
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.index import HELD_BYTES
 from bleep_cli.bundle.open import Bundle
@@ -106,9 +105,7 @@ def _held(rows: Rows) -> F32:
     n, d = rows.shape
     if 4 * n * d <= HELD_BYTES:
         return np.asarray(rows[:n], np.float32)
-    file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the rows
-    held: F32 = np.memmap(file, np.float32, "w+", shape=(n, d))
-    weakref.finalize(held, file.close)
+    held = array_on_disk((n, d))
     done = 0
     for block in row_blocks(rows, ROW_BLOCK):
         held[done : done + block.shape[0]] = block

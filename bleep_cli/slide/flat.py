@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.base.reasons import lacks_memory
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
 from bleep_cli.limits import MOST_PICTURE_BYTES, over
@@ -68,6 +69,7 @@ class FlatRaster:
             decoded = self._decode(path.read_bytes())
         except CODEC_ERRORS as error:
             what = error.strerror if isinstance(error, OSError) and error.strerror else error
+            what = "there is not enough memory" if lacks_memory(error) else what
             raise SlideError(f"{self._name}: cannot be decoded: {what}") from None
         self._pixels = decoded.pixels.reshape(*decoded.pixels.shape[:2], -1)
         self._format, findings = self._pixel_format()

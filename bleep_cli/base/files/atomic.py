@@ -5,6 +5,8 @@ the end. The names a killed run can leave behind all start with a dot and end in
 
 - ``.<name>.<pid>-<random>.bleep-tmp``  an unfinished result, safe to delete;
 - ``.<name>.<pid>-<random>.bleep-old``  the folder a new result was just replacing, complete: rename it back.
+
+Beside them there may be the empty ``.bleep-lock`` of :mod:`bleep_cli.base.files.claims`; the next run deletes it.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ LEFT = re.compile(r"^\..*\.(?P<pid>[1-9]\d*)-(?P<machine>[0-9a-f]{4})[0-9a-f]{8}
 _ELSEWHERE = f"choose another place with {option('out')}"
 _SYNCS_AT_ONCE = 16
 _NAME_CHARACTERS = 40  # of the final name in the temporary one
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+SWAPS = 20  # attempts, where other processes replace the same folder
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)  # something has come there meanwhile
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk that takes no more."""
 _unfinished: set[Path] = set()  # temporary names that this process is writing under
 
 
@@ -187,15 +192,34 @@ def _place_new(temp: Path, final: Path) -> None:
 
 
 def _swap(temp: Path, final: Path) -> None:
-    """Puts ``temp`` in the place of ``final`` where one of them is a folder, which no single call can do."""
-    old = _sibling(final, OLD_SUFFIX)
-    final.rename(old)
-    try:
-        temp.rename(final)
-    except BaseException:
+    """Puts ``temp`` in the place of ``final`` where one of them is a folder, which no single call can do.
+
+    Another process may do the same at the same time: what it has put there first is replaced as well.
+    """
+    for _ in range(SWAPS):
+        old = _sibling(final, OLD_SUFFIX)
+        with suppress(FileNotFoundError):
+            final.rename(old)
+        try:
+            temp.rename(final)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                _back(old, final)
+                raise
+        except BaseException:
+            _back(old, final)
+            raise
+        else:
+            _remove(old)
+            return
+        _remove(old)  # another has put its own in its place
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def _back(old: Path, final: Path) -> None:
+    """Gives what was to be replaced its name again."""
+    if os.path.lexists(old):
         old.rename(final)
-        raise
-    _remove(old)
 
 
 def _remove(path: Path) -> None:
@@ -235,7 +259,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _message(final: Path, error: OSError) -> str:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return f"{final.name} cannot be written: the disk is full; free some space or {_ELSEWHERE}"
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     return f"{final.name} cannot be written: {reason}; {_ELSEWHERE}"

@@ -26,6 +26,7 @@ from bleep_cli.limits import MOST_BUNDLE_ARRAYS, MOST_BUNDLE_JSON, MOST_CHUNK_BY
 META = "zarr.json"
 CHECKSUM_BYTES = 4
 SPARE_BYTES = 1 << 16  # by which packed values may be longer than plain ones
+ROOM_OF_TEXTS = 1 << 20  # bytes that the texts of a chunk are unpacked into first
 _CHUNK = re.compile(r"(.+)/(c(?:[/.][0-9]+)*)")
 
 Part = slice | EllipsisType
@@ -162,14 +163,31 @@ def _unpacked(data: bytes | bytearray, layout: Layout, size: int) -> NDArray[Any
         if google_crc32c.value(data) != int.from_bytes(stated, "little"):
             raise ValueError("its checksum does not match")
     if layout.packed:
-        from imagecodecs import zstd_decode
-
-        data = zstd_decode(data, out=size)  # of no more room than that
+        data = _texts_unpacked(data, layout.chunk_values, size) if layout.text else _decoded(data, size)
     if layout.text:
         return _texts(data, layout.chunk_values)
     if len(data) != size:
         raise ValueError(f"{len(data)} bytes, not {size}")
     return np.frombuffer(data, layout.dtype)
+
+
+def _decoded(data: bytes | bytearray, size: int) -> bytes:
+    """What zstd packed, in no more room than ``size``."""
+    from imagecodecs import zstd_decode
+
+    return bytes(zstd_decode(data, out=size))
+
+
+def _texts_unpacked(data: bytes | bytearray, count: int, most: int) -> bytes:
+    """The same of texts, whose size nothing states: more room is tried until they fit, since all that there may be
+    is more memory than a small bundle should take."""
+    room = min(most, max(ROOM_OF_TEXTS, 32 * count))
+    while room < most:
+        try:
+            return _decoded(data, room)
+        except RuntimeError:  # also of what is broken: told when it is tried with all room
+            room = min(most, 8 * room)
+    return _decoded(data, most)
 
 
 def _texts(data: bytes | bytearray, count: int) -> NDArray[Any]:

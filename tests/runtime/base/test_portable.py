@@ -17,7 +17,7 @@ CALLS = {
         *("fork", "forkpty", "getuid", "geteuid", "getgid", "setsid", "setuid", "killpg", "getpgid", "mkfifo"),
         *("mknod", "chown", "lchown", "nice", "wait", "wait3", "wait4", "uname", "getloadavg", "pread", "pwrite"),
         *("sendfile", "statvfs", "sched_getaffinity", "sysconf", "register_at_fork", "set_blocking", "link"),
-        *("symlink", "rename"),
+        *("symlink", "rename", "posix_fallocate"),
     },
     "signal": {
         *("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCHLD", "SIGQUIT", "SIGWINCH"),
@@ -28,12 +28,18 @@ CALLS = {
 GUARDED = {  # file → what it asks for only where it is there: by hasattr, by the platform, or caught
     "base/machine.py": {"os.sched_getaffinity", "os.sysconf"},
     "base/files/atomic.py": {"os.link"},
+    "base/files/claims.py": {"fcntl"},
+    "base/files/hdf5_walk.py": {"resource"},
+    "base/files/on_disk.py": {"os.posix_fallocate"},
     "commands/interrupt.py": {"os.register_at_fork", "os.set_blocking"},
 }
 GUARDS = {
     "os.sched_getaffinity": 'hasattr(os, "sched_getaffinity")',
     "os.sysconf": "except (AttributeError",
     "os.link": "suppress(OSError)",
+    "resource": "suppress(ImportError)",
+    "fcntl": 'sys.platform != "win32"',
+    "os.posix_fallocate": 'hasattr(os, "posix_fallocate")',
     "os.register_at_fork": 'hasattr(os, "register_at_fork")',
     "os.set_blocking": 'sys.platform != "win32"',
 }

@@ -353,6 +353,29 @@ def test_a_reference_built_on_workers_is_the_one_built_here(
     assert open_bundle(tmp_path / "there.zarr").looks() is not None
 
 
+@pytest.mark.slow
+def test_a_scheduler_that_dies_while_a_reference_is_built_leaves_no_bundle(
+    bleep: Bleep, small_cohort: Path, make_encoders: Callable[..., Encoders], tmp_path: Path, monkeypatch: Any
+) -> None:
+    make_encoders().save(tmp_path / "encoders")
+    out = tmp_path / "out"
+    command = ("build-reference", small_cohort, "--encoders", tmp_path / "encoders", "-o", out / "a.zarr")
+    embedded = cluster_jobs._embedded
+    with running(tmp_path, ("",)) as started:
+
+        def embedded_and_killed(*arguments: Any) -> Any:
+            started.scheduler.kill()
+            return embedded(*arguments)
+
+        monkeypatch.setattr(cluster_jobs, "_embedded", embedded_and_killed)
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "500ms"}),
+            pytest.raises(DeviceError, match=r"^the scheduler is gone "),
+        ):
+            bleep(*command, "--scheduler", started.address)
+    assert not out.exists()
+
+
 def test_a_section_that_cannot_be_embedded_is_told_as_it_is_here(
     two: Cluster,
     bleep: Bleep,

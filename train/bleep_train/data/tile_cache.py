@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.base.files.atomic import replacing
+from bleep_cli.base.files.on_disk import reserve
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.tiles.read import stream_tiles
 from bleep_cli.tiles.section import section_grid, section_slide
@@ -50,6 +51,8 @@ def _decode(section: Section, spec: TileSpec, file: Path) -> None:
     shape = (len(section.barcodes), spec.px, spec.px, 3 * len(spec.um))
     with replacing(file) as temp:
         target = np.lib.format.open_memmap(temp, mode="w+", dtype=np.uint8, shape=shape)
+        with temp.open("rb+") as handle:
+            reserve(handle, temp.stat().st_size)
         with section_slide(section) as slide:
             for start, tiles in stream_tiles(slide, section_grid(section, slide.mpp, spec), BATCH_TILES):
                 target[start : start + len(tiles)] = tiles
