@@ -13,7 +13,7 @@ from typing import Final
 MOST_PICTURE_BYTES: Final = 1_600_000_000
 """Bytes of a flat picture, or of a strip, once decoded: it is held whole. A tiled pyramid has no such limit."""
 MOST_RATIO: Final = 4000
-"""Decoded bytes for each stored one: LZW can reach 2,600, JPEG 1,400, deflate 1,032."""
+"""Decoded bytes for each stored one, of a tile or a TIFF: LZW can reach 2,600, JPEG 1,400, deflate 1,032."""
 RATIO_FREE_BYTES: Final = 16 << 20
 """Decoded bytes for which no ratio is asked: even tiles of a single colour are small enough."""
 LARGE_BYTES: Final = 256 << 20

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from bleep_cli.limits import MOST_PICTURE_BYTES, MOST_SIDE, MOST_TILE_PIXELS, over
+from bleep_cli.limits import LARGE_BYTES, MOST_PICTURE_BYTES, MOST_RATIO, MOST_SIDE, MOST_TILE_PIXELS, over
 from bleep_cli.slide.raster import COLOUR_NEEDED, CONVERT
 from bleep_cli.slide.samples.pixels import COLOURS, ColourModel, PixelFormat
 from bleep_cli.slide.tiff.codec import BYTE_CODECS, IMAGE_CODECS, SampleType, Shape
@@ -271,6 +271,10 @@ def _with_segments(page: Page, ifd: Ifd) -> Page:
         raise ifd.file.bad(f"{told}; {CONVERT}")
     if size > MOST_PICTURE_BYTES:
         raise ifd.file.bad(f"{over(f'a strip of {size:,} bytes', 'MOST_PICTURE_BYTES')}; {CONVERT}")
+    decoded = int((page.counts[: len(page.counts) // page.planes] > 0).sum()) * size
+    if decoded > max(LARGE_BYTES, MOST_RATIO * ifd.file.size):  # many entries share the bytes of few tiles
+        told = over(f"a picture of {decoded:,} bytes in a file of {ifd.file.size:,}", "MOST_RATIO")
+        raise ifd.file.bad(f"{told}; {CONVERT}")
     return page
 
 

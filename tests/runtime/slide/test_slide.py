@@ -186,7 +186,7 @@ def write_huge(path: Path, edge: int = 100_000, tile: int = 512) -> Path:
         link = len(body)
         body += bytes(8)
     body[:8] = struct.pack("<2sHHH", b"II", 43, 8, 0)
-    path.write_bytes(body)
+    path.write_bytes(body + bytes(8 << 20))  # fewer could not hold so many pixels
     return path
 
 

@@ -49,6 +49,28 @@ def test_a_tile_of_a_whole_slide_is_refused(tmp_path: Path) -> None:
         open_slide(tmp_path / "a.tif")
 
 
+def test_a_tile_that_is_every_tile_is_refused(tmp_path: Path) -> None:
+    """Entries that all point to the same bytes: 16,384² px in 32 kB, on which a reader would work for long."""
+    tile = np.full((1024, 1024, 3), 220, np.uint8)
+    options = {**TILED, "tile": (1024, 1024), "compression": "zlib"}
+    tifffile.imwrite(tmp_path / "a.tif", np.broadcast_to(tile, (1024, 1024, 3)), **options)
+    open_slide(tmp_path / "a.tif").close()
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        (place,), (size,) = file.pages[0].dataoffsets, file.pages[0].databytecounts
+        packed = (tmp_path / "a.tif").read_bytes()[place : place + size]
+    tifffile.imwrite(tmp_path / "b.tif", iter([packed] * 256), shape=(16_384, 16_384, 3), dtype="u1", **options)
+    with tifffile.TiffFile(tmp_path / "b.tif", mode="r+b") as file:
+        page = file.pages[0]
+        page.tags["TileOffsets"].overwrite([page.dataoffsets[0]] * 256)
+        end = page.dataoffsets[0] + size
+    data = (tmp_path / "b.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(data[:end])
+    with pytest.raises(
+        SlideError, match=r"a picture of 805,306,368 bytes in a file of \d+,\d+ is over .* MOST_RATIO,"
+    ):
+        open_slide(tmp_path / "b.tif")
+
+
 def test_more_cells_than_a_slide_has_are_refused_before_it_is_looked_at(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", PIC, **TILED)
     with closing(open_slide(tmp_path / "a.tif", mpp=100.0)) as slide:
