@@ -1,7 +1,8 @@
 """What own measured spots are worth: r on a donor that a reference has not seen, against how many of the donor's
 spots are added to it (docs/growing.md).
 
-    python benchmarks/own_spots.py COHORT [--donors A,B] [--spots 0 25 50 100 200] [--seeds 3] [--json FILE]
+    python benchmarks/own_spots.py COHORT ... [--donors A,B] [--spots 0 25 50 100 200] [--seeds 3] [--pool 0.5]
+                                   [--json FILE]
 
 Each donor in turn is left out; towers are fitted in closed form to the others and stay as they are. Spots of the
 donor are added as ``bleep reference add`` does it, drawn at random from one half of a section, and the prediction
@@ -84,24 +85,31 @@ class Space:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cohort", type=Path)
+    parser.add_argument("cohort", type=Path, nargs="+")
     parser.add_argument("--donors")
     parser.add_argument("--spots", type=int, nargs="+", default=[0, 25, 50, 100, 200])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--pool", type=float, default=0.5)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    sections = read_cohort(given.cohort)
-    wanted = given.donors.split(",") if given.donors else list(dict.fromkeys(s.donor for s in sections))
-    rows = [row for donor in wanted for row in of_donor(donor, sections, given.spots, given.seeds)]
-    report(rows, given.json, cohort=given.cohort.name, seeds=given.seeds)
+    rows = []
+    for cohort in given.cohort:
+        sections = read_cohort(cohort)
+        there = list(dict.fromkeys(s.donor for s in sections))
+        wanted = [donor for donor in there if donor in given.donors.split(",")] if given.donors else there
+        rows += [row for d in wanted for row in of_donor(d, sections, given.spots, given.seeds, given.pool)]
+    named = ", ".join(f"{cohort.parent.name}/{cohort.name}" for cohort in given.cohort)
+    report(rows, given.json, cohort=named, seeds=given.seeds, pool=given.pool)
 
 
-def of_donor(donor: str, sections: list[Section], counts: list[int], seeds: int) -> list[dict[str, Any]]:
+def of_donor(
+    donor: str, sections: list[Section], counts: list[int], seeds: int, share: float = 0.5
+) -> list[dict[str, Any]]:
     """A row per number of own spots and way, means over halves and seeds."""
     own = [s for s in sections if s.donor == donor]
     space, sets = embedded([s for s in sections if s.donor != donor], own)
     scores: dict[tuple[int, str], list[tuple[float, float, float]]] = defaultdict(list)
-    for pool, test in turns(own, space.n_old):
+    for pool, test in turns(own, space.n_old, share):
         truth = space.expression[test]
         for count in counts:
             if count > len(pool):
@@ -135,8 +143,9 @@ def embedded(others: list[Section], own: list[Section]) -> tuple[Space, dict[str
     return space, {name: alone.sets[name] for name in ("hvg50", "all")}
 
 
-def turns(own: list[Section], first: int) -> Iterator[tuple[I64, I64]]:
-    """(rows that own spots are drawn from, rows that are tested on), apart in space."""
+def turns(own: list[Section], first: int, share: float = 0.5) -> Iterator[tuple[I64, I64]]:
+    """(rows that own spots are drawn from, rows that are tested on), apart in space; of a lone section that share,
+    and the rest."""
     ends = first + np.cumsum([0, *(len(s.barcodes) for s in own)])
     rows = [np.arange(a, b) for a, b in pairwise(ends)]
     if len(own) > 1:
@@ -146,9 +155,9 @@ def turns(own: list[Section], first: int) -> Iterator[tuple[I64, I64]]:
     xy: F64 = own[0].xy_l0
     pitch = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
     along = xy[:, int(np.ptp(xy, axis=0).argmax())]
-    line = float(np.median(along))
-    for low, high in ((along < line, along > line + pitch), (along > line, along < line - pitch)):
-        yield rows[0][low], rows[0][high]
+    low, high = (float(np.quantile(along, part)) for part in (share, 1 - share))
+    for pool, test in ((along < low, along > low + pitch), (along > high, along < high - pitch)):
+        yield rows[0][pool], rows[0][test]
 
 
 def predicted(space: Space, way: str, own: I64, test: I64) -> F32:

@@ -6,7 +6,7 @@ What a prediction does not need is loaded when it is first used: a slide should 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -21,10 +21,11 @@ from bleep_cli.batch.prepare import Batch, prepare_batch
 from bleep_cli.batch.run import predict_batch, tell_estimates
 from bleep_cli.batch.table import read_table
 from bleep_cli.bundle.encoders_folder import Encoders, load_encoders
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import Bundle, bundle_of, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.choices import Device, GeneRule, Plane
 from bleep_cli.errors import UsageError, option
+from bleep_cli.outputs.anonymous import names_of
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.memory import to_anndata
 from bleep_cli.outputs.picture import write_gene_png
@@ -35,7 +36,7 @@ from bleep_cli.reference.parts import Built, described, opened, with_findings
 from bleep_cli.slide.kept import keeping_pictures
 from bleep_cli.slide.open import open_slide
 from bleep_cli.towers.encoder import ALL_VIEWS
-from bleep_cli.types import F32, Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
+from bleep_cli.types import Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,8 +50,11 @@ if TYPE_CHECKING:
     from bleep_cli.checks.slide_inspection import inspect_slide
     from bleep_cli.cohort.read import read_cohort
     from bleep_cli.comparison.compare import compare_groups
+    from bleep_cli.genes.gene_sets import genes_of_sets
     from bleep_cli.qc.slide import qc
     from bleep_cli.receipts.explain import explain
+    from bleep_cli.reference.build import EmbedImages
+    from bleep_cli.reference.sign import sign_reference
     from bleep_cli.reliability.of_bundles import merge_references, shrink_reference
     from bleep_cli.report.figure import plot
     from bleep_cli.report.page import report
@@ -59,19 +63,20 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch", "Built", "Bundle", "Encoders", "Entry", "Neighbours", "PredictOptions", "Prediction",
     "Predictor", "Progress", "Section", "Slide", "TileGrid", "TileSpec", "build_reference", "cohort_lines",
-    "cohort_record", "compare_groups", "convert", "describe", "examine", "explain", "grow_reference",
-    "inspect_bundle", "inspect_cohort", "inspect_genes", "inspect_slide", "list_slides", "load_encoders",
-    "merge_references", "open_bundle", "open_result", "open_slide", "plot", "predict", "predict_batch",
-    "prepare_batch", "qc", "read_cohort", "read_table", "report", "run_demo", "shrink_reference",
-    "tell_estimates", "to_anndata", "view", "without_names", "write",
+    "cohort_record", "compare_groups", "convert", "describe", "examine", "explain", "genes_of_sets",
+    "grow_reference", "inspect_bundle", "inspect_cohort", "inspect_genes", "inspect_slide", "list_slides",
+    "load_encoders", "merge_references", "names_of", "open_bundle", "open_result", "open_slide", "plot",
+    "predict", "predict_batch", "prepare_batch", "qc", "read_cohort", "read_table", "report", "run_demo",
+    "shrink_reference", "sign_reference", "tell_estimates", "to_anndata", "view", "without_names", "write",
 ]  # fmt: skip
 
 _LATER = {
     "batch.convert": ("convert",), "checks.cohort": ("cohort_lines", "cohort_record", "inspect_cohort"),
     "checks.demo": ("run_demo",), "checks.doctor": ("examine",), "checks.gene_inspection": ("inspect_genes",),
     "checks.inspection": ("inspect_bundle",), "checks.slide_inspection": ("inspect_slide",),
-    "cohort.read": ("read_cohort",), "comparison.compare": ("compare_groups",), "qc.slide": ("qc",),
-    "receipts.explain": ("explain",), "reliability.of_bundles": ("merge_references", "shrink_reference"),
+    "cohort.read": ("read_cohort",), "comparison.compare": ("compare_groups",),
+    "genes.gene_sets": ("genes_of_sets",), "qc.slide": ("qc",), "receipts.explain": ("explain",),
+    "reference.sign": ("sign_reference",), "reliability.of_bundles": ("merge_references", "shrink_reference"),
     "report.figure": ("plot",), "report.page": ("report",), "viewer.view": ("view",),
 }  # fmt: skip
 
@@ -87,15 +92,13 @@ Asked = Progress | bool | None
 """What a caller may give as ``progress``: a callback, or whether to draw bars; None draws them at a prompt and
 in a notebook, and not in a script."""
 
-EmbedImages = Callable[[Sequence[Section]], F32]
-"""Sections to the unit vectors f32[n, d] of their spots' tiles, by other means than this process."""
-
 
 def predict(
     slide: Path | str,
     ref: Bundle | Path | str,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | str | None = None,
     genes: Sequence[str] | None = None,
     at: Path | str | None = None,
     mask: Path | str | None = None,
@@ -117,7 +120,8 @@ def predict(
     slide
         Any file that ``bleep predict`` takes.
     ref
-        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have.
+        A bundle's path, or an open bundle; ``ref_sha256`` is the content hash that one of a path must have,
+        ``ref_key`` a file of public keys (OpenSSH), one of which must have signed it.
     genes
         Symbols or ids; all by default.
     at
@@ -141,8 +145,7 @@ def predict(
     device
         Where the image tower runs.
     progress
-        A callback ``progress(stage, done, total)``, or whether to draw bars; by default they are drawn at a prompt
-        and in a notebook.
+        A callback ``progress(stage, done, total)``, or whether to draw bars; by default where it can be seen
 
     Returns
     -------
@@ -151,14 +154,11 @@ def predict(
 
     Raises ``SlideError``, ``ReferenceError``, ``UsageError`` and ``DeviceError`` (:mod:`bleep_cli.errors`).
     """
-    chosen, donors, excluded = (
-        None if genes is None else tuple(genes),
-        tuple(exclude_donor),
-        tuple(exclude_section),
-    )
+    chosen = None if genes is None else tuple(genes)
+    donors, excluded = tuple(exclude_donor), tuple(exclude_section)
     options = PredictOptions(genes=chosen, k=k, device=device, origin=origin, mask_class=tuple(mask_class))
     options = replace(options, exclude_donor=donors, exclude_section=excluded, include_own=include_own)
-    predictor = Predictor(ref if isinstance(ref, Bundle) else open_bundle(ref, ref_sha256), options)
+    predictor = Predictor(bundle_of(ref, ref_sha256, ref_key), options)
     return to_anndata(predictor.predict(slide, at=at, mask=mask, mpp=mpp, scene=scene, progress=progress))
 
 
@@ -186,6 +186,7 @@ def build_reference(
     """
     from bleep_cli.cohort.read import sections_of
     from bleep_cli.fitting.backbone import load_backbone
+    from bleep_cli.fitting.given_looks import with_fitted_looks, with_raw_looks
     from bleep_cli.fitting.recipe import fit_towers
     from bleep_cli.reference import build
     from bleep_cli.reliability.measure import with_reliability
@@ -209,11 +210,13 @@ def build_reference(
                 embed_images=fitted.embed_images,
                 progress=report,
             )
-            built = with_reliability(replace(built, looks=fitted.looks), fitted.refit, progress=report)
+            built = with_reliability(built, fitted.refit, progress=report)
             return _as_stated(with_findings(built, fitted.findings), cohort)
         towers = encoders if isinstance(encoders, Encoders) else load_encoders(Path(encoders))
-        built = build.build_reference(sections, towers, device=device, embed_images=embed_images, progress=report)
-        return _as_stated(with_reliability(built, progress=report), cohort)
+        looking, told = with_raw_looks(towers)
+        built = build.build_reference(sections, looking, device=device, embed_images=embed_images, progress=report)
+        built = with_reliability(with_fitted_looks(built, towers, told), progress=report)
+        return _as_stated(built, cohort)
 
 
 def grow_reference(
@@ -260,10 +263,10 @@ def write(
 ) -> Path:
     """Writes a prediction, or a reference as a bundle; whole or not at all.
 
-    ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``, ``html``
-    (a page with maps) or ``png`` (the picture of ``gene``, by default the one that varies most); without it the
-    ending of ``path`` says which. A bundle is a directory ``.zarr`` or one file ``.zarr.zip``. Returns ``path``.
-    Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
+    ``format`` of a prediction is ``h5ad``, ``zarr``, ``spatialdata``, ``parquet``, ``csv``, ``geojson``,
+    ``ometiff``, ``cellxgene``, ``html`` (a page with maps) or ``png`` (of ``gene``, by default the one that varies
+    most); without it the ending of ``path`` says which. A bundle is a folder ``.zarr`` or a ``.zarr.zip``. Returns
+    ``path``. Raises ``OutputError`` for what exists, unless ``force``, or cannot be written, else ``UsageError``.
     """
     target = Path(path)
     if isinstance(result, Built):

@@ -15,7 +15,7 @@ Precision = Literal["auto", "fp32", "int8", "fp16"]
 """Of the image tower; ``auto`` is the device's fast one where the bundle holds it at no cost."""
 
 Aggregation = Literal["average", "corrected", "simple", "weighted", "published-weighted"]
-"""How neighbours are combined (:func:`bleep_cli.prediction.impute.weigh`, ``prediction/correct.py``)."""
+"""How neighbours are combined (``impute.py`` and ``correct.py`` in ``bleep_cli/prediction/expression``)."""
 
 Key = Literal["expression", "image"]
 """Which embeddings of the reference a query is compared with."""

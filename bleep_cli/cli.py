@@ -6,20 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bleep_cli.commands import (
-    build_reference,
-    check,
-    cohort,
-    convert,
-    explain,
-    plot,
-    predict,
-    reference,
-    report,
-    view,
-)
+from bleep_cli.commands import build_reference, check, predict, reference
 from bleep_cli.commands import options as opt
 from bleep_cli.commands.program import Json, Quiet, Verbose, add_command, console_of, new_app, print_version, run
+from bleep_cli.commands.results import cohort, convert, explain, plot, report, view
 
 app = new_app("bleep", "Spatial gene expression from an H&E slide, offline. Research use only.")
 

@@ -46,14 +46,14 @@ CODES: Mapping[str, Code] = {
     "glass-left-out": Code("note", "tiles of nothing but glass or unscanned pixels were left out"),
     "tiles-on-glass": Code("warning", "tiles that are predicted show glass or unscanned pixels"),
     "positions-outside-tissue": Code("note", "positions that their table places outside tissue are predicted"),
-    "plane-taken": Code("note", "which corner of a slide with bounds a mask or positions count from"),
-    "plane-unsure": Code("warning", "a mask or positions may count from either corner of a slide with bounds"),
+    "plane-taken": Code("note", "which corner of a slide with bounds a mask, regions or positions count from"),
+    "plane-unsure": Code("warning", "a mask, regions or positions may count from either corner of such a slide"),
     "mask-classes": Code("note", "which classes of a mask are tissue"),
     "mask-values": Code("note", "which values or colours of a mask picture are tissue"),
-    "mask-passed-over": Code("note", "points, lines and features without a geometry in a mask were passed over"),
-    "mask-beyond": Code("warning", "a mask reaches beyond the slide"),
+    "mask-passed-over": Code("note", "points, lines and features without a geometry in GeoJSON were passed over"),
+    "mask-beyond": Code("warning", "a mask or regions reach beyond the slide"),
     "mask-everything": Code("warning", "a mask covers the slide, of which much is glass"),
-    "mask-off-tissue": Code("warning", "a mask lies beside the tissue"),
+    "mask-off-tissue": Code("warning", "a mask or regions lie beside the tissue"),
     "mpp-not-taken": Code("warning", "a slide states another pixel size than the one given for several slides"),
     "slide-black": Code("warning", "nothing in the picture is bright: it is refused for prediction"),
     "slide-dark": Code("warning", "most of the picture is dark, which sections stained with H&E are not"),
@@ -112,7 +112,9 @@ CODES: Mapping[str, Code] = {
     "species-mixed": Code("warning", "by their genes the sections are of different species"),
     # of the files of a result
     "layers-left-out": Code("note", "files of some formats do not hold the bounds and samples of a result"),
-    "geojson-genes": Code("note", "a GeoJSON file holds the genes that vary most, not all"),
+    "genes-left-out": Code(
+        "note", "files of some formats hold those genes alone that vary most, or that have Ensembl ids"
+    ),
     # of groups that are compared
     "genes-of-some-results": Code("note", "genes that not all results of a comparison hold were left out of it"),
     "results-differ": Code("warning", "results that are compared were predicted with different options"),
@@ -125,6 +127,7 @@ CODES: Mapping[str, Code] = {
         "warning", "the slide is a section of the reference, whose own spots have a part in its prediction"
     ),
     "donor-left-out": Code("note", "sections of the reference were left out of a prediction, as was asked"),
+    "level-taken": Code("note", "values were moved to the measured level of sections, as was asked"),
     # of a reference
     "genes-not-shared": Code("note", "genes that are not in every section were left out"),
     "symbols-renamed": Code("note", "several genes of one symbol carry their gene id as well"),
@@ -136,6 +139,7 @@ CODES: Mapping[str, Code] = {
     "sections-shared": Code("note", "sections that are in several merged references were taken once"),
     "donor-shared": Code("note", "sections of several merged references are of donors of one name"),
     "signature-part": Code("note", "the signature of a merged reference is of the sections of its first part"),
+    "looks-part": Code("note", "the looks of a merged reference's tiles are of some of its parts alone"),
     "settings-of-first": Code("note", "merged references state different settings: those of the first are kept"),
     "spots-one-donor": Code("warning", "all spots are of one donor: what holds for the next one is not known"),
     "towers-batch-corrected": Code(
@@ -144,6 +148,7 @@ CODES: Mapping[str, Code] = {
     "signature-missing": Code(
         "note", "the reference keeps no signature of its tissue: the scale of slides is not checked"
     ),
+    "looks-missing": Code("note", "the image tower of a reference tells no looks: no tile will be called strange"),
     "reliability-missing": Code(
         "note", "the reference has too few spots to measure how well its genes are predicted"
     ),

@@ -126,6 +126,9 @@ MOST_TARGET_SUM: Final = 1e12
 HASHED_UNASKED: Final = 256 << 20
 """Bytes of a bundle up to which prediction compares its content hash unasked: that takes a second at most."""
 
+MOST_KEY_BYTES: Final = 1 << 16
+"""Bytes of a public key, or of a bundle's signature: they have some hundred."""
+
 # --- HNSW graphs
 
 MOST_LINKS: Final = 256

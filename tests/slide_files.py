@@ -229,3 +229,41 @@ CODECS: dict[str | None, str] = {
     "jpeg2000": "JPEG 2000, lossless",
 }
 LOSSLESS: dict[str | None, Any] = {"webp": {"lossless": True}, "jpeg2000": {"level": 0}}
+
+
+def write_scn(path: Path, image: U8, size: tuple[int, int], corner: tuple[int, int], mpp: float = 0.5) -> Path:
+    """A Leica SCN of ``size`` whose scanned part is the image, its top left at ``corner``; the rest is white."""
+    height, width = image.shape[:2]
+    macro = np.full((size[1] // 16, size[0] // 16, 3), 240, np.uint8)
+
+    def part(name: str, shape: tuple[int, int], at: tuple[int, int], levels: list[U8], first: int) -> str:
+        lines = [
+            f'<dimension sizeX="{level.shape[1]}" sizeY="{level.shape[0]}" r="{i}" ifd="{first + i}"/>'
+            for i, level in enumerate(levels)
+        ]
+        return (
+            f'<image name="{name}"><pixels sizeX="{levels[0].shape[1]}" sizeY="{levels[0].shape[0]}">'
+            f"{''.join(lines)}"
+            f'</pixels><view sizeX="{nm(shape[0])}" sizeY="{nm(shape[1])}" '
+            f'offsetX="{nm(at[0])}" offsetY="{nm(at[1])}"/>'
+            "<scanSettings><objectiveSettings><objective>20</objective></objectiveSettings><illuminationSettings>"
+            "<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
+        )
+
+    def nm(px: int) -> int:
+        return round(px * mpp * 1000)
+
+    levels = [image, image[::4, ::4]]
+    text = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection name="c" barcode="" sizeX="{nm(size[0])}" sizeY="{nm(size[1])}">'
+        f"{part('macro', size, (0, 0), [macro], 0)}{part('main', (width, height), corner, levels, 1)}"
+        "</collection></scn>"
+    )
+    options: dict[str, Any] = {"photometric": "rgb", "tile": (256, 256), "compression": "jpeg", "metadata": None}
+    options |= {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path, bigtiff=True) as out:
+        out.write(macro, description=text, **options)
+        for level in levels:
+            out.write(level, **options)
+    return path

@@ -114,15 +114,17 @@ class Tab:
             mobile=touch,
         )
 
-    def go(self, page: Path) -> None:
-        """Opens a file, and waits until it has drawn itself (``data-ready`` of its root)."""
-        self.visit(page.resolve().as_uri())
+    def go(self, page: Path, *, drawn: bool = True) -> None:
+        """Opens a file, and waits until it has loaded and, if ``drawn``, has drawn itself (``data-ready`` of its
+        root)."""
+        self.visit(page.resolve().as_uri(), drawn=drawn)
 
-    def visit(self, address: str) -> None:
+    def visit(self, address: str, *, drawn: bool = True) -> None:
         """Opens what is at an address, and waits as :meth:`go` does."""
-        self.run("document.documentElement.removeAttribute('data-ready')")  # of what is shown now
+        self.run("document.documentElement.removeAttribute('data-ready'); window.left = 1")  # of what is shown now
         self.send("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete' && document.documentElement.dataset.ready")
+        ready = "document.documentElement.dataset.ready" if drawn else "!window.left"
+        self.wait(f"document.readyState === 'complete' && {ready}")
 
     def settle(self) -> None:
         """Waits for what is due to be drawn."""

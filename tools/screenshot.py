@@ -1,25 +1,47 @@
-"""Makes docs/report.png and docs/view.png: the report and the viewer of ``bleep demo`` as a browser shows them.
+"""Makes docs/report.png, docs/view.png and docs/terminal.png: report and viewer of ``bleep demo``, and what three
+commands print on a terminal.
 
 python tools/screenshot.py [FOLDER]
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
+from termios import TIOCSWINSZ
 
 from browser import Tab, browser
+from console_scripts import with_commands
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 SIZE = (1280, 800)
 GENES = ("CYP3A4", "COL3A1")  # around the central veins; in the portal tracts
+COLUMNS = 100
+TYPED = (
+    "bleep predict slide.tif --ref demo -o results",
+    "bleep explain results/slide.h5ad --ref demo --tile slide_12x12 --gene CYP3A4 | head -7",
+    "bleep report results/slide.h5ad",
+)
+TERMINAL = """<!DOCTYPE html><html data-ready="1"><meta charset="utf-8"><title>terminal</title><style>
+body {{ margin: 0; background: #16181d; }}
+pre {{ margin: 0; padding: 18px 22px; width: {}ch; white-space: break-spaces; overflow-wrap: anywhere; }}
+pre {{ color: #d5d9e0; font: 14px/1.5 monospace; }}
+b {{ color: #fff; }} i {{ color: #8fc27c; font-style: normal; }}
+</style><pre>{}</pre></html>"""
 PICK = """(async (gene, number) => {
   const box = document.querySelectorAll('[role=combobox]')[number];
   box.click();
@@ -57,6 +79,39 @@ def of_viewer(tab: Tab, address: str) -> None:
     tab.run("new Promise(done => setTimeout(done, 500))")
 
 
+def of_terminal(tab: Tab, folder: Path) -> None:
+    """What is typed, and what came on a terminal: both streams of a real run."""
+    environment = with_commands(folder / "bin") | {"TERM": "dumb", "COLUMNS": str(COLUMNS)}
+    for name in ("BLEEP_REF", "NO_COLOR"):
+        environment.pop(name, None)
+    shutil.copyfile(ROOT / "artifacts" / "demo-slide.tif", folder / "slide.tif")
+    parts = [f"<i>$</i> <b>{escape(line)}</b>\n{escape(printed(line, folder, environment))}" for line in TYPED]
+    page = folder / "terminal.html"
+    page.write_text(TERMINAL.format(COLUMNS, "\n".join(parts)), encoding="utf-8")
+    tab.go(page)
+    wide, high = tab.run("(b => [b.width, b.height])(document.querySelector('pre').getBoundingClientRect())")
+    tab.size(round(wide), round(high), ratio=1.25)
+    tab.settle()
+
+
+def printed(line: str, folder: Path, environment: dict[str, str]) -> str:
+    """What a line prints on a terminal of ``COLUMNS``; bars that have gone again left an empty line."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    command = ["bash", "-c", line]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        told = b""
+        try:
+            while got := os.read(ours, 1 << 16):
+                told += got
+        except OSError:  # how Linux says that nobody writes any more
+            pass
+        os.close(ours)
+    assert process.returncode == 0, told.decode()
+    return re.sub(r"\n\n+", "\n", told.decode().replace("\r", "")).strip("\n") + "\n"
+
+
 @contextmanager
 def viewer(folder: Path) -> Iterator[str]:
     """The address of ``bleep view`` of the demo, for the time of the context."""
@@ -84,14 +139,15 @@ def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
     with tempfile.TemporaryDirectory() as name, browser() as tab:
         folder = Path(name)
-        for words in (["demo", "-o", name], ["report", f"{name}/demo-slide.h5ad"]):
-            subprocess.run([sys.executable, "-m", "bleep_cli.cli", *words], check=True, cwd=ROOT)
+        subprocess.run([sys.executable, "-m", "bleep_cli.cli", "demo", "-o", name], check=True, cwd=ROOT)
         tab.size(*SIZE, ratio=1.25)
         of_report(tab, folder / "demo-slide.html")
         save(tab, target / "report.png")
         with viewer(folder) as address:
             of_viewer(tab, address)
             save(tab, target / "view.png")
+        of_terminal(tab, folder)
+        save(tab, target / "terminal.png")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.text import file_text
 from bleep_cli.batch.entries import Entry
 from bleep_cli.errors import SlideError
-from bleep_cli.outputs.anonymous import OF_FILES, alias
-from bleep_cli.slide.endings import slide_id
+from bleep_cli.outputs.anonymous import OF_FILES, alias, names_of
 from bleep_cli.slide.series import slide_in
 
 
@@ -30,11 +29,6 @@ def without_names(entries: Sequence[Entry], hidden: Mapping[str, str]) -> tuple[
         names |= {file_text(path.name): f"the {OF_FILES[option]}" for option, path in files.items() if path}
         names |= dict.fromkeys(names_of(entry.slide), name) | ({entry.name: name} if entry.name else {})
     return called, Hidden(names)
-
-
-def names_of(file: Path) -> Iterable[str]:
-    """How messages may call a file."""
-    return file.name, file_text(file.name), slide_id(file.name), slide_id(file_text(file.name))
 
 
 def _called(slide: Path, number: int) -> str:

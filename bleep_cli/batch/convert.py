@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bleep_cli.base.files.atomic import check_free
-from bleep_cli.batch.kinds import PICTURE, WRITERS, check_kinds, in_order, left_out, target
+from bleep_cli.batch.kinds import (
+    PICTURE,
+    WRITERS,
+    check_genes,
+    check_grid,
+    check_kinds,
+    in_order,
+    left_out,
+    target,
+)
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.outputs.anonymous import anonymised
@@ -52,6 +61,8 @@ def convert(
         if path.exists() and path.samefile(source):
             raise UsageError(f"{option('format')} {kind}: {source.name} is that already; choose another folder")
         check_free(path, force)
+    check_grid(out, prediction.grid)
+    check_genes(out, prediction.gene_ids, prediction.symbols)
     for finding in left_out(out, prediction, stem if anonymise else source.name):
         tell(finding)
     for kind, path in out.items():

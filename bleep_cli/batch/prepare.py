@@ -12,11 +12,14 @@ from pathlib import Path
 from bleep_cli.base.files.atomic import check_free
 from bleep_cli.base.text import file_text, is_there, path_of
 from bleep_cli.batch.entries import Entry
-from bleep_cli.batch.kinds import PICTURE, Paths, check_kinds, in_order, target
+from bleep_cli.batch.kinds import BY_ENSEMBL, PICTURE, Paths, check_genes, check_kinds, in_order, target
 from bleep_cli.batch.resume import check_resumable, identity, is_complete
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.errors import BleepError, OutputError, UsageError, joined, option
+from bleep_cli.genes.gene_sets import known_of, read_gmt
 from bleep_cli.limits import MOST_NAME, over
+from bleep_cli.outputs.set_scores import columns_of_sets
+from bleep_cli.prediction.genes_kept import genes_kept
 from bleep_cli.prediction.options import PredictOptions, resolved
 from bleep_cli.prediction.provenance import Identity
 from bleep_cli.slide.endings import slide_id
@@ -77,6 +80,8 @@ class Batch:
     """Refuses a slide of which there is a warning."""
     anonymise: bool = False
     """Leaves names out of results; its jobs are called by hashes already (:mod:`bleep_cli.batch.anonymous`)."""
+    sets: Path | None = None
+    """A GMT file whose sets are scored in every tile."""
     command: tuple[str, ...] = ()
     """Words of the command line behind the slides, for the results to state."""
 
@@ -87,9 +92,11 @@ def prepare_batch(
     out: Path,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | None = None,
     formats: Sequence[str] = ("h5ad", PICTURE),
     gene: str | None = None,
     options: PredictOptions | None = None,
+    sets: Path | None = None,
     force: bool = False,
     resume: bool = False,
     strict: bool = False,
@@ -99,7 +106,8 @@ def prepare_batch(
 ) -> Batch:
     """The batch of these slides, everything checked that can be before the first slide is read.
 
-    ``ref_sha256`` is the content hash that the reference has to have.
+    ``ref_sha256`` is the content hash that the reference has to have, ``ref_key`` holds who has to have signed it,
+    ``sets`` a GMT file whose sets are scored. Of genes of sets, those that the reference has are predicted.
     Of several slides, ``options.mpp`` holds for those that state no pixel size themselves.
 
     Raises ``UsageError``, ``ReferenceError`` and ``OutputError``, what is wrong with single slides a line each;
@@ -108,9 +116,11 @@ def prepare_batch(
     """
     entries = [slide if isinstance(slide, Entry) else Entry(slide) for slide in slides]
     chosen = _for_all(entries, options or PredictOptions())
-    bundle = open_bundle(ref, ref_sha256)
+    bundle = open_bundle(ref, ref_sha256, ref_key)
     resolved(bundle, chosen)
+    chosen = _of_known_genes(chosen, bundle)
     check_kinds(tuple(formats))
+    _check_names_of_genes(bundle, chosen, formats, sets)
     if resume:
         check_resumable(formats)
     shown = None if gene is None else _shown_gene(bundle, gene, chosen.genes)
@@ -128,14 +138,14 @@ def prepare_batch(
     _check_names(jobs, problems)
     problems.raise_all()
     if resume:
-        jobs = [replace(job, wanted=identity(bundle, job.options, anonymise=anonymise)) for job in jobs]
+        jobs = [replace(job, wanted=identity(bundle, job.options, sets=sets, anonymise=anonymise)) for job in jobs]
         for job in jobs:
             with problems.of(""):
                 _check_resumed(job, shown, force=force)
         problems.raise_all()
     else:
         _check_free(jobs, force=force)
-    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, tuple(command))
+    return Batch(ref, bundle, chosen, tuple(jobs), shown, force, strict, anonymise, sets, tuple(command))
 
 
 def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOptions:
@@ -150,6 +160,26 @@ def _for_all(entries: Sequence[Entry], options: PredictOptions) -> PredictOption
                 f"({option('slides')}) with a column {name}"
             )
     return replace(options, mpp=None, mpp_if_unstated=options.mpp)
+
+
+def _of_known_genes(options: PredictOptions, bundle: Bundle) -> PredictOptions:
+    """The options with those genes of sets that the reference has, by name."""
+    if options.genes is None:
+        return options
+    known = {*map(str, bundle.gene_ids), *map(str, bundle.symbols)}
+    return replace(options, genes=tuple(known_of(options.genes, known, bundle.name)))
+
+
+def _check_names_of_genes(
+    bundle: Bundle, options: PredictOptions, formats: Sequence[str], sets: Path | None
+) -> None:
+    """Raises ``UsageError`` for a format, or gene sets, that the genes to predict do not do for."""
+    if sets is None and not set(formats) & set(BY_ENSEMBL):
+        return
+    columns, _ = genes_kept(bundle, options)
+    check_genes(formats, bundle.gene_ids[columns], bundle.symbols[columns])
+    if sets is not None:
+        columns_of_sets(read_gmt(sets), bundle.gene_ids[columns], bundle.symbols[columns])
 
 
 def _shown_gene(bundle: Bundle, gene: str, genes: tuple[str, ...] | None) -> str:

@@ -21,8 +21,10 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import OutputError, UsageError, option
 from bleep_cli.outputs.anonymous import anonymous_options
 from bleep_cli.outputs.elements import plain, storable
+from bleep_cli.outputs.exports.ome_tiff import is_whole
 from bleep_cli.outputs.formats import RESULTS
 from bleep_cli.outputs.picture import picture_gene
+from bleep_cli.outputs.set_scores import recorded_sets
 from bleep_cli.outputs.stored import missing_chunks, provenance, shape
 from bleep_cli.prediction.options import PredictOptions, recorded_options
 from bleep_cli.prediction.provenance import Identity, compared_options, identity_of
@@ -31,9 +33,11 @@ ENDS = {"html": b"</html>", "parquet": b"PAR1", "geojson": b"}"}
 """What a file of each kind ends with."""
 
 
-def identity(bundle: Bundle, options: PredictOptions, *, anonymise: bool = False) -> Identity:
+def identity(
+    bundle: Bundle, options: PredictOptions, *, sets: Path | None = None, anonymise: bool = False
+) -> Identity:
     """What every result of these options on this bundle says of itself; all but the slide."""
-    recorded = compared_options(recorded_options(bundle, options))
+    recorded = compared_options(recorded_options(bundle, options) | recorded_sets(sets))
     recorded = anonymous_options(recorded) if anonymise else recorded
     return Identity(__version__, bundle.content_sha256, plain(storable(recorded)), mpp=options.mpp)
 
@@ -89,6 +93,8 @@ def _is_whole(path: Path, kind: str) -> bool:
         return missing_chunks(path) == 0
     if kind == PICTURE:
         return picture_gene(path) is not None
+    if kind == "ometiff":
+        return is_whole(path)
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 16))
         return file.read().rstrip().endswith(ENDS.get(kind, b""))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from bleep_cli.base.beside import loading
-from bleep_cli.batch.kinds import PICTURE, WRITERS, WRITTEN_WITH, left_out, results_of
+from bleep_cli.batch.kinds import PICTURE, WRITERS, WRITTEN_WITH, check_grid, left_out, results_of
 from bleep_cli.batch.prepare import Batch, Job
 from bleep_cli.batch.resume import is_complete
 from bleep_cli.batch.tell import COMPLETE, WRITTEN, Record, Tally, command_of, estimated, record_of
@@ -17,6 +17,7 @@ from bleep_cli.findings import Finding, refuse_warnings
 from bleep_cli.outputs.anonymous import anonymised
 from bleep_cli.outputs.blocks import default_gene
 from bleep_cli.outputs.picture import picture_gene, write_gene_png
+from bleep_cli.outputs.set_scores import scored
 from bleep_cli.outputs.stored import shape
 from bleep_cli.prediction.estimate import estimate
 from bleep_cli.prediction.options import PredictOptions
@@ -53,6 +54,7 @@ def tell_estimates(batch: Batch, tells: Tells) -> int:
     def work(job: Job, _progress: Progress) -> Record:
         ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
         try:
+            check_grid(job.paths, ready.grid)
             if batch.strict:
                 refuse_warnings(ready.findings, SlideError)
             for finding in ready.findings:
@@ -115,6 +117,7 @@ def predict_slide(
     ready = plan(job.slide, batch.bundle.info, job.options, job.name, signature=batch.bundle.signature())
     shown = None
     try:
+        check_grid(job.paths, ready.grid)
         if batch.strict:
             refuse_warnings(ready.findings, SlideError)
         for finding in ready.findings:
@@ -123,6 +126,7 @@ def predict_slide(
         with loading([module for kind in job.paths for module in WRITTEN_WITH.get(kind, ())]):
             prediction = made.predict_plan(ready, progress, command=command_of(job, batch))
         noticed = prediction.findings[len(ready.findings) :]
+        prediction = scored(prediction, batch.sets)
         prediction = anonymised(prediction) if batch.anonymise else prediction
         if batch.strict:
             refuse_warnings(noticed, SlideError)

@@ -29,11 +29,10 @@ from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import SLOPE, StoredExpression, UnitRows, reading
 from bleep_cli.choices import Key
 from bleep_cli.errors import ReferenceError, UsageError, option
+from bleep_cli.genes.gene_sets import known_of
 from bleep_cli.genes.names import strip_version
-from bleep_cli.limits import (
-    MOST_BUNDLE_NAME,
-    MOST_MODEL_BYTES,
-)
+from bleep_cli.limits import MOST_BUNDLE_NAME, MOST_MODEL_BYTES
+from bleep_cli.signing.content import check_signed, read_key
 from bleep_cli.towers.precision import TOWERS, Chosen, Cost, OtherTower, TowerName
 from bleep_cli.types import F32, F64, I64, Index, Str
 
@@ -52,6 +51,8 @@ class Bundle:
         self.content_sha256 = str(attrs["content_sha256"])
         self.verified = False
         """Whether ``content_sha256`` has been compared with the content; else it is what the bundle states."""
+        self.signed_by: str | None = None
+        """Fingerprint of the key that signed it, where that was asked for and checked."""
         self.symbols = self._strings("genes/symbol")
         self.gene_ids = self._strings("genes/id")
         self.panel = np.asarray(self.read("genes/panel"), np.int64)
@@ -182,11 +183,13 @@ class Bundle:
     def gene_rows(self, genes: Sequence[str] | None, asked: str = "genes") -> I64:
         """Columns of the asked genes (symbols or ids), in the asked order; all for None.
 
-        Raises ``UsageError`` of the parameter ``asked``, naming the ones that are not there.
+        Of genes of sets those that are there. Raises ``UsageError`` of the parameter ``asked``, naming the ones
+        that are not there.
         """
         if genes is None:
             return np.arange(len(self.symbols), dtype=np.int64)
         slot = {str(g): i for i, g in enumerate(self.gene_ids)} | {str(s): i for i, s in enumerate(self.symbols)}
+        genes = known_of(genes, slot, self.name)
         asked_for = [gene if gene in slot else strip_version(gene) for gene in genes]
         absent = [gene for gene in asked_for if gene not in slot]
         if absent:
@@ -220,15 +223,17 @@ class Bundle:
         return stored[:n] if n * width * 4 <= dense_bytes else stored
 
 
-def open_bundle(path: Path | str, sha256: str | None = None) -> Bundle:
+def open_bundle(path: Path | str, sha256: str | None = None, key: Path | str | None = None) -> Bundle:
     """Opens a bundle, directory or ``.zarr.zip``, and checks its attributes and the shapes of its arrays.
 
     A folder, or a zip with a folder, around one bundle stands for it. ``sha256`` is the content hash that it must
-    have; with it, and where chunks are missing, everything is read and hashed. Raises ``ReferenceError`` for
-    anything that is not a bundle of a version this program reads, or not that one, ``UsageError`` for a
-    ``sha256`` that is none.
+    have, ``key`` a file of public keys one of which must have signed it (:mod:`bleep_cli.signing`); with either,
+    and where chunks are missing, everything is read and hashed. Raises ``ReferenceError`` for anything that is not
+    a bundle of a version this program reads, not that one, or not signed by that key, ``UsageError`` for a
+    ``sha256`` or a ``key`` that is none, ``DeviceError`` where signatures cannot be checked.
     """
     path = Path(path)
+    keys = None if key is None else read_key(key)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise UsageError(f"{option('ref_sha256')} is the content hash of a bundle: 64 hexadecimal digits")
     if not path.exists():
@@ -255,9 +260,24 @@ def open_bundle(path: Path | str, sha256: str | None = None) -> Bundle:
     check_shapes(root, path.name)
     bundle = Bundle(root, path.name, info, attrs)
     _check_values(bundle)
-    if lacking or sha256 is not None:
+    if lacking or sha256 is not None or keys is not None:
         bundle.check_content(None if sha256 is None else sha256.lower())
+    if keys is not None:
+        bundle.signed_by = check_signed(path, bundle.content_sha256, keys)
     return bundle
+
+
+def bundle_of(ref: Bundle | Path | str, sha256: str | None = None, key: Path | str | None = None) -> Bundle:
+    """The bundle that a call from Python names, by its path or as one that is open.
+
+    Raises what :func:`open_bundle` does, and ``UsageError`` for conditions on one that is open already.
+    """
+    if not isinstance(ref, Bundle):
+        return open_bundle(ref, sha256, key)
+    for name, condition in (("ref_sha256", sha256), ("ref_key", key)):
+        if condition is not None:
+            raise UsageError(f"{option(name)} is of a bundle that is named by its path; give it to open_bundle")
+    return ref
 
 
 def _check_values(bundle: Bundle) -> None:

@@ -1,5 +1,5 @@
 """How expression changes along the image embedding of a reference, for predictions that are corrected by it
-(``prediction/correct.py``)."""
+(``prediction/expression/correct.py``)."""
 
 from __future__ import annotations
 

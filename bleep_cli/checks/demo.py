@@ -16,6 +16,7 @@ from bleep_cli.outputs.picture import PICTURE_SUFFIX, write_gene_png
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
+from bleep_cli.report.page import PAGE_SUFFIX, write_report
 from bleep_cli.types import F64, Prediction, Progress, Str, no_progress
 
 SHOWN_GENE = "CYP3A4"  # pericentral: its picture shows every central vein
@@ -27,9 +28,10 @@ def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tup
     """Predicts the built-in slide into ``out`` (replacing an earlier demo); returns a record and lines."""
     prediction = predict_demo(asset(DEMO_BUNDLE), asset(DEMO_SLIDE), device, progress)
     table = output_path(out, prediction.slide_id, "h5ad")
-    picture = table.with_suffix(PICTURE_SUFFIX)
+    picture, page = table.with_suffix(PICTURE_SUFFIX), table.with_suffix(PAGE_SUFFIX)
     FORMATS["h5ad"].write(prediction, table, force=True, progress=progress)
     write_gene_png(prediction, SHOWN_GENE, picture, force=True)
+    write_report(prediction, page, force=True, progress=progress)
     symbols, r = agreement(prediction, asset(DEMO_TRUTH))
     best = np.argsort(-r, kind="stable")[:5]
     record = {
@@ -38,13 +40,14 @@ def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tup
         "informative_genes": len(r),
         "median_r": float(np.median(r)),
         "share_r_at_least_0.8": float((r >= 0.8).mean()),
-        "files": [str(table), str(picture)],
+        "files": [str(table), str(picture), str(page)],
     }
     lines = [
         f"predicted {counted(len(prediction.grid), 'tile')} × {counted(len(prediction.symbols), 'gene')} on a "
         "synthetic section of a donor that the reference has not seen",
         f"table   {table}",
         f"picture {picture}",
+        f"page    {page} (open it in a browser)",
         "best genes: " + ", ".join(f"{symbols[i]} {r[i]:.2f}" for i in best),
         f"agreement with the known truth: median r {record['median_r']:.2f} over "
         f"{counted(len(r), 'informative gene')}",

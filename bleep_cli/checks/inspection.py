@@ -13,10 +13,16 @@ from bleep_cli.types import Progress, no_progress
 
 
 def inspect_bundle(
-    path: Path, *, verify: bool = False, progress: Progress = no_progress
+    path: Path,
+    *,
+    verify: bool = False,
+    ref_sha256: str | None = None,
+    ref_key: Path | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[dict[str, Any], list[str], bool]:
-    """Record, lines, and whether every check held (true without ``verify``)."""
-    bundle = open_bundle(path)
+    """Record, lines, and whether every check held (true without ``verify``); ``ref_sha256`` and ``ref_key`` are
+    what :func:`~bleep_cli.bundle.open.open_bundle` asks of a bundle."""
+    bundle = open_bundle(path, ref_sha256, ref_key)
     info = bundle.info
     checks = verify_bundle(bundle, progress) if verify else []
     graph = dict(bundle.array(GRAPH).attrs) if GRAPH in bundle.root else None
@@ -25,6 +31,7 @@ def inspect_bundle(
     record = {
         "name": bundle.name,
         "content_sha256": bundle.content_sha256,
+        "signed_by": bundle.signed_by,
         "parent_sha256": info.parent_sha256,
         "merged_sha256": list(info.merged_sha256),
         "encoding_version": bundle.attrs["encoding-version"],
@@ -59,6 +66,7 @@ def inspect_bundle(
         f"views {info.views} at build, {info.recommended_views} recommended",
         f"  index: {_graph(graph)}",
     ]
+    lines += [f"  signed by {bundle.signed_by}"] if bundle.signed_by else []
     lines += [f"  {chosen} tower: {cost.line()}" for chosen, cost in costs.items()]
     lines += [f"  section {s.id}: donor {s.donor}, {counted(s.n, 'spot')}" for s in info.sections]
     for label in ("species", "licence", "citation", "intended_use"):

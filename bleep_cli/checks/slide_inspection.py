@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
+from bleep_cli.outputs.anonymous import alias, hidden_finding, names_of, scene_alias
 from bleep_cli.slide.facts import PLAIN, Facts, Scene
 from bleep_cli.slide.mpp import check_mpp
 from bleep_cli.slide.open import open_raster, pixel_size
 from bleep_cli.slide.raster import Raster
 from bleep_cli.slide.turn import WORDS
+
+_PICTURE = re.compile(r"^(?!(?:label|macro|thumbnail|overview|page \d+) \().*(?= \(\d)")
+"""What a picture that is not read is called, where the file has a name of its own for it."""
 
 
 @dataclass(frozen=True)
@@ -28,25 +35,44 @@ class SlideTold:
     """What is odd about it; the record has them, too."""
 
 
-def inspect_slide(path: Path, mpp: float | None = None, scene: int | str | None = None) -> SlideTold:
+def inspect_slide(
+    path: Path, mpp: float | None = None, scene: int | str | None = None, *, anonymise: bool = False
+) -> SlideTold:
     """All of a slide but its pixels; label and macro pictures are named and not looked at.
 
-    ``mpp`` and ``scene`` as of :func:`bleep_cli.slide.open.open_slide`. A slide without a pixel size, or all
-    black, is told of like any other. Raises ``SlideError`` for what cannot be read, ``UsageError`` for what is not
-    there.
+    ``mpp`` and ``scene`` as of :func:`bleep_cli.slide.open.open_slide`; with ``anonymise`` it is called by its
+    hash, and its pictures by no names of the file's own. A slide without a pixel size, or all black, is told
+    of like any other. Raises ``SlideError`` for what cannot be read, ``UsageError`` for what is not there.
     """
     check_mpp(mpp)
+    given = path
     path, raster = open_raster(path, scene)
     try:
         sha256 = file_sha256(path)
         size, source, odd = _pixel_size(path.name, raster.facts.chosen, mpp)
         findings = (*raster.facts.findings, *odd)
         record = _record(path.name, raster, size, source, sha256) | {"findings": [f.plain() for f in findings]}
-        return SlideTold(record, _lines(record, raster), findings)
+        told = SlideTold(record, _lines(record, raster), findings)
+        return _without_names(told, (given, path), raster.facts) if anonymise else told
     except OSError as error:
         raise SlideError(f"{path.name}: cannot be read: {error.strerror}") from None
     finally:
         raster.close()
+
+
+def _without_names(told: SlideTold, files: Sequence[Path], facts: Facts) -> SlideTold:
+    """The same without the names of its files and scenes, and of pictures that are not read."""
+    called = alias("slide", told.record["sha256"])
+    names = {name: called for file in files for name in names_of(file)}
+    names |= {scene.name: scene_alias(scene.name) for scene in facts.scenes}
+    found = [_PICTURE.match(words) for words in facts.not_read]
+    hidden = Hidden(names | {picture[0]: "a picture" for picture in found if picture})
+    not_read = [_PICTURE.sub("a picture", words) for words in facts.not_read]
+    lines = [hidden.text(line) for line in told.lines]
+    if not_read:
+        lines[-len(not_read) :] = [hidden.text(f"  not read: {words}") for words in not_read]
+    record = hidden.value(told.record | {"not_read": not_read})
+    return SlideTold(record, lines, tuple(hidden_finding(finding, hidden) for finding in told.findings))
 
 
 def _pixel_size(

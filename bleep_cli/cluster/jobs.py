@@ -28,6 +28,7 @@ from bleep_cli.cluster.worker import UnusableError
 from bleep_cli.errors import BleepError, OutputError, ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.provenance import Identity
+from bleep_cli.reference.build import EmbedImages
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import F32, Progress, Section, Tells
 
@@ -55,7 +56,7 @@ def predict_batch(batch: Batch, scheduler: str, tells: Tells) -> int:
             number, outcome = ended
             job = batch.jobs[number]
             try:
-                record = _checked(job, outcome, identity(batch.bundle, job.options), tells.finding)
+                record = _checked(job, outcome, _identity(job, batch), tells.finding)
             except BleepError as error:
                 if not _of_slide(error):
                     raise
@@ -95,9 +96,7 @@ def _make_folders(jobs: Sequence[Job]) -> None:
 
 def _job(job: Job, batch: Batch) -> Plain:
     # Without --force no result was there at the start, so one that a later attempt finds is an earlier one's.
-    wanted = job.wanted or (
-        None if batch.force else identity(batch.bundle, job.options, anonymise=batch.anonymise)
-    )
+    wanted = job.wanted or (None if batch.force else _identity(job, batch))
     return {
         "slide": str(job.slide.absolute()),
         "name": job.name,
@@ -105,6 +104,10 @@ def _job(job: Job, batch: Batch) -> Plain:
         "options": cluster_worker.options_to_plain(job.options),
         "wanted": None if wanted is None else asdict(wanted),
     }
+
+
+def _identity(job: Job, batch: Batch) -> Identity:
+    return identity(batch.bundle, job.options, sets=batch.sets, anonymise=batch.anonymise)
 
 
 def _shared(batch: Batch) -> Plain:
@@ -117,6 +120,7 @@ def _shared(batch: Batch) -> Plain:
         "force": batch.force,
         "strict": batch.strict,
         "anonymise": batch.anonymise,
+        "sets": None if batch.sets is None else str(batch.sets.absolute()),
         "command": list(batch.command),
     }
 
@@ -157,13 +161,14 @@ def _sweep(attempts: Attempts, jobs: Sequence[Job], lived: Mapping[int, tuple[st
 
 def image_embedder(
     tells: Tells, scheduler: str, folder: Path, encoders: Encoders, device: Device, progress: Progress
-) -> Callable[[Sequence[Section]], F32]:
+) -> EmbedImages:
     """What ``build_reference`` takes as ``embed_images``: one task per section, on the scheduler's workers.
 
-    ``folder`` is where ``encoders`` were read from, on storage that all workers see.
+    ``folder`` is where ``encoders`` were read from, on storage that all workers see. Their tiles' looks come with
+    them where every worker can tell them as :func:`bleep_cli.fitting.given_looks.with_raw_looks` makes the tower.
     """
 
-    def embed(sections: Sequence[Section]) -> F32:
+    def embed(sections: Sequence[Section]) -> tuple[F32, F32 | None]:
         jobs = [
             {"id": s.id, "image": str(Path(s.image).absolute()), "mpp": s.mpp, "xy_l0": s.xy_l0.tobytes()}
             for s in sections
@@ -176,20 +181,25 @@ def image_embedder(
             "views": int(encoders.info.get("views", ALL_VIEWS)),
             "device": device,
         }
-        parts: dict[int, F32] = {}
+        parts: dict[int, tuple[F32, F32]] = {}
         with connected(scheduler, device) as client:
             work = Work(client, cluster_worker.embed_section, device)
             for number, outcome in work.outcomes(jobs, shared, tells.say):
                 parts[number] = _embedded(sections[number], outcome)
                 progress("sections embedded", len(parts), len(sections))
-        return np.concatenate([parts[number] for number in range(len(sections))])
+        vectors, looks = zip(*(parts[number] for number in range(len(sections))), strict=True)
+        told = {some.shape[1] for some in looks}
+        return np.concatenate(vectors), None if len(told) > 1 or 0 in told else np.concatenate(looks)
 
     return embed
 
 
-def _embedded(section: Section, outcome: Plain | BleepError) -> F32:
+def _embedded(section: Section, outcome: Plain | BleepError) -> tuple[F32, F32]:
+    """Unit vectors f32[n, d] and looks f32[n, l] of a section's tiles."""
     if isinstance(outcome, SlideError):  # of Dask: workers died
         raise ReferenceError(f"section {section.id}: {outcome.text}")
     if isinstance(outcome, BleepError):
         raise outcome
-    return np.frombuffer(outcome["embeddings"], np.float32).reshape(len(section.barcodes), -1)
+    n = len(section.barcodes)
+    vectors, looks = (np.frombuffer(outcome[part], np.float32) for part in ("embeddings", "looks"))
+    return vectors.reshape(n, len(vectors) // n), looks.reshape(n, len(looks) // n)

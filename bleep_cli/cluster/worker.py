@@ -28,9 +28,10 @@ from bleep_cli.bundle.encoders_folder import load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.choices import Device
 from bleep_cli.embedding.embedder import Embedder, embedder_of
-from bleep_cli.embedding.sections import embed_sections
+from bleep_cli.embedding.sections import see_sections
 from bleep_cli.errors import BleepError, DeviceError, OutputError, ReferenceError, UsageError, option
 from bleep_cli.findings import Finding
+from bleep_cli.fitting.given_looks import with_raw_looks
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.prediction.provenance import Identity
@@ -58,7 +59,7 @@ def predict_slide(job: Plain, shared: Plain) -> Plain:
 
     ``job``: ``number``, ``slide``, ``name``, ``paths`` by format, ``options``, ``wanted``; ``shared``:
     ``version``, ``topic``, ``bundle``, ``content_sha256``, ``verified``, ``options``, ``gene``, ``force``,
-    ``strict``, ``anonymise``, ``command``. All paths are absolute.
+    ``strict``, ``anonymise``, ``sets``, ``command``. All paths are absolute.
 
     Returns the slide's record with ``prints`` (bytes and sha256 by format) and ``told`` (findings), or ``error``
     (a class of ``errors.py``, or ``UnseenError``) and ``message``; ``worker`` and ``pid`` in both cases.
@@ -72,7 +73,8 @@ def embed_section(job: Plain, shared: Plain) -> Plain:
     ``job``: ``number``, ``id``, ``image``, ``mpp``, ``xy_l0`` (f64[n, 2] as bytes); ``shared``: ``version``,
     ``topic``, ``encoders``, ``tower_sha256``, ``px``, ``um``, ``views``, ``device``.
 
-    Returns ``embeddings`` (f32[n, d] as bytes), or an error as :func:`predict_slide` does.
+    Returns ``embeddings`` (f32[n, d] as bytes) and ``looks`` (f32[n, l], as :func:`with_raw_looks` makes the
+    tower tell them; empty where it cannot), or an error as :func:`predict_slide` does.
     """
     return _told(lambda: _embed(job, shared), job, shared)
 
@@ -157,7 +159,10 @@ def _predict(job: Plain, shared: Plain) -> Plain:
     gene, force, strict, anonymise, command = (
         shared[name] for name in ("gene", "force", "strict", "anonymise", "command")
     )
-    batch = Batch(bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, anonymise, tuple(command))
+    sets = None if shared["sets"] is None else _see(Path(shared["sets"]))
+    batch = Batch(
+        bundle, loaded.bundle, loaded.options, (mine,), gene, force, strict, anonymise, sets, tuple(command)
+    )
     findings: list[Finding] = []
     try:
         record = predict_here(mine, batch, loaded.predictor, findings.append)
@@ -185,12 +190,13 @@ def _embed(job: Plain, shared: Plain) -> Plain:
     none = np.empty(0, str)
     section = Section(job["id"], "", "", None, none, none, barcodes, xy_l0, str(image), job["mpp"])
     spec = TileSpec(shared["px"], tuple(shared["um"]))
-    return {"embeddings": embed_sections([section], embedder, spec, shared["views"]).tobytes()}
+    vectors, looks = see_sections([section], embedder, spec, shared["views"])
+    return {"embeddings": vectors.tobytes(), "looks": looks.tobytes()}
 
 
 @lru_cache(maxsize=1)
 def _load_embedder(folder: Path, sha256: str, device: Device) -> Embedder:
-    tower = load_encoders(folder).image
-    if hashlib.sha256(tower).hexdigest() != sha256:
+    encoders = load_encoders(folder)
+    if hashlib.sha256(encoders.image).hexdigest() != sha256:
         raise ReferenceError(f"{option('encoders')} {folder.name}: the image tower is another one there than here")
-    return embedder_of(tower, device)
+    return embedder_of(with_raw_looks(encoders)[0].image, device)

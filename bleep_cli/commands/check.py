@@ -19,6 +19,8 @@ def inspect(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(help="A bundle, a slide, or a cohort file (.toml).")],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value of a bundle.")] = False,
+    ref_sha256: opt.RefSha256 = None,
+    ref_key: opt.RefKey = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of a slide.")] = None,
     scene: opt.Scene = None,
     out: Annotated[
@@ -30,6 +32,7 @@ def inspect(
             "--genes", help="How well a bundle's genes are predicted: names separated by commas, a file, or all."
         ),
     ] = None,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
     strict: opt.Strict = False,
 ) -> None:
@@ -38,6 +41,11 @@ def inspect(
 
     console: Console = ctx.obj
     console.heed(strict=strict)
+    is_slide = path.suffix.lower() != ".toml" and _is_slide(path)
+    if anonymise and not is_slide:
+        raise UsageError(f"{option('anonymise')} is for slides; {path.name} is none")
+    if anonymise:
+        console.hide_files(("the slide", path))
     console.begin(f"reading {file_text(path.name)} ...")
     if genes is not None:
         console.data(*inspect_genes(path, None if genes == "all" else gene_list(genes)))
@@ -47,8 +55,8 @@ def inspect(
         return
     if out is not None:
         raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
-    if _is_slide(path):
-        told = inspect_slide(path, mpp, scene)
+    if is_slide:
+        told = inspect_slide(path, mpp, scene, anonymise=anonymise)
         for finding in told.findings:
             console.finding(finding)
         console.data(told.record, told.lines)
@@ -56,7 +64,9 @@ def inspect(
             refuse_warnings(told.findings, SlideError)
         return
     with console.progress(path.name) as progress:
-        record, lines, ok = inspect_bundle(path, verify=verify, progress=progress)
+        record, lines, ok = inspect_bundle(
+            path, verify=verify, ref_sha256=ref_sha256, ref_key=ref_key, progress=progress
+        )
     console.data(record, lines)
     if not ok:
         raise ReferenceError(f"{path.name} failed its verification")
@@ -74,6 +84,7 @@ def qc(
     slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="A slide: SVS, NDPI, TIFF, DICOM, PNG, ...")],
     ref: opt.RefToJudge = None,
     ref_sha256: opt.RefSha256 = None,
+    ref_key: opt.RefKey = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Microns per level-0 pixel of the slide.")] = None,
     scene: opt.Scene = None,
     mask: opt.Mask = None,
@@ -81,6 +92,7 @@ def qc(
     origin: opt.Origin = "auto",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A picture of it: .png.")] = None,
     device: opt.Device = "auto",
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
     strict: opt.Strict = False,
 ) -> None:
@@ -92,12 +104,15 @@ def qc(
 
     console: Console = ctx.obj
     console.heed(strict=strict)
+    if anonymise:
+        console.hide_files(("the slide", slide), ("the mask", mask))
     console.begin(f"looking at {file_text(slide.name)} ...")
     with console.progress(slide.name) as progress:
         found = api.qc(
             slide,
             ref,
             ref_sha256=ref_sha256,
+            ref_key=ref_key,
             mpp=mpp,
             scene=scene,
             mask=mask,
@@ -105,6 +120,7 @@ def qc(
             origin=origin,
             out=out,
             device=device,
+            anonymise=anonymise,
             force=force,
             progress=progress,
         )

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bleep_cli.base.hidden import Hidden
@@ -56,6 +57,13 @@ class Console:
     def hide(self, names: Mapping[str, str]) -> None:
         """Has names not told, by what stands in the place of each."""
         self.hidden = Hidden(names)
+
+    def hide_files(self, *files: tuple[str, Path | None], names: Mapping[str, str] | None = None) -> None:
+        """Has names of files not told, (what it is called, file) each, nor further ``names``."""
+        from bleep_cli.api import names_of
+
+        found = {name: what for what, file in files if file is not None for name in names_of(file)}
+        self.hide(found | dict(names or {}))
 
     def say(self, message: str) -> None:
         """A message for the person: one line on stderr, unless quiet."""

@@ -74,6 +74,15 @@ RefSha256 = Annotated[
         help="Content hash that the reference must have; everything of it is read and compared first.",
     ),
 ]
+RefKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--ref-key",
+        envvar="BLEEP_REF_KEY",
+        metavar="PUBLIC",
+        help="Public key of OpenSSH (.pub), or several, one of which must have signed the reference: BUNDLE.sig.",
+    ),
+]
 RefIfAny = Annotated[
     Path | None,
     typer.Option(
@@ -91,13 +100,16 @@ RefToJudge = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", envvar="BLEEP_OUT", help="Folder for the results.")]
 FORMATS = (
-    "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), html (a page with maps), "
-    "png (a picture of one gene)."
+    "Comma-separated: h5ad, zarr, spatialdata, parquet, csv, geojson (for QuPath), ometiff (a channel per gene), "
+    "cellxgene (h5ad by its schema), html (a page with maps), png (a picture of one gene)."
 )
 Formats = Annotated[str, typer.Option("--format", help=FORMATS)]
 Genes = Annotated[
     str | None,
-    typer.Option("--genes", help="Comma-separated symbols or ids, or a file with one a line; default all."),
+    typer.Option(
+        "--genes",
+        help="Comma-separated symbols or ids, or a file: one a line, or gene sets (.gmt); default all.",
+    ),
 ]
 Sets = Annotated[
     Path | None, typer.Option("--sets", help="GMT file of gene sets: each gets a score in every tile (mean z).")
@@ -177,7 +189,7 @@ At = Annotated[
 ]
 Anonymise = Annotated[
     bool,
-    typer.Option("--anonymise", help="Tell no names of slides and their files: the slide's hash stands for them."),
+    typer.Option("--anonymise", help="Tell no names of slides and their files: hashes stand for them."),
 ]
 ExcludeDonor = Annotated[
     str | None,
@@ -186,6 +198,13 @@ ExcludeDonor = Annotated[
 ExcludeSection = Annotated[
     str | None,
     typer.Option("--exclude-section", help="Comma-separated sections of the reference whose spots have no part."),
+]
+LevelOf = Annotated[
+    str | None,
+    typer.Option(
+        "--level-of",
+        help="Comma-separated sections of the reference, of the slide's donor, whose measured level values take.",
+    ),
 ]
 IncludeOwn = Annotated[
     bool,

@@ -41,11 +41,13 @@ def predict(
     ctx: typer.Context,
     ref: opt.Ref,
     ref_sha256: opt.RefSha256 = None,
+    ref_key: opt.RefKey = None,
     slides: opt.Slides = None,
     slide_table: opt.SlideTable = None,
     out: opt.Out = Path(),
     formats: opt.Formats = "h5ad,png",
     genes: opt.Genes = None,
+    sets: opt.Sets = None,
     gene: opt.Gene = None,
     min_r: opt.MinR = None,
     drop_unreliable: opt.DropUnreliable = False,
@@ -68,6 +70,7 @@ def predict(
     anonymise: opt.Anonymise = False,
     exclude_donor: opt.ExcludeDonor = None,
     exclude_section: opt.ExcludeSection = None,
+    level_of: opt.LevelOf = None,
     include_own: opt.IncludeOwn = False,
     device: opt.Device = "auto",
     precision: opt.Precision = "auto",
@@ -82,11 +85,18 @@ def predict(
     console.heed(strict=strict)
     from bleep_cli import api
 
-    files = {"the list of genes": genes, "the table": slide_table, "the positions": at, "the mask": mask}
+    files = {
+        "the list of genes": genes,
+        "the table": slide_table,
+        "the positions": at,
+        "the mask": mask,
+        "the gene sets": sets,
+    }
     told = {Path(path).name: what for what, path in files.items() if path} if anonymise else {}
     if anonymise:
         console.hide(told | {path.name: "what was named" for path in slides or ()})
     console.begin(f"reading {_first(slides, slide_table)} ...")
+    asked = gene_list(genes)
     options = api.PredictOptions(
         mpp=mpp,
         scene=scene,
@@ -96,7 +106,7 @@ def predict(
         mask=mask,
         mask_class=tuple(opt.names(mask_class or "")),
         origin=origin,
-        genes=gene_list(genes),
+        genes=asked,
         min_r=min_r,
         drop_unreliable=drop_unreliable,
         ood_rate=ood_rate,
@@ -109,6 +119,7 @@ def predict(
         views=views,
         exclude_donor=tuple(opt.names(exclude_donor or "")),
         exclude_section=tuple(opt.names(exclude_section or "")),
+        level_of=tuple(opt.names(level_of or "")),
         include_own=include_own,
         device=device,
         precision=precision,
@@ -125,16 +136,21 @@ def predict(
         ref,
         out,
         ref_sha256=ref_sha256,
+        ref_key=ref_key,
         formats=opt.names(formats),
         gene=gene,
         options=options,
+        sets=sets,
         force=force or dry_run,
         resume=resume and not dry_run,
         strict=console.strict,
         anonymise=anonymise,
         command=tuple(_command(ctx)),
-        inputs=_inputs(genes, slide_table),
+        inputs=_inputs(genes, sets, slide_table),
     )
+    kept = batch.options.genes
+    if asked is not None and kept is not None and len(kept) < len(asked):
+        console.say(f"{len(kept):,} of the {len(asked):,} genes of the sets are in {batch.bundle.name}")
     if dry_run:
         code = api.tell_estimates(batch, console)
     elif scheduler is None:
@@ -182,18 +198,24 @@ def _shown(value: Any) -> str:
     return file_text(Path(text).name) if isinstance(value, Path) or is_file(text) else text
 
 
-def _inputs(genes: str | None, table: Path | None) -> dict[str, Path]:
+def _inputs(genes: str | None, sets: Path | None, table: Path | None) -> dict[str, Path]:
     """The files beside slides and reference that no result may replace, by what they are called."""
-    named = {"the list of genes": None if genes is None or not is_file(genes) else Path(genes), "the table": table}
+    listed = None if genes is None or not is_file(genes) else Path(genes)
+    named = {"the list of genes": listed, "the gene sets": sets, "the table": table}
     return {what: path for what, path in named.items() if path is not None}
 
 
 def gene_list(genes: str | None) -> tuple[str, ...] | None:
-    """``--genes``: names separated by commas, or a file with one a line; None for all."""
+    """``--genes``: names separated by commas, a file with one a line, or a GMT file, of whose genes those are
+    meant that there are; None for all."""
     if genes is None:
         return None
     file = Path(genes)
     text = genes
+    if file.suffix.lower() == ".gmt" and is_file(genes):
+        from bleep_cli import api
+
+        return api.genes_of_sets(file)
     if "," not in genes and is_file(genes):
         try:
             text, _ = read_text(file)

@@ -1,4 +1,4 @@
-"""``bleep reference``: a bundle that grows and shrinks. Each command makes a new bundle, none changes one."""
+"""``bleep reference``: a bundle that grows, shrinks, is signed. Each command makes something, none changes one."""
 
 from __future__ import annotations
 
@@ -106,6 +106,29 @@ def merge(
     finish(console, built, out, force=force)
 
 
+def sign(
+    ctx: typer.Context,
+    bundle: opt.Bundle,
+    key: Annotated[
+        Path,
+        typer.Option(
+            "--key",
+            help="Private key of OpenSSH, or the public one (.pub) of one that an agent or a token holds.",
+        ),
+    ],
+    force: opt.Force = False,
+) -> None:
+    """Sign a bundle: read and hash all of it, and write BUNDLE.sig beside it, by ssh-keygen."""
+    from bleep_cli import api
+
+    console: Console = ctx.obj
+    console.begin(f"reading {file_text(bundle.name)} ...")
+    signed = api.sign_reference(bundle, key, force=force)
+    name = signed.signature.name
+    record = {"signature": name, "content_sha256": signed.content_sha256, "signed_by": signed.signed_by}
+    console.data(record, [f"signature {name}, of {signed.content_sha256[:12]} by {signed.signed_by}"])
+
+
 def _begin(ctx: typer.Context, out: Path, *, force: bool, strict: bool) -> Console:
     console: Console = ctx.obj
     console.heed(strict=strict)
@@ -113,5 +136,5 @@ def _begin(ctx: typer.Context, out: Path, *, force: bool, strict: bool) -> Conso
     return console
 
 
-for command in (add, remove, subset, merge):
+for command in (add, remove, subset, merge, sign):
     add_command(app, command)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.files.atomic import check_free
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.choices import Plane
+from bleep_cli.comparison.anonymous import without_names
 from bleep_cli.comparison.contrast import Contrast, contrasts
 from bleep_cli.comparison.groups_file import Member, named, read_groups
 from bleep_cli.comparison.measure import Source, measure, open_sources, spread
@@ -23,7 +25,7 @@ from bleep_cli.comparison.regions import region_files, slide_of
 from bleep_cli.comparison.tables import PAGE, file_names, write_tables
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding, refuse_warnings
-from bleep_cli.genes.gene_sets import read_gmt, set_columns
+from bleep_cli.genes.gene_sets import known_of, read_gmt, set_columns
 from bleep_cli.types import I64, Progress
 
 ABOVE = 1.0  # log1p(counts per 10,000): 1.7 of 10,000
@@ -37,6 +39,11 @@ class Compared:
     files: tuple[Path, ...]
     outcomes: tuple[Outcome, ...]
     findings: tuple[Finding, ...]
+    anonymous: bool = False
+    """Whether folders are not told either."""
+
+    def _shown(self, file: Path) -> str:
+        return file.name if self.anonymous else str(file)
 
     def record(self) -> dict[str, Any]:
         """As JSON-able values."""
@@ -50,7 +57,7 @@ class Compared:
             for o in self.outcomes
         ]
         findings = [finding.plain() for finding in self.findings]
-        return {"files": [str(file) for file in self.files], "comparisons": told, "findings": findings}
+        return {"files": [self._shown(file) for file in self.files], "comparisons": told, "findings": findings}
 
     def lines(self) -> list[str]:
         """In words, a line a comparison."""
@@ -58,7 +65,7 @@ class Compared:
             f"{o.contrast.title}: {_found(o)} of {len(o.genes.p):,} genes with q <= 0.05 ({o.contrast.sizes})"
             for o in self.outcomes
         ]
-        return [*lines, f"page {self.files[0]}"]
+        return [*lines, f"page {self._shown(self.files[0])}"]
 
 
 def _found(outcome: Outcome) -> int:
@@ -77,6 +84,7 @@ def compare_groups(
     origin: Plane = "auto",
     permutations: int = PERMUTATIONS,
     seed: int = 0,
+    anonymise: bool = False,
     strict: bool = False,
     force: bool = False,
     progress: Progress | bool | None = None,
@@ -98,9 +106,12 @@ def compare_groups(
     above
         Tables tell the share of tiles whose value (log1p) is above this.
     origin
-        What regions count from on slides with bounds: "level0", or the scanned part's corner, as in QuPath.
+        What regions count from on slides with bounds: "level0", "bounds" (the corner of the scanned part, as in
+        QuPath), or "auto": told by where the tissue is.
     permutations
         As many are looked at: all there are, or else so many random ones by ``seed``.
+    anonymise
+        Calls slides by their hashes and patients by numbers, in files, findings and faults.
 
     Raises
     ------
@@ -121,10 +132,14 @@ def compare_groups(
         lambda names: next((outlines[name] for name in sorted(names) if name in outlines), None),
         origin,
     )
-    members, more = named(read_groups(Path(groups)), {name: s.slide for s in sources for name in s.names})
+    rows, hidden = read_groups(Path(groups), anonymise=anonymise), Hidden({})
+    members, more = named(rows, {name: s.slide for s in sources for name in s.names})
     faults += [*more, *_faults(sources, members, outlines)]
+    if anonymise:
+        named_files = [*map(Path, results), *outlines.values()]
+        sources, members, hidden = without_names(sources, members, rows, named_files)
     if faults:
-        raise UsageError("\n".join(dict.fromkeys(faults)))
+        raise UsageError("\n".join(map(hidden.text, dict.fromkeys(faults))))
     setting = _setting(sources, members, genes, sets, above, permutations, seed)
     with reporting(progress, folder.name) as report:
         measured = [part for source in sources for part in measure(source, setting.all_ids, above, report)]
@@ -137,7 +152,7 @@ def compare_groups(
         refuse_warnings(findings, UsageError)
     write_tables(folder, tally, outcomes, force=force)
     write_page(folder / PAGE, tally, outcomes, findings, force=force)
-    return Compared(files, outcomes, findings)
+    return Compared(files, outcomes, findings, anonymise)
 
 
 def _faults(sources: Sequence[Source], members: Sequence[Member], outlines: Mapping[str, Path]) -> Iterator[str]:
@@ -159,7 +174,7 @@ def _faults(sources: Sequence[Source], members: Sequence[Member], outlines: Mapp
             yield f"{source.slide}: {option('regions')} names no file of this slide"
     for member in members:
         regions = found.get(member.slide, {})
-        if member.region and member.region not in regions:
+        if member.region and regions and member.region not in regions:
             yield f"{member.slide}: has no region {member.region}{did_you_mean(member.region, regions)}"
     if len({member.group for member in members}) < 2 and not outlines:
         yield "the table of groups holds fewer than two groups"
@@ -181,6 +196,7 @@ def _setting(
         raise UsageError("the results have no gene in common")
     ids, symbols = ([names[place] for place in kept] for names in (sources[0].gene_ids, sources[0].symbols))
     slots = {name: place for names in (ids, symbols) for place, name in enumerate(names)}
+    genes = None if genes is None else known_of(genes, slots, "the results")
     absent = [gene for gene in genes or () if gene not in slots]
     if absent:
         hint = did_you_mean(absent[0], symbols)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bleep_cli.base.files.text_table import read_text_table
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.reasons import did_you_mean, reason
 from bleep_cli.base.text import file_text
 from bleep_cli.errors import UsageError, option
@@ -30,10 +31,11 @@ class Member:
     """Empty for the whole slide."""
 
 
-def read_groups(path: Path) -> list[Member]:
+def read_groups(path: Path, *, anonymise: bool = False) -> list[Member]:
     """The rows of a table, in its order.
 
-    ``UsageError`` for what is no such table, and for all rows that cannot be, a line each.
+    ``UsageError`` for what is no such table, and for all rows that cannot be, a line each; with ``anonymise``
+    without the names of slides and patients.
     """
     name = file_text(path.name)
     if not path.is_file():
@@ -62,7 +64,8 @@ def read_groups(path: Path) -> list[Member]:
     if not members:
         faults.append(f"{name}: holds no slide below its header")
     if faults:
-        raise UsageError("\n".join(faults))
+        hidden = Hidden({cell: "a name" for m in members for cell in (m.slide, m.patient)} if anonymise else {})
+        raise UsageError("\n".join(map(hidden.text, faults)))
     return members
 
 

@@ -29,6 +29,8 @@ class Source:
     slide: str
     names: frozenset[str]
     """What a table may call the slide: its name in the result, its file's name, that without its ending."""
+    slide_sha256: str
+    """Hash of the slide's file; empty where the result does not state it."""
     gene_ids: tuple[str, ...]
     symbols: tuple[str, ...]
     reference: str
@@ -38,7 +40,7 @@ class Source:
     options: Mapping[str, Any]
     tile_mm2: float
     regions: Mapping[str, Bool]
-    """bool[n] by region, the whole tissue first."""
+    """bool[n] by region, the whole tissue first; none where those that were given are at fault."""
     findings: tuple[Finding, ...]
 
 
@@ -67,14 +69,18 @@ def open_sources(
     faults: list[str] = []
     for path in paths:
         try:
-            sources.append(_source(path, regions_of, origin, sources[0].gene_ids if sources else ()))
+            sources.append(_source(path, regions_of, origin, sources[0].gene_ids if sources else (), faults))
         except BleepError as error:
             faults.append(error.text)
     return sources, faults
 
 
 def _source(
-    path: Path, regions_of: Callable[[frozenset[str]], Path | None], origin: Plane, known: tuple[str, ...]
+    path: Path,
+    regions_of: Callable[[frozenset[str]], Path | None],
+    origin: Plane,
+    known: tuple[str, ...],
+    faults: list[str],
 ) -> Source:
     result = open_result(path)
     said = result.provenance
@@ -82,10 +88,17 @@ def _source(
     file = str(slide.get("name", ""))
     names = frozenset({result.slide_id, path.stem, file, Path(file).stem} - {""})
     ids = tuple(map(str, result.gene_ids))
+    regions: Mapping[str, Bool] = {}
+    findings: tuple[Finding, ...] = ()
+    try:
+        regions, findings = tiles_of(result, regions_of(names), origin)
+    except BleepError as error:
+        faults.append(error.text)
     return Source(
         path=path,
         slide=result.slide_id,
         names=names,
+        slide_sha256=str(slide.get("sha256", "")),
         gene_ids=known if ids == known else ids,  # one copy for a whole cohort
         symbols=tuple(map(str, result.symbols)),
         reference=str(reference.get("content_sha256", "")),
@@ -93,8 +106,10 @@ def _source(
         units=str(said.get("expression_units", "")),
         options={name: said.get("options", {}).get(name) for name in COMPARED_OPTIONS},
         tile_mm2=(result.grid.pitch_um / 1000) ** 2,
-        regions=tiles_of(result, regions_of(names), origin),
-        findings=tuple(replace(found, where=found.where or result.slide_id) for found in result.findings),
+        regions=regions,
+        findings=tuple(
+            replace(found, where=found.where or result.slide_id) for found in (*result.findings, *findings)
+        ),
     )
 
 

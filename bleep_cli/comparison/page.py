@@ -100,7 +100,9 @@ def _table(kind: str, names: Sequence[str], outcome: Outcome, found: Tested, sid
     head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
     key = f"a dot is a patient, above {escape(labels[0])}, below {escape(labels[1])}"
     caption = f"<caption>{kind}s: {shown}; {key}</caption>"
-    return f"<div class='scroll'><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    label = escape(f"{kind}s, {outcome.contrast.title}", quote=True)
+    scroll = f"<div class='scroll' tabindex='0' role='region' aria-label='{label}'>"  # by the keyboard, too
+    return f"{scroll}<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
 def _picture(sides: Sequence[F64], labels: Sequence[str]) -> str:

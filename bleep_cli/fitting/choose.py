@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.fitting.cca import Table, decompose, fit_heads
-from bleep_cli.prediction.impute import impute_blocks
+from bleep_cli.prediction.expression.impute import impute_blocks
 from bleep_cli.reference.parts import repeat_by_section
 from bleep_cli.reliability.groups import By, groups_of
 from bleep_cli.search.exact import ExactIndex

@@ -53,8 +53,8 @@ def tower_with_head(backbone: bytes, px: int, fields: int, head: bytes) -> bytes
     Both are brought to the newer opset of the two. Raises ``ReferenceError`` where the package onnx cannot do so.
     """
     onnx = onnx_package()
-    model, top = _of_one_opset(onnx.load_from_string(backbone), onnx.load_from_string(head))
-    given, result = _ends(top)
+    model, top = of_one_opset(onnx.load_from_string(backbone), onnx.load_from_string(head))
+    given, result = ends_of(top)
     sizes = [value.type.tensor_type.shape.dim[1].dim_value for value in (*top.graph.input, *top.graph.output)]
     prefix(top.graph, "head/")
     nodes = [
@@ -79,7 +79,7 @@ def _by_field(
     """Every field of view through a model, then ``head`` from ``features`` f32[b, d] to ``embedding`` f32[b, k];
     ``sizes`` are d and k, ``parts`` the models that its nodes are of, ``more`` as :func:`model_of` takes it."""
     onnx = onnx_package()
-    tiles, features = _ends(model)
+    tiles, features = ends_of(model)
     prefix(model.graph, "backbone/")
     before = [
         node_of("Reshape", ["tiles", "by_field"], ["split"]),
@@ -182,7 +182,7 @@ def prefix(graph: onnx.GraphProto, before: str) -> None:
         named.name = before + named.name
 
 
-def _ends(model: onnx.ModelProto) -> tuple[str, str]:
+def ends_of(model: onnx.ModelProto) -> tuple[str, str]:
     """Names of the one input and the one output."""
     stored = {initializer.name for initializer in model.graph.initializer}
     inputs = [value.name for value in model.graph.input if value.name not in stored]
@@ -192,7 +192,7 @@ def _ends(model: onnx.ModelProto) -> tuple[str, str]:
     return inputs[0], outputs[0]
 
 
-def _of_one_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
+def of_one_opset(*models: onnx.ModelProto) -> list[onnx.ModelProto]:
     """Models whose operators are all those of the newest opset among them."""
     opsets = [next(entry.version for entry in model.opset_import if not entry.domain) for model in models]
     newest = max(opsets)
@@ -215,9 +215,10 @@ def model_of(
     dim: int,
     parts: Sequence[onnx.ModelProto] = (),
     more: Mapping[str, int] = MappingProxyType({}),
+    said: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """A model from one input, ``given`` by name, type and shape, to ``embedding`` f32[batch, dim] and further
-    outputs, their lengths by name.
+    outputs, their lengths by name; ``said`` are its metadata.
 
     ``parts`` are the models that ``nodes`` were taken of: their weights and operator sets go with them. Raises
     ``ReferenceError`` for nodes that are no valid graph.
@@ -244,6 +245,8 @@ def model_of(
         ir_version=max([IR_VERSION, *(part.ir_version for part in parts)]),
         producer_name="bleep",
     )
+    if said:
+        helper.set_model_props(model, dict(said))
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

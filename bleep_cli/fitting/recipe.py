@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from bleep_cli.fitting.looks import fit_looks
 from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import TARGET_SUM, detected, log1p_normalise
 from bleep_cli.genes.panel import most_variable
+from bleep_cli.reference.build import EmbedImages
 from bleep_cli.reliability.left_out import Refit
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.towers.levels import block_scale
@@ -39,12 +40,11 @@ class Fitted:
 
     encoders: Encoders
     choice: Choice
-    embed_images: Callable[[Sequence[Section]], F32]
-    """Unit vectors f32[n, d] of the spots' tiles, from the features that the fit has read already."""
+    embed_images: EmbedImages
+    """Unit vectors f32[n, d] and looks f32[n, l] of the spots' tiles, as the image tower tells them, from the
+    features that the fit has read already."""
     refit: Refit
     """The same fit, with the same choice, to some of the spots; of many, to 6,000 at even distances."""
-    looks: F32
-    """f32[n, l] what the spots' tiles look like, as the image tower tells it."""
     findings: tuple[Finding, ...]
     """How they were fitted."""
 
@@ -112,9 +112,8 @@ def fit_towers(
     return Fitted(
         encoders=encoders,
         choice=choice,
-        embed_images=lambda _: _embedded(features, choice.fields, head),
+        embed_images=lambda _: (_embedded(features, choice.fields, head), looks(smallest, features.stain)),
         refit=refit,
-        looks=looks(smallest, features.stain),
         findings=tuple(findings),
     )
 

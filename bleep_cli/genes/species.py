@@ -16,6 +16,15 @@ BY_PREFIX = {
     "ENSDARG": "Danio rerio",
     "FBgn": "Drosophila melanogaster",
 }
+TAXON = {
+    "Homo sapiens": "NCBITaxon:9606",
+    "Mus musculus": "NCBITaxon:10090",
+    "Rattus norvegicus": "NCBITaxon:10116",
+    "Macaca mulatta": "NCBITaxon:9544",
+    "Sus scrofa": "NCBITaxon:9823",
+    "Danio rerio": "NCBITaxon:7955",
+}
+"""Those of them that the CELLxGENE schema knows, in the NCBI's taxonomy."""
 HUMAN, MOUSE_OR_RAT = "Homo sapiens", "Mus musculus or Rattus norvegicus"
 MOST = 0.7  # of the names, to decide
 

@@ -4,24 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.hidden import Hidden
+from bleep_cli.base.text import file_text
 from bleep_cli.errors import OutputError
+from bleep_cli.findings import Finding
 from bleep_cli.slide.endings import slide_id
 from bleep_cli.types import Prediction
 
-OF_FILES = {"at": "positions", "mask": "mask"}
+OF_FILES = {"at": "positions", "mask": "mask", "sets": "sets"}
 """Options that name a file, and what it is called instead."""
 
 
 def alias(what: str, sha256: str) -> str:
     """``slide-0123456789ab``: what stands for a file of that hash."""
     return f"{what}-{sha256[:12]}"
+
+
+def hidden_finding(found: Finding, hidden: Hidden) -> Finding:
+    """A finding without those names."""
+    return replace(
+        found, what=hidden.text(found.what), where=hidden.text(found.where), mend=hidden.text(found.mend)
+    )
+
+
+def names_of(file: Path) -> Iterator[str]:
+    """How messages may call a file, or a folder with the files of one slide."""
+    inside = file.iterdir() if file.is_dir() and file.suffix != ".zarr" else ()
+    for path in (file, *inside):
+        yield from (
+            path.name,
+            file_text(path.name),
+            path.stem,
+            slide_id(path.name),
+            slide_id(file_text(path.name)),
+        )
+
+
+def scene_alias(scene: str) -> str:
+    """What stands for a scene: itself, where it is a number or counted."""
+    if scene.isdecimal() or scene.startswith("scene-"):
+        return scene
+    return alias("scene", hashlib.sha256(scene.encode()).hexdigest())
 
 
 def anonymised(prediction: Prediction) -> Prediction:
@@ -38,10 +68,7 @@ def anonymised(prediction: Prediction) -> Prediction:
     name, file = alias("slide", slide["sha256"]), str(slide.get("name", ""))
     options = anonymous_options(said.get("options", {}))
     hidden = Hidden({file: name, slide_id(file) if file else "": name, prediction.slide_id: name} | _files(said))
-    findings = tuple(
-        replace(found, what=hidden.text(found.what), where=hidden.text(found.where), mend=hidden.text(found.mend))
-        for found in prediction.findings
-    )
+    findings = tuple(hidden_finding(found, hidden) for found in prediction.findings)
     own = {"command": "", "slide": {**slide, "name": name}, "options": options}
     return replace(
         prediction,
@@ -58,9 +85,8 @@ def anonymous_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for option, what in OF_FILES.items():
         if options.get(option):
             out[option] = {**options[option], "name": alias(what, options[option]["sha256"])}
-    scene = options.get("scene")
-    if isinstance(scene, str) and not scene.isdecimal() and not scene.startswith("scene-"):
-        out["scene"] = alias("scene", hashlib.sha256(scene.encode()).hexdigest())
+    if isinstance(options.get("scene"), str):
+        out["scene"] = scene_alias(options["scene"])
     return out
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.errors import UsageError, option
+from bleep_cli.genes.gene_sets import known_of
 from bleep_cli.types import F32, F64, I64, Blocks, Prediction
 
 
@@ -54,17 +55,18 @@ def spread(prediction: Prediction) -> tuple[F64, F64]:
 
 
 def gene_columns(prediction: Prediction, genes: Sequence[str], asked: str = "gene") -> I64:
-    """Columns i64[g] of genes, by symbol or else by id.
+    """Columns i64[g] of genes, by symbol or else by id, each once; of genes of sets those that are predicted.
 
     ``UsageError`` of the parameter ``asked`` for genes that are not predicted, with symbols like the first.
     """
     slot = {str(name): i for names in (prediction.gene_ids, prediction.symbols) for i, name in enumerate(names)}
+    genes = known_of(genes, slot, "the result")
     absent = [gene for gene in genes if gene not in slot]
     if absent:
         hint = did_you_mean(absent[0], map(str, prediction.symbols))
         known = f"{len(prediction.symbols):,} predicted genes"
         raise UsageError(f"{option(asked)} {', '.join(absent[:10])}: not among the {known}{hint}")
-    return np.array([slot[gene] for gene in genes], dtype=np.int64)
+    return np.array(list(dict.fromkeys(slot[gene] for gene in genes)), dtype=np.int64)
 
 
 def columns_of(prediction: Prediction, columns: I64) -> F32:
@@ -94,7 +96,7 @@ def of_genes(prediction: Prediction, genes: Sequence[str] | None) -> Prediction:
     one that is not predicted."""
     if genes is None:
         return prediction
-    columns = gene_columns(prediction, list(dict.fromkeys(genes)))
+    columns = gene_columns(prediction, genes)
     return replace(
         prediction,
         symbols=prediction.symbols[columns],

@@ -22,13 +22,8 @@ FIXED_OBSM = ("spatial", "neighbours", "neighbour_similarity")
 """The same of ``obsm`` and ``Prediction.obsm``."""
 
 
-def write_all_but_x(root: h5py.File | zarr.Group, prediction: Prediction) -> None:
-    """Writes every element but the expression, all small, to an HDF5 file or a Zarr group."""
-    write_elements(root, elements(prediction))
-
-
 def matrices(prediction: Prediction) -> dict[str, Callable[[], Blocks]]:
-    """What :func:`write_all_but_x` leaves out, by its place in an AnnData: ``X``, and a layer each."""
+    """What :func:`elements` leaves out, by its place in an AnnData: ``X``, and a layer each."""
     return {"X": prediction.blocks, **{f"layers/{name}": blocks for name, blocks in prediction.layers.items()}}
 
 
@@ -52,7 +47,7 @@ def elements(prediction: Prediction) -> dict[str, Any]:
     assert len(set(symbols)) == len(symbols), "gene symbols repeat"
     return {
         "obs": _obs(prediction),
-        "var": _table(symbols, {"gene_ids": prediction.gene_ids, **prediction.var}),
+        "var": table(symbols, {"gene_ids": prediction.gene_ids, **prediction.var}),
         "obsm": _obsm(prediction),
         "uns": {
             "spatial": {slide: _spatial(prediction)},
@@ -76,7 +71,7 @@ def _obs(prediction: Prediction) -> pd.DataFrame:
     )
     columns: dict[str, Any] = dict(zip(FIXED_OBS, fixed, strict=True))
     assert not columns.keys() & prediction.obs.keys(), "a further column has the name of a fixed one"
-    return _table(grid.tile_id, {**columns, **prediction.obs})
+    return table(grid.tile_id, {**columns, **prediction.obs})
 
 
 def _obsm(prediction: Prediction) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def _obsm(prediction: Prediction) -> dict[str, Any]:
     return dict(zip(FIXED_OBSM, fixed, strict=True)) | dict(prediction.obsm)
 
 
-def _table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
+def table(names: Str, columns: Mapping[str, Any]) -> pd.DataFrame:
     """A table indexed by ``names`` str[n], all its strings as Python objects.
 
     Left to itself, pandas 3 makes them its own string type, which AnnData 0.13 stores as "nullable-string-array";

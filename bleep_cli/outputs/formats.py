@@ -1,6 +1,6 @@
 """The formats of a prediction. Two are results, which say all of themselves and can be read back: AnnData as one
 h5ad file, or as one Zarr v3 store. The others are made of the same for other programs: SpatialData, Parquet, CSV,
-QuPath's GeoJSON.
+QuPath's GeoJSON, OME-TIFF, h5ad by the CELLxGENE schema.
 
 Both results hold the same elements (n tiles, g genes, k neighbours):
 
@@ -33,8 +33,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 from bleep_cli.errors import OutputError, UsageError, option
+from bleep_cli.outputs.exports.cellxgene import write_cellxgene
 from bleep_cli.outputs.exports.csv_table import write_csv
 from bleep_cli.outputs.exports.geojson import write_geojson
+from bleep_cli.outputs.exports.ome_tiff import write_ome_tiff
 from bleep_cli.outputs.exports.parquet import write_parquet
 from bleep_cli.outputs.exports.spatial_data import write_spatialdata
 from bleep_cli.outputs.h5ad import write_h5ad
@@ -80,6 +82,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "parquet": Format(".bleep.parquet", write_parquet),
         "csv": Format(".bleep.csv", write_csv),
         "geojson": Format(".bleep.geojson", write_geojson),
+        "ometiff": Format(".bleep.ome.tif", write_ome_tiff),
+        "cellxgene": Format(".cellxgene.h5ad", write_cellxgene),
     }
 )
 """The values of ``--format`` that are tables. What is named like the files of users (masks, positions) says

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.outputs.blocks import checked_blocks
-from bleep_cli.outputs.elements import X_ATTRS, matrices, write_all_but_x
-from bleep_cli.types import Prediction, Progress, no_progress
+from bleep_cli.outputs.elements import X_ATTRS, elements, matrices, write_elements
+from bleep_cli.types import Blocks, Prediction, Progress, no_progress
 
 if TYPE_CHECKING:
     import h5py
@@ -26,13 +26,26 @@ def write_h5ad(
     The same prediction gives the same bytes. ``OutputError`` if ``path`` exists and not ``force``, or if it
     cannot be written.
     """
+    write_anndata(prediction, elements(prediction), matrices(prediction), path, force=force, progress=progress)
+
+
+def write_anndata(
+    prediction: Prediction,
+    content: Mapping[str, Any],
+    values: Mapping[str, Callable[[], Blocks]],
+    path: Path,
+    *,
+    force: bool,
+    progress: Progress,
+) -> None:
+    """Writes an h5ad of these elements, and block by block of these matrices [n, g] by their place in it."""
     shape = (len(prediction.grid), len(prediction.symbols))
     with atomic_path(path, force) as temp, _hdf5(temp) as (file, raw):
-        write_all_but_x(file, prediction)
-        for path_in_file, values in matrices(prediction).items():
+        write_elements(file, content)
+        for path_in_file, blocks in values.items():
             array = file.create_dataset(path_in_file, shape=shape, dtype="f4")
             array.attrs.update(X_ATTRS)
-            for first, block in checked_blocks(prediction, values):
+            for first, block in checked_blocks(prediction, blocks):
                 array[first : first + len(block)] = block
                 raw.check()
                 progress("write", first + len(block), shape[0])

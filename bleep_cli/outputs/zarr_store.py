@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bleep_cli.base.files.atomic import atomic_path
 from bleep_cli.base.rows import regrouped
 from bleep_cli.outputs.blocks import checked_blocks
-from bleep_cli.outputs.elements import X_ATTRS, matrices, write_all_but_x
+from bleep_cli.outputs.elements import X_ATTRS, elements, matrices, write_elements
 from bleep_cli.types import Blocks, Prediction, Progress, no_progress
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def write_zarr(
 
     with atomic_path(path, force) as temp:
         group = zarr.open_group(LocalStore(temp), mode="w-", zarr_format=3)
-        write_all_but_x(group, prediction)
+        write_elements(group, elements(prediction))
         write_x(group, prediction, progress)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bleep_cli.bundle.index import memory_of_index
 from bleep_cli.choices import RunsOn
-from bleep_cli.prediction.impute import memory_of_expression
+from bleep_cli.prediction.expression.impute import memory_of_expression
 from bleep_cli.prediction.plan import Plan
 from bleep_cli.prediction.predictor import Predictor
 

@@ -52,6 +52,20 @@ def excluded_sections(info: BundleInfo, options: PredictOptions, bundle: str = "
     return found
 
 
+def level_sections(info: BundleInfo, asked: Sequence[str], gone: Sequence[str], bundle: str) -> tuple[str, ...]:
+    """Ids of the sections that were asked for, in the order of the reference, without those that are ``gone``.
+
+    ``UsageError`` for a name that is not there, and where all of them are gone.
+    """
+    found = tuple(named_sections(info.sections, bundle, level_of=asked))
+    left = tuple(name for name in found if name not in gone)
+    if found and not left:
+        raise UsageError(
+            f"{option('level_of')} {', '.join(found)}: left out of this prediction, so that its level is not known"
+        )
+    return left
+
+
 def left_out(info: BundleInfo, options: PredictOptions, slide: Slide) -> LeftOut:
     """What has no part in the prediction of this slide.
 

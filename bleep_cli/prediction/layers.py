@@ -13,11 +13,11 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.prediction.correct import corrected
-from bleep_cli.prediction.draws import draw
-from bleep_cli.prediction.impute import Expression, impute_blocks
+from bleep_cli.prediction.expression.correct import corrected, shifted
+from bleep_cli.prediction.expression.draws import draw
+from bleep_cli.prediction.expression.impute import Expression, impute_blocks
+from bleep_cli.prediction.expression.spread import mean_and_spread
 from bleep_cli.prediction.options import PredictOptions
-from bleep_cli.prediction.spread import mean_and_spread
 from bleep_cli.prediction.tile_checks import Columns
 from bleep_cli.types import F32, I64, Blocks, Bool, Neighbours, TileGrid
 
@@ -38,14 +38,18 @@ class Found:
     """f32[d, g]."""
     expression: Expression
     """[n_ref, g]."""
+    shift: F32 | None = None
+    """f32[g] log1p, where predictions are moved to the level of measured sections."""
 
     def blocks(self) -> Iterator[tuple[int, F32]]:
         """The prediction itself, ``(first row, f32[b, g])``."""
         return self.moved(impute_blocks(self.neighbours, self.weights, self.expression))
 
     def moved(self, blocks: Iterator[tuple[int, F32]]) -> Iterator[tuple[int, F32]]:
-        """The blocks, corrected where predictions are."""
-        return blocks if self.slope is None else corrected(blocks, self.offset, self.slope)
+        """The blocks, corrected and moved where predictions are."""
+        if self.slope is not None:
+            blocks = corrected(blocks, self.offset, self.slope)
+        return blocks if self.shift is None else shifted(blocks, self.shift)
 
 
 class Layers:

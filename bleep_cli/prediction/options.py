@@ -21,7 +21,7 @@ from bleep_cli.choices import (
     Precision,
 )
 from bleep_cli.errors import UsageError, option
-from bleep_cli.prediction.excluded import excluded_sections
+from bleep_cli.prediction.excluded import excluded_sections, level_sections
 
 MOST_SAMPLES = 100
 
@@ -77,6 +77,8 @@ class PredictOptions:
     """Donors of the reference whose spots have no part."""
     exclude_section: tuple[str, ...] = ()
     """Sections of the reference, by id, whose spots have no part."""
+    level_of: tuple[str, ...] = ()
+    """Sections of the reference, by id, whose measured level predictions take: of the slide's own donor."""
     include_own: bool = False
     """Keeps the donor of a slide that is itself a section of the reference."""
     device: Device = "auto"
@@ -111,7 +113,8 @@ def resolved(bundle: Bundle, options: PredictOptions) -> tuple[int, Key, int, Ag
     ``UsageError`` for more neighbours than the reference has spots: every tile would get the same; and for
     sections or donors to exclude that it does not have, or that are all it has.
     """
-    excluded_sections(bundle.info, options, bundle.name)
+    gone = excluded_sections(bundle.info, options, bundle.name)
+    level_sections(bundle.info, options.level_of, gone, bundle.name)
     if options.k is not None and options.k > bundle.n_spots:
         raise UsageError(f"{option('k')} {options.k}: {bundle.name} holds {counted(bundle.n_spots, 'spot')}")
     aggregation = options.aggregation or bundle.info.aggregation
@@ -126,7 +129,7 @@ def recorded_options(bundle: Bundle, options: PredictOptions) -> dict[str, Any]:
     k, key, views, aggregation = resolved(bundle, options)
     files = {name: _named(name, path) for name, path in (("at", options.at), ("mask", options.mask))}
     chosen = {"k": k, "key": key, "views": views, "aggregation": aggregation, "genes": list(options.genes or [])}
-    chosen |= {"mask_class": list(options.mask_class)}
+    chosen |= {"mask_class": list(options.mask_class), "level_of": list(options.level_of)}
     # Whom sections are from is not said: a donor's name can be a patient's.
     chosen |= {"exclude_section": list(excluded_sections(bundle.info, options, bundle.name))}
     recorded = asdict(options) | chosen | files

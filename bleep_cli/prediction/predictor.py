@@ -19,11 +19,12 @@ from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
 from bleep_cli.limits import HASHED_UNASKED
-from bleep_cli.prediction.correct import offsets
-from bleep_cli.prediction.excluded import index_without, slope_without, spots_without
+from bleep_cli.prediction.excluded import index_without, level_sections, slope_without, spots_without
+from bleep_cli.prediction.expression.correct import offsets
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, weigh
 from bleep_cli.prediction.genes_kept import genes_kept
-from bleep_cli.prediction.impute import DENSE_BYTES, weigh
 from bleep_cli.prediction.layers import Found, Layers
+from bleep_cli.prediction.level.shift import LEVEL_SHIFT, level_shift, told_of_level
 from bleep_cli.prediction.measured import measured_range
 from bleep_cli.prediction.options import PredictOptions, recorded_options, resolved
 from bleep_cli.prediction.plan import Plan, plan
@@ -55,6 +56,8 @@ class Part:
     slope: F32 | None
     """f32[d, g], where predictions are corrected by it."""
     checks: TileChecks
+    shift: F32 | None = None
+    """f32[g], where predictions are moved to the level of some of its sections."""
 
 
 class Predictor:
@@ -75,21 +78,38 @@ class Predictor:
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
         self._images = self.bundle.embeddings("image") if self.aggregation == "corrected" else None
         self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
+        self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
         self._without = lru_cache(PARTS_HELD)(self._part)
         self._without(())
         self._layers = Layers(self.bundle, self._columns, self.options, self.aggregation)
-        self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
 
     def _part(self, sections: tuple[str, ...]) -> Part:
         """The reference without those sections; all of it for none."""
         bundle, corrects = self.bundle, self._images is not None
+        kept = spots_without(bundle, sections)
         if not sections:
             slope = bundle.slope(self._columns) if corrects else None
-            return Part(bundle.index(self.key), self.k, slope, self._checks)
-        kept = spots_without(bundle, sections)
-        slope = slope_without(bundle, self._columns, kept) if corrects else None
-        k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
-        return Part(index_without(bundle, self.key, kept), k, slope, checks)
+            found = Part(bundle.index(self.key), self.k, slope, self._checks)
+        else:
+            slope = slope_without(bundle, self._columns, kept) if corrects else None
+            k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
+            found = Part(index_without(bundle, self.key, kept), k, slope, checks)
+        level = level_sections(bundle.info, self.options.level_of, sections, bundle.name)
+        return replace(found, shift=self._shift(level, kept, slope)) if level else found
+
+    def _shift(self, level: tuple[str, ...], kept: Bool, slope: F32 | None) -> F32:
+        """f32[g] by which the spots ``kept`` bool[n] predict those of the sections ``level`` too low."""
+        return level_shift(
+            self.bundle,
+            level,
+            kept,
+            self._expression,
+            k=self.k,
+            key=self.key,
+            aggregation=self.aggregation,
+            temperature=self.options.temperature,
+            slope=slope,
+        )
 
     @property
     def encoder(self) -> OnnxEncoder:
@@ -152,6 +172,7 @@ class Predictor:
             *ready.findings,
             *told_of_strange(judged, ready.in_tissue, ready.slide.name),
             *self._layers.told(judged, ready.in_tissue, ready.slide.name),
+            *told_of_level(self.options.level_of, ready.left_out, found.shift, ready.slide.name),
         )
         tiles = part.checks.said(judged, ready.in_tissue)
         similarity = found.neighbours.similarity
@@ -170,7 +191,7 @@ class Predictor:
             provenance=self._provenance(ready, command, findings, tiles).plain(),
             findings=findings,
             obsm={} if found.slope is None else {"offset": found.offset},
-            var=self._var,
+            var=self._var if found.shift is None else {**self._var, LEVEL_SHIFT: found.shift},
             layers=self._layers.of(found, ready.grid),
         )
 
@@ -209,7 +230,7 @@ class Predictor:
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
         neighbours = Neighbours(index, similarity)
-        return Found(neighbours, weights, offset, part.slope, self._expression), columns
+        return Found(neighbours, weights, offset, part.slope, self._expression, part.shift), columns
 
     def _provenance(
         self, ready: Plan, command: str, findings: Sequence[Finding], tiles: Mapping[str, Any] | str

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.base.files.atomic import check_free
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import Bundle, bundle_of
 from bleep_cli.choices import MIN_TISSUE, Device, Plane
 from bleep_cli.errors import UsageError, option
 from bleep_cli.limits import HASHED_UNASKED
+from bleep_cli.outputs.anonymous import alias, names_of
 from bleep_cli.outputs.picture import write_quality_png
 from bleep_cli.prediction.excluded import LeftOut, left_out
 from bleep_cli.prediction.options import PredictOptions
@@ -46,6 +48,7 @@ def qc(
     ref: Bundle | Path | str | None = None,
     *,
     ref_sha256: str | None = None,
+    ref_key: Path | str | None = None,
     mpp: float | None = None,
     scene: int | str | None = None,
     mask: Path | str | None = None,
@@ -53,6 +56,7 @@ def qc(
     origin: Plane = "auto",
     out: Path | str | None = None,
     device: Device = "auto",
+    anonymise: bool = False,
     force: bool = False,
     progress: Progress | bool | None = None,
 ) -> SlideQuality:
@@ -60,15 +64,17 @@ def qc(
 
     What is called as an argument of :func:`bleep_cli.api.predict` is the same; without ``ref`` what takes a
     reference is not judged. ``out`` is a PNG of the slide with its tissue, ink and strange
-    tiles, written whole or not at all. Raises ``SlideError`` for a slide that nothing can be predicted on,
+    tiles, written whole or not at all. With ``anonymise`` the slide is called by its hash, and no file is named.
+    Raises ``SlideError`` for a slide that nothing can be predicted on,
     ``ReferenceError``, ``UsageError``, ``DeviceError``, and ``OutputError`` for an ``out`` that exists, unless
     ``force``.
     """
-    if ref is None and ref_sha256 is not None:
-        raise UsageError(f"{option('ref_sha256')} is of a {option('ref')}; give one")
+    for name, condition in (("ref_sha256", ref_sha256), ("ref_key", ref_key)):
+        if ref is None and condition is not None:
+            raise UsageError(f"{option(name)} is of a {option('ref')}; give one")
     if out is not None:
         _check_out(Path(out), force, [Path(file) for file in (slide, mask) if file is not None])
-    bundle = ref if ref is None or isinstance(ref, Bundle) else open_bundle(ref, ref_sha256)
+    bundle = None if ref is None else bundle_of(ref, ref_sha256, ref_key)
     if bundle is not None and bundle.nbytes <= HASHED_UNASKED:
         bundle.check_content()
     with reporting(progress, Path(slide).name) as report, closing(open_slide(slide, mpp, scene=scene)) as opened:
@@ -76,9 +82,18 @@ def qc(
         outlined = None if mask is None else Path(mask)
         tissue = find_tissue(opened, outlined, origin=origin, classes=mask_class)
         judged = _judged(opened, tissue, bundle, device, report)
+        judged = _without_names(judged, opened, (Path(slide), outlined)) if anonymise else judged
     if out is not None:
         write_quality_png(picture_of(judged), Path(out), force=force)
     return told(judged, None if out is None else Path(out))
+
+
+def _without_names(judged: Judged, slide: Slide, files: tuple[Path, Path | None]) -> Judged:
+    """What was found, without the names of the slide and its mask."""
+    called, (file, mask) = alias("slide", slide.sha256), files
+    names = {name: called for path in (file, Path(slide.name)) for name in names_of(path)}
+    hidden = Hidden(names | dict.fromkeys(names_of(mask) if mask else (), "the mask"))
+    return judged.hidden(called, hidden)
 
 
 def _check_out(out: Path, force: bool, inputs: Sequence[Path]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import plain_words
 from bleep_cli.findings import Finding
+from bleep_cli.outputs.anonymous import hidden_finding
 from bleep_cli.plotting.quality import QualityPicture
 from bleep_cli.qc.check import Check, Verdict, verdict_of
 from bleep_cli.qc.strange import Beside
@@ -39,6 +41,20 @@ class Judged:
     def findings(self) -> tuple[Finding, ...]:
         """All of them."""
         return (*(finding for check in self.checks for finding in check.findings), *self.others)
+
+    def hidden(self, name: str, hidden: Hidden) -> Judged:
+        """The same of a slide that is called ``name``, without the names that are hidden."""
+        checks = tuple(
+            replace(
+                check,
+                words=hidden.text(check.words),
+                values=hidden.value(check.values),
+                findings=tuple(hidden_finding(found, hidden) for found in check.findings),
+            )
+            for check in self.checks
+        )
+        others = tuple(hidden_finding(found, hidden) for found in self.others)
+        return replace(self, name=name, checks=checks, others=others)
 
     @property
     def verdict(self) -> Verdict:

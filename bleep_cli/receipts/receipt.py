@@ -12,9 +12,10 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.outputs.blocks import gene_columns, row_values
-from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.excluded import slope_without, spots_without
-from bleep_cli.prediction.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.expression.correct import corrected, offsets, shifted
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.level.shift import LEVEL_SHIFT
 from bleep_cli.types import F32, I64, Neighbours, Prediction
 
 
@@ -57,6 +58,8 @@ class Receipt:
     """Of what was measured at the spots, by weight."""
     correction: float
     """What the tile's own place adds to the mean where predictions are corrected; 0 otherwise."""
+    level: float
+    """What the level of measured sections adds to that, where it was asked for; 0 otherwise."""
     aggregation: str
     """How the spots were combined."""
     without: tuple[str, ...]
@@ -74,6 +77,8 @@ class Receipt:
         sums = f"{self.aggregation} of {len(self.spots)} spots: mean {self.mean:.4f}"
         if self.correction:
             sums += f", corrected by {self.correction:+.4f} for where the tile lies between them"
+        if self.level:
+            sums += f", moved by {self.level:+.4f} to the level that was asked for"
         sums += f" = {self.recomputed:.4f}"
         if self.without:
             sums += f" without donor {', '.join(self.without)}"
@@ -105,7 +110,9 @@ def receipts(
     weights, offset = _weights(one, bundle, np.isin(donors, _known(without_donors, donors, tile_id)))
     expression = bundle.expression_to_average(in_bundle, DENSE_BYTES)
     ((_, mean),) = impute_blocks(one.neighbours, weights, expression)
-    ((_, value),) = _completed(one, bundle, iter([(0, mean)]), offset, in_bundle)
+    ((_, placed),) = _corrected(one, bundle, iter([(0, mean)]), offset, in_bundle)
+    shift = _shift(result, columns)
+    ((_, value),) = shifted([(0, placed)], shift)
     measured = np.stack([np.asarray(expression[int(i) : int(i) + 1])[0] for i in index])
     predicted = row_values(result, row)[columns]
     section, barcode, xy_l0 = bundle.spots("section"), bundle.spots("barcode"), bundle.xy_l0()
@@ -116,7 +123,8 @@ def receipts(
             predicted=float(predicted[g]),
             recomputed=float(value[0, g]),
             mean=float(mean[0, g]),
-            correction=float(value[0, g] - mean[0, g]),
+            correction=float(placed[0, g] - mean[0, g]),
+            level=float(shift[g]),
             aggregation=_options(result)["aggregation"],
             without=tuple(without_donors),
             spots=tuple(
@@ -144,7 +152,7 @@ def recomputed(result: Prediction, bundle: Bundle) -> Iterator[tuple[int, F32]]:
     columns = bundle.gene_rows([str(i) for i in result.gene_ids])
     weights, offset = _weights(result, bundle, None)
     blocks = impute_blocks(result.neighbours, weights, bundle.expression_to_average(columns, DENSE_BYTES))
-    return _completed(result, bundle, blocks, offset, columns)
+    return shifted(_corrected(result, bundle, blocks, offset, columns), _shift(result, np.arange(len(columns))))
 
 
 def check_same(result: Prediction, bundle: Bundle) -> None:
@@ -221,13 +229,20 @@ def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F3
     return weights, offsets(vector, found, weights, images)
 
 
-def _completed(
+def _corrected(
     result: Prediction, bundle: Bundle, blocks: Iterator[tuple[int, F32]], offset: F32 | None, columns: I64
 ) -> Iterator[tuple[int, F32]]:
-    if offset is None:
-        return blocks
+    return blocks if offset is None else corrected(blocks, offset, _slope(result, bundle, columns))
+
+
+def _shift(result: Prediction, columns: I64) -> F32:
+    """f32[g] by how much these genes of the result were moved."""
+    stored = result.var.get(LEVEL_SHIFT)
+    return np.zeros(len(columns), np.float32) if stored is None else np.asarray(stored, np.float32)[columns]
+
+
+def _slope(result: Prediction, bundle: Bundle, columns: I64) -> F32:
     left_out = result.provenance["reference"].get("left_out", ())  # results of earlier versions left nothing out
     if not len(left_out):
-        return corrected(blocks, offset, bundle.slope(columns))
-    kept = spots_without(bundle, [str(name) for name in left_out])
-    return corrected(blocks, offset, slope_without(bundle, columns, kept))
+        return bundle.slope(columns)
+    return slope_without(bundle, columns, spots_without(bundle, [str(name) for name in left_out]))

@@ -23,6 +23,9 @@ from bleep_cli.types import F32, Bool, Progress, Section, Str, no_progress
 
 MIN_SPOTS = 3
 MIN_SPOT_FRACTION = 0.005
+EmbedImages = Callable[[Sequence[Section]], tuple[F32, F32 | None]]
+"""From sections to unit vectors f32[n, d] of the tiles around their spots, and their looks f32[n, l] as the image
+tower tells them, or None."""
 
 
 def build_reference(
@@ -32,14 +35,14 @@ def build_reference(
     device: Device = "auto",
     tower_input: F32 | None = None,
     towers_saw_them: bool | None = None,
-    embed_images: Callable[[Sequence[Section]], F32] | None = None,
+    embed_images: EmbedImages | None = None,
     progress: Progress = no_progress,
 ) -> Built:
     """Embeds every spot of the sections on both sides and packs them.
 
     ``tower_input`` f32[n, p] is fed to the expression tower in place of log1p (batch-corrected training data),
     ``towers_saw_them`` says whether the towers were fitted to these sections (None: not known),
-    ``embed_images`` stands in for :func:`see_sections`, without looks. ``ReferenceError`` when a section lacks
+    ``embed_images`` stands in for :func:`see_sections`. ``ReferenceError`` when a section lacks
     panel genes.
     """
     refuse_twice({}, sections)
@@ -67,7 +70,7 @@ def build_reference(
         image, seen = see_sections(sections, embedder, encoders.tile, info.views, progress)
         looks = seen if embedder.encoder.looks else None
     else:
-        image, looks = embed_images(sections), None
+        image, looks = embed_images(sections)
     signature, why_none = signature_or_why(sections, encoders.tile, progress)
     arrays = BundleArrays(
         image_embeddings=image,

@@ -20,6 +20,7 @@ from bleep_cli.genes.names import strip_version
 from bleep_cli.reference.parts import Built, described, one_donor, opened
 from bleep_cli.reference.same_spots import profiles, repeated
 from bleep_cli.signatures.make import merged_signature
+from bleep_cli.towers.encoder import gives_as
 from bleep_cli.types import F32, I64, Str
 
 SETTINGS = ("k", "key", "aggregation", "recommended_views")
@@ -69,6 +70,12 @@ def merge_references(references: Sequence[Bundle | Path | str]) -> Built:
         findings.append(
             Finding("signature-part", f"the scale of slides is checked by sections of {first.name} alone")
         )
+    alike = [bundle.tower("image") == first.tower("image") for bundle in bundles]
+    looks = _looks(parts, alike)
+    if looks is not None and not all(alike):
+        findings.append(
+            Finding("looks-part", f"strange tiles are told by those of {_named(bundles, alike)} alone")
+        )
     panel = np.array([np.flatnonzero(columns[0] == c)[0] for c in first.panel], np.int64)
     arrays = BundleArrays(
         image_embeddings=_vectors(parts, "image"),
@@ -83,9 +90,13 @@ def merge_references(references: Sequence[Bundle | Path | str]) -> Built:
         xy_l0=np.concatenate([part.bundle.xy_l0()[part.rows] for part in parts]),
         image_tower=first.tower("image"),
         expression_tower=first.tower("expression"),
-        other_towers=reduce(lambda a, b: {**b.other_towers(), **a}, reversed(bundles), {}),
+        other_towers=reduce(
+            lambda a, b: {**a, **b.other_towers()},
+            [bundle for bundle, same in zip(reversed(bundles), reversed(alike), strict=True) if same],
+            {},
+        ),
         signature=signature,
-        looks=_looks(parts),
+        looks=looks,
     )
     return _described(Built(_info(bundles, records, findings), arrays), bundles)
 
@@ -96,7 +107,7 @@ def _refuse_other_towers(first: Bundle, other: Bundle) -> None:
         "bleep build-reference"
     )
     for side in ("image", "expression"):
-        if first.tower(side) != other.tower(side):
+        if first.tower(side) != other.tower(side) and not (side == "image" and _embed_alike(first, other)):
             raise ReferenceError(
                 f"{other.name} has another {side} tower than {first.name}, so that their embeddings cannot be "
                 f"compared; {way_out}"
@@ -112,6 +123,15 @@ def _refuse_other_towers(first: Bundle, other: Bundle) -> None:
             raise ReferenceError(
                 f"{other.name} has other {what} than {first.name} ({theirs}, not {ours}); {way_out}"
             )
+
+
+def _embed_alike(first: Bundle, other: Bundle) -> bool:
+    """Whether their image towers are one, each with looks of its own beside it."""
+    return gives_as(first.tower("image")) == gives_as(other.tower("image"))
+
+
+def _named(bundles: Sequence[Bundle], kept: Sequence[bool]) -> str:
+    return ", ".join(bundle.name for bundle, there in zip(bundles, kept, strict=True) if there)
 
 
 def _shared_genes(bundles: Sequence[Bundle], findings: list[Finding]) -> list[I64]:
@@ -200,11 +220,16 @@ def _vectors(parts: Sequence[Part], key: str) -> F32:
     return np.concatenate([part.bundle.embeddings(key)[part.rows] for part in parts])  # type: ignore[arg-type]
 
 
-def _looks(parts: Sequence[Part]) -> Looks | None:
-    """Those of all parts; the distances are of the first, and have to be computed anew."""
-    found = [looks.of_spots(part.rows) if (looks := part.bundle.looks()) else None for part in parts]
+def _looks(parts: Sequence[Part], alike: Sequence[bool]) -> Looks | None:
+    """Those of all parts whose towers tell the ``alike``; the distances are of the first, and have to be computed
+    anew."""
+    found = [
+        looks.of_spots(part.rows) if same and (looks := part.bundle.looks()) else None
+        for part, same in zip(parts, alike, strict=True)
+    ]
     there = [looks for looks in found if looks is not None]
-    if len(there) < sum(bool(part.records) for part in parts) or not there:
+    wanted = sum(same and bool(part.records) for part, same in zip(parts, alike, strict=True))
+    if len(there) < wanted or not there:
         return None
     firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
     spots = [looks.spot + first for looks, first in zip(found, firsts[:-1], strict=True) if looks is not None]

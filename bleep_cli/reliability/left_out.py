@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo
 from bleep_cli.bundle.slope import expression_slope
-from bleep_cli.prediction.correct import corrected, offsets
-from bleep_cli.prediction.impute import impute_blocks, weigh
+from bleep_cli.prediction.expression.correct import corrected, offsets
+from bleep_cli.prediction.expression.impute import impute_blocks, weigh
 from bleep_cli.reliability.expression import GeneBlocks
 from bleep_cli.reliability.groups import By, groups_of
 from bleep_cli.search.exact import ExactIndex

@@ -72,9 +72,9 @@ def _looks(built: Built) -> Looks | None:
     if not known:
         return None
     spot, looks = (np.concatenate(part) for part in zip(*known, strict=True))
-    by, group = groups_of(arrays.donor, arrays.section, arrays.xy_l0)
-    rows = drawn(group[spot], MOST_SPOTS)
-    return calibrated(looks[rows], spot[rows], group[spot[rows]], by)
+    by, group = groups_of(arrays.donor[spot], arrays.section[spot], arrays.xy_l0[spot])
+    rows = drawn(group, MOST_SPOTS)
+    return calibrated(looks[rows], spot[rows], group[rows], by)
 
 
 def _attrs(left_out: LeftOut, arrays: BundleArrays) -> dict[str, object]:

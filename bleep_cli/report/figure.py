@@ -49,7 +49,7 @@ def write_genes_figure(
         raise UsageError(f"{option('out')} {path.name}: its ending has to be .png, .svg or .pdf")
     if not 0 < opacity <= 1:
         raise UsageError(f"{option('opacity')} {opacity:g}: give more than 0, up to 1")
-    columns = gene_columns(prediction, list(dict.fromkeys(genes)), "genes")
+    columns = gene_columns(prediction, genes, "genes")
     if not 0 < len(columns) <= _MOST_GENES:
         raise UsageError(f"{option('genes')} names {len(columns)} genes; a figure takes 1 to {_MOST_GENES}")
     symbols = [str(symbol) for symbol in prediction.symbols[columns]]

@@ -6,6 +6,7 @@ no std. The eight views of a tile are its flips and right-angle rotations, under
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ BATCH: dict[RunsOn, int] = {"cpu": 8, "cuda": 128}  # on a CPU larger batches co
 ALL_VIEWS = 8
 """Flips and right-angle rotations of a tile."""
 VIEW_CHOICES = (1, ALL_VIEWS)
+TOWER_SHA256 = "tower_sha256"
+"""Key of a model's metadata: the tower that it gives the embeddings of."""
 UNIT_SLACK = 1e-3  # by which a vector of length 1 may be longer or shorter
 
 
@@ -63,6 +66,15 @@ class OnnxEncoder:
             batch = np.ascontiguousarray(tiles[start : start + self.batch])
             out[start : start + len(batch)] = self._run(self._session, batch, "image tower")
         return out
+
+
+def gives_as(tower: bytes) -> str:
+    """Hex digest of the image tower whose embeddings this one gives: its own, or, where looks were put beside it,
+    that of the tower before, as the model's metadata say. Raises ``ReferenceError`` for bytes that are no model.
+    """
+    session, _ = make_session(tower, "cpu", "image tower")
+    said = session.get_modelmeta().custom_metadata_map.get(TOWER_SHA256, "")
+    return said or hashlib.sha256(tower).hexdigest()
 
 
 class OnnxExpressionEncoder:

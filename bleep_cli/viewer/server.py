@@ -13,6 +13,7 @@ from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import urlsplit
 
+from bleep_cli.base.hidden import Hidden
 from bleep_cli.errors import BleepError, UsageError, option
 from bleep_cli.viewer.shown import Shown
 
@@ -48,13 +49,14 @@ Answer = tuple[str, bytes]
 class Server:
     """Listens from the beginning; answers while :meth:`serve` runs."""
 
-    def __init__(self, shown: Shown, port: int = 0) -> None:
-        """``port`` 0 takes one that is free. ``UsageError`` for one that is not."""
+    def __init__(self, shown: Shown, port: int = 0, hidden: Hidden | None = None) -> None:
+        """``port`` 0 takes one that is free; ``hidden`` are names that no error tells. ``UsageError`` for a port
+        that is not free."""
         for package, name, _ in FILES.values():
             _file(package, name)
         self._token = token_urlsafe(18)
         try:
-            self._http = _Http((HOST, port), _handler(self._token, shown))
+            self._http = _Http((HOST, port), _handler(self._token, shown, hidden or Hidden({})))
         except (OSError, OverflowError) as error:
             raise UsageError(f"{option('port')} {port} cannot be taken ({error})") from error
 
@@ -117,7 +119,7 @@ def _routes(shown: Shown) -> dict[str, Callable[..., Answer]]:
     }
 
 
-def _handler(token: str, shown: Shown) -> type[BaseHTTPRequestHandler]:
+def _handler(token: str, shown: Shown, hidden: Hidden) -> type[BaseHTTPRequestHandler]:
     routes = {re.compile(pattern, re.ASCII): answer for pattern, answer in _routes(shown).items()}
 
     def answer(name: str) -> Answer:
@@ -147,7 +149,7 @@ def _handler(token: str, shown: Shown) -> type[BaseHTTPRequestHandler]:
             except LookupError:
                 return self._say(HTTPStatus.NOT_FOUND, "there is no such thing")
             except BleepError as error:
-                return self._say(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+                return self._say(HTTPStatus.INTERNAL_SERVER_ERROR, hidden.text(str(error)))
 
         def _refuse(self) -> None:
             self.close_connection = True  # what else came with the request is not read

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from console_scripts import with_commands
 from project_text import ROOT, text_of
 
 
@@ -51,7 +50,7 @@ def test_it_runs_from_top_to_bottom(
     pytest.importorskip("squidpy")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setenv("PATH", f"{commands(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", with_commands(tmp_path / "bin")["PATH"])
     names: dict[str, Any] = {}
     import warnings
 
@@ -68,14 +67,3 @@ def test_it_runs_from_top_to_bottom(
     assert "P1" in printed and "P2" in printed  # the donors of the receipt
     assert {path.name for path in Path("results").iterdir()} == {"P3-S1.h5ad", "P3-S1.html", "P3-S1.bleep.geojson"}
     assert (tmp_path / "figures" / "CYP3A4.png").stat().st_size > 10_000
-
-
-def commands(folder: Path) -> Path:
-    """A folder with ``bleep`` and ``bleep-train`` of the Python and the code that are tested."""
-    folder.mkdir()
-    for name, module in (("bleep", "bleep_cli.cli"), ("bleep-train", "bleep_train")):
-        script = folder / name
-        path = os.pathsep.join([str(ROOT), str(ROOT / "train")])
-        script.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" -m {module} "$@"\n')
-        script.chmod(0o755)
-    return folder

@@ -14,7 +14,9 @@ def read_regular(path: Path, most: int) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{path.name} is no file")
-        data = file.read(most + 1) if found.st_size <= most else b""
-        if found.st_size > most or len(data) > most:
+        if found.st_size > most:
             raise ValueError(f"{path.name} has more than the {most} bytes that are read")
+        data = file.read(found.st_size + 1)  # what it may have at most is not taken from memory beforehand
+        if len(data) > found.st_size:
+            raise ValueError(f"{path.name} grows while it is read")
         return data

@@ -12,14 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bleep_cli.base.files.atomic import atomic_path
-from bleep_cli.outputs.blocks import checked_blocks, most_varying
-from bleep_cli.types import I64, Prediction, Progress, no_progress
+from bleep_cli.outputs.blocks import checked_blocks
+from bleep_cli.outputs.exports.chosen import chosen_genes, genes_told
+from bleep_cli.types import Prediction, Progress, no_progress
 
-MOST_GENES = 200
-"""Measurements of a tile; of more genes those that vary most are written. QuPath holds them all in memory."""
 DIGITS = 5  # of a measurement: predictions are means of values stored to three or four
 
 
@@ -47,13 +44,6 @@ def write_geojson(
         file.write("\n]}\n")
 
 
-def chosen_genes(prediction: Prediction) -> I64:
-    """Columns of the genes that are written, in the prediction's order: all, or those that vary most."""
-    if len(prediction.symbols) <= MOST_GENES:
-        return np.arange(len(prediction.symbols))
-    return np.sort(most_varying(prediction, MOST_GENES))
-
-
 def _head(prediction: Prediction, genes: int) -> dict[str, Any]:
     provenance = prediction.provenance
     return {
@@ -62,9 +52,7 @@ def _head(prediction: Prediction, genes: int) -> dict[str, Any]:
         "reference": provenance.get("reference", {}),
         "expression_units": provenance.get("expression_units", ""),
         "intended_use": provenance.get("intended_use", ""),
-        "genes": f"{genes} of {len(prediction.symbols)}, those that vary most"
-        if genes < len(prediction.symbols)
-        else str(genes),
+        "genes": genes_told(prediction, genes),
     }
 
 

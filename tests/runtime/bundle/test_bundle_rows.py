@@ -16,7 +16,7 @@ from bleep_cli.bundle.storage.container import Folder
 from bleep_cli.bundle.stored import StoredExpression, rounded
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError
-from bleep_cli.prediction import impute
+from bleep_cli.prediction.expression import impute
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor

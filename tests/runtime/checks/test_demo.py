@@ -20,7 +20,9 @@ def test_demo_recovers_the_known_truth(tmp_path: Path) -> None:
     assert record["median_r"] >= 0.85
     assert record["share_r_at_least_0.8"] >= 0.85
     assert "agreement with the known truth" in lines[-1]
-    assert all(Path(file).exists() for file in record["files"])
+    table, picture, page = map(Path, record["files"])
+    assert table.is_file() and picture.is_file()
+    assert "demo-slide" in page.read_text(encoding="utf-8") and page.suffix == ".html"
     run_demo(tmp_path, "cpu")  # again, into the same folder
 
 

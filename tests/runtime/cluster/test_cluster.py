@@ -104,6 +104,23 @@ def test_results_are_those_of_one_machine_byte_for_byte_and_a_bad_slide_costs_no
 
 
 @pytest.mark.slow
+def test_gene_sets_travel_and_names_do_not(
+    two: Cluster, bleep: Bleep, slides: list[Path], small_bundle: Path, tmp_path: Path
+) -> None:
+    gmt = tmp_path / "Meier.gmt"
+    gmt.write_text("ZONE\t\tGENE1\tGENE4\tGENE7\tELSE\n", encoding="utf-8")
+    command = ("predict", slides[0], "--ref", small_bundle, "--device", "cpu", "--format", "h5ad,csv,ometiff")
+    command += ("--genes", gmt, "--sets", gmt, "--anonymise")
+    local, _ = bleep(*command, "-o", tmp_path / "here")
+    code, _ = bleep(*command, "-o", tmp_path / "there", "--scheduler", two.address)
+    assert (local, code) == (0, 0)
+    found = content(tmp_path / "there")
+    assert found == content(tmp_path / "here")
+    assert b"set_ZONE" in next(data for name, data in found.items() if name.endswith(".csv"))
+    assert not [name for name, data in found.items() if b"Meier" in data]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("allowed_failures", [3, 0])
 def test_a_worker_killed_in_the_middle_of_a_write(
@@ -333,6 +350,7 @@ def test_a_reference_built_on_workers_is_the_one_built_here(
     _, there = bleep(*command, "-o", tmp_path / "there.zarr", "--scheduler", two.address)
     assert there["content_sha256"] == here["content_sha256"]
     assert there["spots"] == 252
+    assert open_bundle(tmp_path / "there.zarr").looks() is not None
 
 
 def test_a_section_that_cannot_be_embedded_is_told_as_it_is_here(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from bleep_cli.types import F32, Neighbours, Prediction, TileGrid, TileSpec
 
 SYMBOLS = ("UP", "SAME", "LEFT", "NOISE")
 ROWS, COLUMNS, STEP = 4, 6, 200
+SIZE_L0 = (COLUMNS * STEP, ROWS * STEP)
+"""Of the tiles together, in level-0 px."""
 DOUBTFUL = Finding("mpp-doubtful", "the tissue looks like half the stated scale")
 
 
@@ -25,15 +28,27 @@ def write_result(
     symbols: Sequence[str] = SYMBOLS,
     findings: Sequence[Finding] = (),
     reference: str = "r.zarr",
+    slide: Mapping[str, Any] | None = None,
+    corner: tuple[int, int] = (0, 0),
 ) -> Path:
-    """``name.h5ad``: UP is ``up`` everywhere, SAME is 2, LEFT is 3 in the left half and 1 in the right."""
+    """``name.h5ad``: UP is ``up`` everywhere, SAME is 2, LEFT is 3 in the left half and 1 in the right.
+
+    The tiles fill the slide, or begin at ``corner`` of another, of which ``slide`` tells size and bounds.
+    """
     path = folder / f"{name}.h5ad"
-    write_h5ad(_prediction(name, up, symbols, findings, reference), path)
+    told = dict(slide or {"width_px": SIZE_L0[0], "height_px": SIZE_L0[1], "bounds_l0": [0, 0, *SIZE_L0]})
+    write_h5ad(_prediction(name, up, symbols, findings, reference, told, corner), path)
     return path
 
 
 def _prediction(
-    name: str, up: float, symbols: Sequence[str], findings: Sequence[Finding], reference: str
+    name: str,
+    up: float,
+    symbols: Sequence[str],
+    findings: Sequence[Finding],
+    reference: str,
+    slide: dict[str, Any],
+    corner: tuple[int, int],
 ) -> Prediction:
     n = ROWS * COLUMNS
     row, column = np.divmod(np.arange(n), COLUMNS)
@@ -46,7 +61,7 @@ def _prediction(
     }
     expression: F32 = np.stack([values[symbol] for symbol in symbols], axis=1).astype(np.float32)
     grid = TileGrid(
-        centre_l0=np.stack([column * STEP + 100.0, row * STEP + 100.0], axis=1),
+        centre_l0=np.stack([column * STEP + 100.0, row * STEP + 100.0], axis=1) + corner,
         array_row=row,
         array_col=column,
         tile_id=np.array([f"{name}_{r}x{c}" for r, c in zip(row, column, strict=True)]),
@@ -56,7 +71,7 @@ def _prediction(
         pitch_um=100.0,
     )
     said = {
-        "slide": {"name": f"{name}.svs", "bounds_l0": [0, 0, COLUMNS * STEP, ROWS * STEP]},
+        "slide": {"name": f"{name}.svs", **slide},
         "reference": {"name": reference, "content_sha256": f"hash of {reference}"},
         "options": {"k": 5, "aggregation": "average", "key": "expression", "views": 1},
         "expression_units": "log1p(counts per 10,000)",
@@ -78,17 +93,21 @@ def _prediction(
     )
 
 
-def write_halves(folder: Path, name: str) -> Path:
-    """``name.geojson``: the left half is Tumor, the right half Stroma, in level-0 px."""
+def write_halves(folder: Path, name: str, corner: tuple[int, int] = (0, 0), scale: float = 1) -> Path:
+    """``name.geojson``: the left half of the tiles is Tumor, the right half Stroma.
+
+    In level-0 px, or counted from elsewhere: ``corner`` is where the tiles begin; ``scale`` px for one of level 0.
+    """
     path = folder / f"{name}.geojson"
-    half = COLUMNS * STEP / 2
+    half = SIZE_L0[0] / 2
     features = [
         {
             "type": "Feature",
             "properties": {"classification": {"name": label}},
-            "geometry": {"type": "Polygon", "coordinates": [[[x, 0], [x + half, 0], [x + half, 800], [x, 800]]]},
+            "geometry": {"type": "Polygon", "coordinates": [((np.array(ring) + corner) * scale).tolist()]},
         }
         for label, x in (("Tumor", 0.0), ("Stroma", half))
+        for ring in ([[x, 0], [x + half, 0], [x + half, SIZE_L0[1]], [x, SIZE_L0[1]]],)
     ]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     return path

@@ -49,13 +49,15 @@ def test_embeddings_are_those_of_the_tower(fitted: Fitted, sections: list[Sectio
     """The fit's own features stand in for a second pass over the tiles."""
     tower = embedder_of(fitted.encoders.image, "cpu")
     through, looks = see_sections(sections, tower, fitted.encoders.tile, 1)
-    np.testing.assert_allclose(fitted.embed_images(sections), through, atol=2e-4)
-    np.testing.assert_allclose(fitted.looks, looks, atol=2e-2)  # of unit variance
+    vectors, seen = fitted.embed_images(sections)
+    assert seen is not None
+    np.testing.assert_allclose(vectors, through, atol=2e-4)
+    np.testing.assert_allclose(seen, looks, atol=2e-2)  # of unit variance
 
 
 def test_towers_are_fitted_again_to_some_of_the_spots(fitted: Fitted, sections: list[Section]) -> None:
     donor = np.repeat([s.donor for s in sections], [len(s.barcodes) for s in sections])
-    everything, (images, expression) = fitted.embed_images(sections), fitted.refit(np.ones(len(donor), bool))
+    everything, (images, expression) = fitted.embed_images(sections)[0], fitted.refit(np.ones(len(donor), bool))
     np.testing.assert_allclose(images, everything, atol=2e-4)
     np.testing.assert_allclose(np.linalg.norm(expression, axis=1), 1, atol=1e-5)
     without, _ = fitted.refit(donor != donor[0])
@@ -66,7 +68,7 @@ def test_the_eight_views_are_averaged_as_a_query_averages_them(sections: list[Se
     few = [replace(s, counts=s.counts[:20], barcodes=s.barcodes[:20], xy_l0=s.xy_l0[:20]) for s in sections]
     fitted = fit_towers(few, views=8, device="cpu")
     through = embed_sections(few, embedder_of(fitted.encoders.image, "cpu"), fitted.encoders.tile, 8)
-    np.testing.assert_allclose(fitted.embed_images(few), through, atol=2e-4)
+    np.testing.assert_allclose(fitted.embed_images(few)[0], through, atol=2e-4)
 
 
 def test_one_donor_is_told_what_that_means(sections: list[Section]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -17,6 +19,8 @@ import pandas as pd
 import pytest
 from made_prediction import SLIDE, SYMBOLS, make_prediction
 
+from bleep_cli.outputs.exports.cellxgene import write_cellxgene
+from bleep_cli.outputs.exports.spatial_data import write_spatialdata
 from bleep_cli.outputs.h5ad import write_h5ad
 from bleep_cli.outputs.zarr_store import write_zarr
 
@@ -103,6 +107,23 @@ def test_tables_and_categoricals_are_laid_out_as_specified(root: Any) -> None:
         assert group["codes"].dtype == np.int8
         values = group["categories"][:]
         assert [v.decode() if isinstance(v, bytes) else str(v) for v in values] == categories
+
+
+@pytest.mark.parametrize(("write", "place"), [(write_spatialdata, "tables/table"), (write_cellxgene, "")])
+def test_tables_for_other_programs_are_encoded_alike(tmp_path: Path, write: Any, place: str) -> None:
+    prediction = replace(make_prediction()[0], gene_ids=np.array([f"ENSG{i:011d}" for i in range(len(SYMBOLS))]))
+    old = int(pd.__version__.split(".", maxsplit=1)[0]) < 3
+    with pd.option_context("future.infer_string", True) if old else contextlib.nullcontext():
+        write(prediction, tmp_path / "a")
+    with contextlib.ExitStack() as stack:
+        if place:
+            table = importlib.import_module("zarr").open_group(tmp_path / "a", mode="r")[place]
+        else:
+            table = stack.enter_context(h5py.File(tmp_path / "a"))
+        stated = {path: encoding(element) for path, element in elements(table).items()}
+    assert {path: what for path, what in stated.items() if what not in KNOWN} == {}
+    assert {path for path, what in stated.items() if what[0] == "string-array"} > {"obs/_index", "var/_index"}
+    assert ("uns/log1p" in stated) == bool(place)  # the CELLxGENE schema refuses what is empty
 
 
 def test_a_single_string_is_a_scalar(root: Any) -> None:

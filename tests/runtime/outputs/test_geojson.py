@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from made_prediction import PROVENANCE, make_prediction
 
-from bleep_cli.outputs.exports.geojson import MOST_GENES, write_geojson
+from bleep_cli.outputs.exports.chosen import MOST_GENES
+from bleep_cli.outputs.exports.geojson import write_geojson
 from bleep_cli.types import Prediction
 
 

@@ -258,7 +258,7 @@ def test_storable_refuses_what_json_does_not_know() -> None:
 
 
 def test_paths_and_formats(tmp_path: Path) -> None:
-    assert list(FORMATS) == ["h5ad", "zarr", "spatialdata", "parquet", "csv", "geojson"]
+    assert list(FORMATS) == ["h5ad", "zarr", "spatialdata", "parquet", "csv", "geojson", "ometiff", "cellxgene"]
     assert output_path(tmp_path, "a.b", "csv") == tmp_path / "a.b.bleep.csv"
     assert output_path(tmp_path, "a.b", "zarr") == tmp_path / "a.b.zarr"
     with pytest.raises(UsageError, match="format loom is not known; there are h5ad, zarr"):

@@ -10,11 +10,15 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
-from bleep_cli.errors import UsageError
+from bleep_cli.base.hashing import file_sha256
+from bleep_cli.cli import app
+from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.genes.gene_sets import read_gmt
 from bleep_cli.outputs.h5ad import write_h5ad
-from bleep_cli.outputs.set_scores import with_set_scores
+from bleep_cli.outputs.set_scores import METHOD, with_set_scores
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.types import Prediction
@@ -71,6 +75,82 @@ def test_commands_take_a_file(predicted: Prediction, tmp_path: Path) -> None:
     )
     assert page.returncode == 0
     assert '"label":"set ZONE"' in (tmp_path / "page.html").read_text(encoding="utf-8").replace(": ", ":")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def gmt(predicted: Prediction, tmp_path: Path) -> Path:
+    """Two sets that share a gene, with genes that the reference does not have."""
+    path = tmp_path / "sets.GMT"
+    lines = [["ZONE", "", *names(predicted, 1, 4, 7), "QQ1"], ["B", "", *names(predicted, 4, 2, 3), "QQ2"]]
+    path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_prediction_and_conversion_score_alike(
+    predicted: Prediction, gmt: Path, small_bundle: Path, query_slide: Path, tmp_path: Path
+) -> None:
+    common = (query_slide, "--ref", small_bundle, "--mpp", 4, "-k", 5, "--format", "h5ad,csv")
+    plain, scored, again = (tmp_path / name for name in ("plain", "scored", "again"))
+    assert run("predict", *common, "-o", plain).exit_code == 0
+    done = run("predict", *common, "-o", scored, "--sets", gmt)
+    assert done.exit_code == 0, done.output
+    file = f"{query_slide.stem}.h5ad"
+    assert run("convert", plain / file, "--sets", gmt, "--format", "h5ad", "-o", again).exit_code == 0
+    wanted = with_set_scores(predicted, read_gmt(gmt))
+    for folder in (scored, again):
+        adata = anndata.read_h5ad(folder / file)
+        for name in ("set_ZONE", "set_B"):
+            np.testing.assert_allclose(adata.obs[name], wanted.obs[name], atol=1e-6)
+        said = adata.uns["bleep"]
+        assert said["gene_sets"]["method"] == METHOD
+        assert said["gene_sets"]["sets"] == {name: {"genes": 3, "of": 4} for name in ("ZONE", "B")}
+        assert said["options"]["sets"] == {"name": "sets.GMT", "sha256": file_sha256(gmt)}
+    assert "set_ZONE" in (scored / f"{query_slide.stem}.bleep.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert "complete already" in run("predict", *common, "-o", scored, "--sets", gmt, "--resume").output
+    hidden = tmp_path / "hidden"
+    assert run("predict", *common, "-o", hidden, "--sets", gmt, "--anonymise").exit_code == 0
+    (table,) = hidden.glob("*.h5ad")
+    alias = anndata.read_h5ad(table).uns["bleep"]["options"]["sets"]["name"]
+    assert alias == f"sets-{file_sha256(gmt)[:12]}"
+    gmt.write_text(gmt.read_text(encoding="utf-8").replace("ZONE", "NAMED"), encoding="utf-8")
+    other = run("predict", *common, "-o", scored, "--sets", gmt, "--resume")
+    assert isinstance(other.exception, OutputError)
+    assert "other options (sets)" in str(other.exception)
+
+
+def test_sets_are_checked_before_a_slide_is_read(
+    gmt: Path, small_bundle: Path, query_slide: Path, tmp_path: Path
+) -> None:
+    gmt.write_text("X\t\tQ1\tQ2\n", encoding="utf-8")
+    done = run("predict", query_slide, "--ref", small_bundle, "-o", tmp_path / "out", "--sets", gmt)
+    assert isinstance(done.exception, UsageError)
+    assert "sets: fewer than 3 genes are predicted of X (0 of 2)" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_genes_of_sets_are_those_that_there_are(
+    predicted: Prediction, gmt: Path, small_bundle: Path, query_slide: Path, tmp_path: Path
+) -> None:
+    wanted = list(names(predicted, 1, 4, 7, 2, 3))
+    common = ("--format", "h5ad", "--genes", gmt)
+    done = run("predict", query_slide, "--ref", small_bundle, "-o", tmp_path / "few", "--sets", gmt, *common)
+    assert done.exit_code == 0, done.output
+    assert "5 of the 7 genes of the sets are in" in done.stderr
+    adata = anndata.read_h5ad(tmp_path / "few" / f"{query_slide.stem}.h5ad")
+    assert adata.var_names.tolist() == wanted
+    assert adata.uns["bleep"]["options"]["genes"].tolist() == wanted
+    assert {"set_ZONE", "set_B"} <= set(adata.obs)
+    write_h5ad(predicted, tmp_path / "all.h5ad")
+    assert run("convert", tmp_path / "all.h5ad", "-o", tmp_path / "again", *common).exit_code == 0
+    assert anndata.read_h5ad(tmp_path / "again" / "all.h5ad").var_names.tolist() == wanted
+    gmt.write_text("X\t\tQ1\tQ2\n", encoding="utf-8")
+    none = run("convert", tmp_path / "all.h5ad", "-o", tmp_path / "none", *common)
+    assert isinstance(none.exception, UsageError)
+    assert "genes: of the 2 genes of the sets the result has none" in str(none.exception)
 
 
 @pytest.mark.slow

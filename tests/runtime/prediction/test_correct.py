@@ -19,8 +19,8 @@ from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.cli import app
 from bleep_cli.errors import UsageError
-from bleep_cli.prediction.correct import corrected, offsets
 from bleep_cli.prediction.estimate import estimate
+from bleep_cli.prediction.expression.correct import corrected, offsets
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bleep_cli.bundle.calibration import Calibration
-from bleep_cli.prediction.draws import draw, random_field
+from bleep_cli.prediction.expression.draws import draw, random_field
 from bleep_cli.types import F64, Neighbours
 
 NONE = np.empty(0, np.float32)

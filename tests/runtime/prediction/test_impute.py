@@ -11,8 +11,8 @@ from scipy import sparse
 
 from bleep_cli.bundle.stored import StoredExpression
 from bleep_cli.choices import Aggregation
-from bleep_cli.prediction import impute
-from bleep_cli.prediction.impute import impute_blocks, memory_of_expression, weigh
+from bleep_cli.prediction.expression import impute
+from bleep_cli.prediction.expression.impute import impute_blocks, memory_of_expression, weigh
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, Neighbours
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.prediction.spread import mean_and_spread
+from bleep_cli.prediction.expression.spread import mean_and_spread
 from bleep_cli.types import F32, Neighbours
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bleep_cli.prediction.draws import random_field
+from bleep_cli.prediction.expression.draws import random_field
 from bleep_cli.reliability.axis import find_axis
 from bleep_cli.types import F32, I64
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import PageError, Tab
+from chromium import contrast, focusable
 from made_slide import GENES, HOSTILE, make_slide
 
 from bleep_cli.report.page import write_report
@@ -29,25 +30,6 @@ COLOURS = """(map) => {
   context.drawImage(map, map.width / 2 - 120, map.height / 2 - 60, 240, 120, 0, 0, 240, 120);
   return new Set(new Uint32Array(context.getImageData(0, 0, 240, 120).data.buffer)).size;
 }"""
-CONTRAST = """(() => {
-  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const linear = (c) => (c / 255 <= .03928 ? c / 255 / 12.92 : ((c / 255 + .055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
-  const ground = (e) => {
-    const own = e ? parts(getComputedStyle(e).backgroundColor) : [255, 255, 255];
-    return own.length === 3 || own[3] > .5 ? own : ground(e.parentElement);
-  };
-  const poor = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  let seen = 0;
-  for (let node; (node = texts.nextNode());) {
-    const e = node.parentElement, text = node.textContent.trim();
-    if (!text || !e.checkVisibility() || e.closest('script, style, noscript, template')) continue;
-    const [most, least] = [light(parts(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-    seen++;
-    if ((most + .05) / (least + .05) < 4.5) poor.push(`${e.className} ${text.slice(0, 40)}`);
-  }
-  return [seen, poor];
-})()"""
 WIDE = """[...document.querySelectorAll('button, input, select, canvas, h1, h2, dd')]
   .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > 391).map(e => e.outerHTML)"""
 
@@ -346,17 +328,8 @@ def test_pieces_of_tissue(tab: Tab) -> None:
 def test_whatever_can_be_used_has_a_name_for_a_screen_reader(tab: Tab) -> None:
     tab.click(*tab.middle("#compare"))
     tab.settle()
-    tab.send("Accessibility.enable")
-    used, names = 0, []
-    for node in tab.send("Accessibility.getFullAXTree")["nodes"]:
-        properties = {p["name"]: p["value"].get("value") for p in node.get("properties", ())}
-        role = node.get("role", {}).get("value")
-        if node.get("ignored") or not properties.get("focusable") or role == "RootWebArea":
-            continue
-        used += 1
-        names.append(node.get("name", {}).get("value", ""))
-    tab.send("Accessibility.disable")
-    assert used > 25
+    names = focusable(tab)
+    assert len(names) > 25
     assert all(names), names
     assert {"Map of LEFT on the slide", "Gene or layer of the second map", "Opacity", "Colours"} <= set(names)
     assert tab.run(f"{by_id('readout')}.getAttribute('aria-live')") == "polite"
@@ -366,7 +339,7 @@ def test_whatever_can_be_used_has_a_name_for_a_screen_reader(tab: Tab) -> None:
 
 
 def test_every_text_stands_out_from_its_ground(tab: Tab) -> None:
-    seen, poor = tab.run(CONTRAST)
+    seen, poor = contrast(tab)
     assert seen > 100
     assert poor == []
 

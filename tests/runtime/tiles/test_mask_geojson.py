@@ -271,7 +271,7 @@ def test_broken_text_and_archives(tmp_path: Path) -> None:
 def test_a_mask_that_misses_the_slide_says_so_with_both_extents(tmp_path: Path) -> None:
     with pytest.raises(
         SlideError,
-        match=r"^slide\.png: the mask mask\.geojson does not touch the slide: it reaches x 5000 to 5240, "
+        match=r"^slide\.png: the outlines of mask\.geojson do not touch the slide: they reach x 5000 to 5240, "
         r"y 80 to 320, the slide x 0 to 1920, y 0 to 1120",
     ):
         read(tmp_path, polygon(square(5000, 80, 240)))

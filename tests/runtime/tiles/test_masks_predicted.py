@@ -11,11 +11,12 @@ import anndata
 import numpy as np
 import pytest
 import tifffile
-from made_tissue import write_scn
+from slide_files import write_scn
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 
 CORNER = (3000, 2000)
+FORMATS = "h5ad,geojson"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predict(files: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    arguments = ["--json", "predict", files / "a.scn", "--ref", asset(DEMO_BUNDLE), "-o", out, "--format", "h5ad"]
+    arguments = ["--json", "predict", files / "a.scn", "--ref", asset(DEMO_BUNDLE), "-o", out, "--format", FORMATS]
     command = [sys.executable, "-m", "bleep_cli.cli", *arguments, "--mask", files / "mask.geojson", *more]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
 
@@ -58,6 +59,10 @@ def test_the_left_half_is_predicted_where_it_is(files: Path, tmp_path: Path) -> 
     assert len(np.unique(adata.X, axis=0)) > len(adata) // 2  # no profile again and again
     assert adata.obs["on_glass"].max() < 0.9 and adata.obs["under_ink"].max() == 0
     assert adata.obs["on_glass"].dtype == np.float32
+    tiles = json.loads(written.with_suffix(".bleep.geojson").read_text(encoding="utf-8"))
+    assert tiles["bleep"]["origin"] == list(CORNER)  # QuPath opens the slide there
+    rings = np.array([tile["geometry"]["coordinates"][0][:4] for tile in tiles["features"]])
+    np.testing.assert_allclose(rings.mean(axis=1), adata.obsm["spatial"] - CORNER, atol=0.01)
     found = adata.uns["bleep"]["findings"].values()
     assert [told["code"] for told in found] == ["mask-classes", "plane-taken"]
     options = adata.uns["bleep"]["options"]

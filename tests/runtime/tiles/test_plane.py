@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_tissue import GLASS, disc, find_on, stain, write_scn
+from made_tissue import GLASS, disc, find_on, stain
 from PIL import Image
+from slide_files import write_scn
 
 from bleep_cli.errors import SlideError, UsageError
 from bleep_cli.prediction.options import PredictOptions

@@ -17,7 +17,7 @@ import torch
 from bleep_cli.bundle.encoders_folder import load_encoders
 from bleep_cli.bundle.open import Bundle, open_bundle, stored_costs
 from bleep_cli.bundle.verify import verify
-from bleep_cli.towers.encoder import OnnxEncoder
+from bleep_cli.towers.encoder import OnnxEncoder, gives_as
 from bleep_cli.towers.precision import Chosen, OtherTower
 from bleep_cli.types import U8
 from bleep_train.config.schema import ModelConfig
@@ -167,7 +167,28 @@ def test_the_bundle_holds_them_and_says_what_they_cost(exported: tuple[Path, str
 
 def test_the_folder_of_encoders_carries_them(exported: tuple[Path, str], run: Path) -> None:
     bundle, folder = open_bundle(exported[0]), load_encoders(run / "encoders")
-    assert folder.others == bundle.other_towers()
+    held = bundle.other_towers()
+    assert {chosen: other.cost for chosen, other in folder.others.items()} == stored_costs(bundle.root)
+    for chosen, other in folder.others.items():
+        assert gives_as(held[chosen].model) == gives_as(other.model)
+
+
+def test_every_precision_tells_the_same_looks(exported: tuple[Path, str], run: Path) -> None:
+    """They are of the shipped backbone beside the tower, and it is in float32 there."""
+    bundle, folder = open_bundle(exported[0]), load_encoders(run / "encoders")
+    stored, px = bundle.looks(), bundle.info.tile.px
+    assert stored is not None
+    assert len(stored.spot) == bundle.n_spots
+    seen = np.random.default_rng(3).integers(0, 256, (3, px, px, 3 * len(bundle.info.tile.um)), np.uint8)
+    held = {chosen: other.model for chosen, other in bundle.other_towers().items()}
+    full = OnnxEncoder(bundle.tower("image"), "cpu")
+    assert full.looks == stored.tiles.shape[1]
+    for chosen, model in held.items():
+        tower = OnnxEncoder(model, "cpu")
+        found = tower.see(seen)
+        np.testing.assert_allclose(found[:, tower.dim :], full.see(seen)[:, full.dim :], atol=1e-4)
+        alone = OnnxEncoder(folder.others[chosen].model, "cpu").embed(seen)
+        np.testing.assert_allclose(found[:, : tower.dim], alone, atol=1e-6)
 
 
 def test_a_built_and_a_grown_bundle_have_them_too(
@@ -176,8 +197,11 @@ def test_a_built_and_a_grown_bundle_have_them_too(
     built, grown = tmp_path / "built.zarr", tmp_path / "grown.zarr"
     bleep("build-reference", phantoms, "--only", "A-S1", "--encoders", run / "encoders", "-o", built)
     bleep("build-reference", phantoms, "--only", "C-S1", "--base", built, "-o", grown)
-    wanted = open_bundle(exported[0]).other_towers()
-    assert open_bundle(built).other_towers() == open_bundle(grown).other_towers() == wanted
+    wanted = {chosen: gives_as(other.model) for chosen, other in open_bundle(exported[0]).other_towers().items()}
+    held, kept = open_bundle(built).other_towers(), open_bundle(grown).other_towers()
+    assert held == kept
+    assert {chosen: gives_as(other.model) for chosen, other in held.items()} == wanted
+    assert {chosen: other.cost for chosen, other in held.items()} == stored_costs(open_bundle(exported[0]).root)
 
 
 def test_what_is_held_out_is_not_asked_whether_int8_will_do(exported: tuple[Path, str], run: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from bleep_cli.base.rows import dense_rows, row_blocks
 from bleep_cli.genes.columns import measured_log1p
 from bleep_cli.genes.names import plain_names
-from bleep_cli.prediction.impute import impute_blocks, weigh
+from bleep_cli.prediction.expression.impute import impute_blocks, weigh
 from bleep_cli.reference.parts import Built
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import OnnxEncoder, embed_views

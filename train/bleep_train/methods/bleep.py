@@ -15,8 +15,8 @@ import torch
 from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import UsageError
-from bleep_cli.prediction.correct import corrected, offsets
-from bleep_cli.prediction.impute import impute_blocks, weigh
+from bleep_cli.prediction.expression.correct import corrected, offsets
+from bleep_cli.prediction.expression.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64

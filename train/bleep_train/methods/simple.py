@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bleep_cli.prediction.impute import impute_blocks, weigh
+from bleep_cli.prediction.expression.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, I64

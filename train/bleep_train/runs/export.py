@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import UsageError
+from bleep_cli.fitting.given_looks import with_fitted_looks, with_raw_looks
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.measure import with_reliability
@@ -82,27 +84,31 @@ def export_run(
     tiles = parity_sample(cached_tiles(sections, config.data.tile, run.path / CACHE, progress), PARITY_TILES)
     tolerance = {"tolerance": HALF_TOLERANCE} if half_weights else {}
     parity = check_parity(towers, encoders, tiles, data.panel, config.reference.k, **tolerance)
+    looking, told = with_raw_looks(encoders)
     built = build_reference(
-        sections, encoders, tower_input=data.harmonised, towers_saw_them=True, progress=progress
+        sections, looking, tower_input=data.harmonised, towers_saw_them=True, progress=progress
     )
     if intended_use:
         built = replace(built, info=replace(built.info, intended_use=intended_use))
     if precisions:
-        others = _other_towers(run, data, built, precisions, progress)
-        encoders = replace(encoders, others=others)
-        built = replace(built, arrays=replace(built.arrays, other_towers=others))
-    built = with_reliability(built, progress=progress)
+        encoders = replace(encoders, others=_other_towers(run, data, built, encoders, precisions, progress))
+    built = with_reliability(with_fitted_looks(built, encoders, told), progress=progress)
     encoders.save(run.path / ENCODERS)
     sha256 = write_bundle(out, built.info, built.arrays, force=force)
     return built, parity, sha256
 
 
 def _other_towers(
-    run: RunFolder, data: TrainingSet, built: Built, precisions: Sequence[Chosen], progress: Progress
+    run: RunFolder,
+    data: TrainingSet,
+    built: Built,
+    encoders: Encoders,
+    precisions: Sequence[Chosen],
+    progress: Progress,
 ) -> dict[Chosen, OtherTower]:
     """The image tower at further precisions, each with its cost against the one that was built with."""
     spec, cache, views = run.config.data.tile, run.path / CACHE, built.info.recommended_views
-    image, training = built.arrays.image_tower, cached_tiles(data.sections, spec, cache, progress)
+    image, training = encoders.image, cached_tiles(data.sections, spec, cache, progress)
     # The cost decides whether ``auto`` takes a precision: what was held out for testing must not be asked for it.
     probes = choose_probes(built, data.sections, held_out=False)
     full = embed_probes(image, training, views, probes, progress)

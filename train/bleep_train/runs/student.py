@@ -105,7 +105,7 @@ def distill_run(
         encoders,
         tower_input=data.harmonised,
         towers_saw_them=True,
-        embed_images=lambda _: of_spots,
+        embed_images=lambda _: (of_spots, None),
     )
     device = pick_device()
     torch.manual_seed(config.optim.seed)

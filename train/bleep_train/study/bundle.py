@@ -21,7 +21,7 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.columns import gene_columns, measured_log1p
 from bleep_cli.genes.names import plain_names
-from bleep_cli.prediction.impute import DENSE_BYTES
+from bleep_cli.prediction.expression.impute import DENSE_BYTES
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import Plan
 from bleep_cli.prediction.predictor import Predictor

@@ -32,7 +32,7 @@ def plot(
 
     console: Console = ctx.obj
     if anonymise:
-        console.hide({result.name: "the result", result.stem: "the result"})
+        console.hide_files(("the result", result))
     chosen = gene_list(genes) or ()
     api.plot(result, chosen, out, scale=scale, opacity=opacity, force=force, anonymise=anonymise)
     name = out.name if anonymise else str(out)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bleep_cli.bundle.stored import StoredExpression
-from bleep_cli.prediction.impute import DENSE_BYTES, OUT_BYTES, Expression, mixture
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, OUT_BYTES, Expression, mixture
 from bleep_cli.types import F32, I64, Neighbours
 
 GENES = 512  # squared at a time, so that the squares of a whole reference are never in memory

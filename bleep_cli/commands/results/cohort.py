@@ -31,18 +31,23 @@ def cohort(
     ] = None,
     above: Annotated[float, typer.Option("--above", help="Value (log1p) that tiles are counted above.")] = 1.0,
     origin: Annotated[
-        choices.Plane, typer.Option("--origin", help="What --regions count from: as QuPath does, or level0.")
+        choices.Plane,
+        typer.Option("--origin", help="What --regions count from: the slide's corner, or its scanned part's."),
     ] = "auto",
     permutations: Annotated[
         int, typer.Option("--permutations", help="All are looked at up to this many, else so many random ones.")
     ] = 10_000,
     seed: Annotated[int, typer.Option("--seed", help="Of random ones.")] = 0,
+    anonymise: opt.Anonymise = False,
     force: opt.Force = False,
 ) -> None:
     """Compare groups of patients, or regions within them, by the results of their slides."""
     from bleep_cli import api
 
     console: Console = ctx.obj
+    if anonymise:
+        named = [("a result", result) for result in results] + [("regions", path) for path in regions or ()]
+        console.hide_files(("the table of groups", groups), *named)
     with console.progress("cohort") as report:
         compared = api.compare_groups(
             results,
@@ -55,6 +60,7 @@ def cohort(
             origin=origin,
             permutations=permutations,
             seed=seed,
+            anonymise=anonymise,
             strict=console.strict,
             force=force,
             progress=report,

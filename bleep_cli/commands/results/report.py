@@ -22,7 +22,8 @@ def report(
         str | None,
         typer.Option(
             "--genes",
-            help="Comma-separated symbols or ids, or a file with one a line; default those that vary most.",
+            help="Comma-separated symbols or ids, or a file: one a line, or gene sets (.gmt); default those that "
+            "vary most.",
         ),
     ] = None,
     sets: opt.Sets = None,
@@ -34,7 +35,7 @@ def report(
 
     console: Console = ctx.obj
     if anonymise:
-        console.hide({result.name: "the result", result.stem: "the result"})
+        console.hide_files(("the result", result))
     page = api.report(result, out, genes=gene_list(genes), sets=sets, force=force, anonymise=anonymise)
     name = page.name if anonymise else str(page)
     size = page.stat().st_size

@@ -27,7 +27,7 @@ def convert(
 
     console: Console = ctx.obj
     if anonymise:
-        console.hide({result.name: "the result", result.stem: "the result"})
+        console.hide_files(("the result", result))
     with console.progress(result.name) as progress:
         written = api.convert(
             result,

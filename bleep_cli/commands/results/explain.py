@@ -23,12 +23,15 @@ def explain(
             "--without-donor", help="Comma-separated donors: what the other listed spots would have said."
         ),
     ] = None,
+    anonymise: opt.Anonymise = False,
 ) -> None:
     """Show where a value comes from: the measured spots behind a tile, and the value computed again from them."""
     from bleep_cli import api
 
     console: Console = ctx.obj
+    if anonymise:
+        console.hide_files(("the result", result), names={tile: "the tile"})
     left_out = opt.names(without_donor) if without_donor else ()
-    found = api.explain(result, ref, tile, opt.names(gene), without_donors=left_out)
+    found = api.explain(result, ref, tile, opt.names(gene), without_donors=left_out, anonymise=anonymise)
     lines = [line for receipt in found for line in (*receipt.lines(), "")]
     console.data({"receipts": [receipt.plain() for receipt in found]}, lines[:-1])

@@ -28,3 +28,9 @@ def corrected(blocks: Iterable[tuple[int, F32]], offset: F32, slope: F32) -> Ite
     f32[d, g] added."""
     for first, block in blocks:
         yield first, np.maximum(block + offset[first : first + len(block)] @ slope, 0)
+
+
+def shifted(blocks: Iterable[tuple[int, F32]], shift: F32) -> Iterator[tuple[int, F32]]:
+    """The blocks ``(first row, f32[b, g])`` with ``shift`` f32[g] added to every row, but never below 0."""
+    for first, block in blocks:
+        yield first, np.maximum(block + shift, 0)

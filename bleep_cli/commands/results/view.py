@@ -23,6 +23,7 @@ def view(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Of the page's address; 0 takes one that is free.")
     ] = 0,
+    anonymise: opt.Anonymise = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Show a slide at full resolution with its predicted genes, on this machine only, until Ctrl-C."""
@@ -31,8 +32,10 @@ def view(
     from bleep_cli import api
 
     console: Console = ctx.obj
+    if anonymise:
+        console.hide_files(("the result", result), ("the slide", slide), ("the cohort file", cohort))
     console.begin(f"opening {slide.name}")
-    with api.view(result, slide, ref, cohort=cohort, port=port) as server:
+    with api.view(result, slide, ref, cohort=cohort, port=port, anonymise=anonymise) as server:
         console.each({"address": server.address}, server.address)
         console.say("showing the slide in your browser; Ctrl-C ends it")
         if not no_browser:
