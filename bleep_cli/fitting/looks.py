@@ -83,7 +83,7 @@ class _Weighed:
 
 
 def _whitened(rows: Table, scale: F32, count: int, columns: slice = slice(None)) -> LinearHead:
-    """To the leading components of columns of rows f32[n, d] times ``scale``, each of unit variance over the rows."""
+    """To the leading components of columns of rows f32[n, d] times ``scale``, of unit variance over the rows."""
     side = decompose(_Weighed(rows, scale, columns), count)
     weights, scale = side.basis / np.maximum(side.scale / np.sqrt(rows.shape[0]), 1e-9), scale[columns]
     return LinearHead(np.asarray(side.mean / scale, np.float32), (weights * scale[:, None]).astype(np.float32))
