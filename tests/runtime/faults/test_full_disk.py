@@ -44,6 +44,7 @@ def test_nothing_half_written_is_left_on_a_full_disk(commands: Any, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(own_disks(), reason="a disk that is full is tried in its place")
 def test_nor_where_files_may_not_be_large(commands: Any, tmp_path: Path) -> None:
     """The same where no disk can be mounted: the system refuses a write in the middle of a file."""
     words = commands(tmp_path / NEW)
