@@ -37,11 +37,11 @@ $(DEMO)/.installed: $(SOURCES) $(LOCKS)
 
 test: $(TEST)/.installed
 	@echo "== running all tests (real data from BLEEP_TEST_DATA, default ../shared/data; skipped where absent)"
-	@$(TEST)/bin/python -m pytest
+	@$(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 quick: $(TEST)/.installed
 	@echo "== running the tests that are not slow"
-	@$(TEST)/bin/python -m pytest -m "not slow"
+	@$(TEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 $(TEST)/.installed: pyproject.toml
 	@echo "== making the full environment in $(TEST): torch and all, a few minutes and some GB"

@@ -45,6 +45,8 @@ NOT_RUN = {
     r"^(bleep-train|torchrun) ": "needs torch, data that are not shipped, or hours; tests/train",
     r"^(curl|tar|sha256sum|mkdir|gunzip|sed|cp \S+raw/|python - )": "gathers data that are not shipped",
     r"^bleep predict \S+ --mpp 0\.304 ": "needs data that are not shipped",
+    r"^bleep reference sign |--ref-key |^(ssh-keygen|echo) ": "needs a key; tests/runtime/signing",
+    r" own\.toml | --level-of ": "needs a section of one's own; tests/runtime/prediction/test_level.py",
 }
 RUN_ELSEWHERE = {"docs/tutorial.md": "tests/docs/test_tutorial.py", "docs/api.md": "tests/docs/test_api.py"}
 PYTHON_NOT_RUN = {
@@ -180,7 +182,7 @@ def check_block(block: Block) -> None:
             for line in lines:
                 parsed(line.split())
         case _:
-            assert block.language == "text"
+            assert block.language in ("text", "r")  # tests/runtime/outputs/test_r.py
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(True for _ in spans(page))])
@@ -225,6 +227,8 @@ def made(
     prediction = api.Predictor(small_bundle).predict(folder / "slide.svs")
     for name in ("slide.h5ad", "slide.zarr"):
         api.write(prediction, folder / "results" / name)
+    api.write(prediction, folder / "results" / "slide.bleep.ome.tif", format="ometiff")
+    shutil.copy(folder / "results" / "slide.h5ad", folder / "results" / "slide.cellxgene.h5ad")
     write_tables(folder, prediction.grid.centre_l0)
     return folder
 
