@@ -94,7 +94,7 @@ def said(arguments: list[str], work: Path) -> str:
         check=False,
     )
     shown = " ".join(part for part in arguments if part != "--force")
-    return f"```\n$ bleep {shown}\n{done.stdout.rstrip()}\nexit code {done.returncode}\n```\n"
+    return f"```text\n$ bleep {shown}\n{done.stdout.rstrip()}\nexit code {done.returncode}\n```\n"
 
 
 if __name__ == "__main__":

@@ -53,8 +53,12 @@ def _imported(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
         yield node.module
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-        assert isinstance(node.args[0], ast.Constant), f"line {node.lineno}: a module whose name is computed"
-        yield str(node.args[0].value)
+        named = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+        if isinstance(named, ast.Name):  # base/beside.py: loaded early, imported where it is used as well
+            return
+        assert isinstance(named, ast.Constant), f"line {node.lineno}: a module whose name is computed"
+        assert named is node.args[0] or str(named.value).startswith("bleep_cli."), "its own rooms may be computed"
+        yield str(named.value)
 
 
 @cache

@@ -172,7 +172,7 @@ def _sibling(final: Path, suffix: str) -> Path:
 def _place(temp: Path, final: Path, force: bool) -> None:
     if not force:
         _place_new(temp, final)
-    elif os.path.lexists(final) and (final.is_dir() or temp.is_dir()):
+    elif temp.is_dir() or final.is_dir():
         _swap(temp, final)
     else:
         temp.replace(final)

@@ -73,7 +73,7 @@ def test_the_left_half_is_predicted_where_it_is(files: Path, tmp_path: Path) -> 
 def test_options_reach_the_mask(files: Path, tmp_path: Path) -> None:
     result = predict(files, tmp_path, "--mask-class", "Ignore*", "--origin", "bounds")
     slide = json.loads(result.stdout.splitlines()[0])  # a line per slide
-    assert [told["code"] for told in slide["findings"]] == ["mask-classes"]
+    assert [told["code"] for told in slide["findings"]] == ["mask-classes", "genes-left-out"]
     adata = anndata.read_h5ad(slide["files"][0])
     assert adata.obsm["spatial"][:, 0].min() > CORNER[0] + 1024
     assert adata.uns["bleep"]["options"]["mask_class"].tolist() == ["Ignore*"]
