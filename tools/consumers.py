@@ -45,7 +45,9 @@ CONSUMERS = (
     Consumer("scanpy", "h5ad", "plots over the slide; warns of a second log1p", f"{OUTPUTS}/test_output.py"),
     Consumer("squidpy", "h5ad", "`spatial_scatter` as it is", f"{OUTPUTS}/test_output.py"),
     Consumer("spatialdata", "spatialdata", "`read_zarr`: image, tiles, table", f"{OUTPUTS}/test_spatial_data.py"),
-    Consumer("napari-spatialdata", "spatialdata", "by spatialdata", f"{OUTPUTS}/test_spatial_data.py", NOT_RUN),
+    Consumer(
+        "napari-spatialdata", "spatialdata", "picture, tiles, table", "tests/docs/test_other_programs.py", "0.7.2"
+    ),
     Consumer("tifffile", "ometiff", "series, channels, sizes, levels", f"{OUTPUTS}/test_ome_tiff.py"),
     Consumer("ome-types", "ometiff", "OME-XML valid by its schema", f"{OUTPUTS}/test_ome_tiff.py"),
     Consumer("QuPath", "geojson", "its rules for imported objects", f"{OUTPUTS}/test_geojson.py", NOT_RUN),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -78,6 +81,37 @@ def test_every_scope_of_a_component_is_defined(view: dict[str, Any]) -> None:
 def test_the_package_of_vitessce_takes_it(view: dict[str, Any]) -> None:
     vitessce = pytest.importorskip("vitessce", reason="the Python package vitessce is not installed")
     assert vitessce.VitessceConfig.from_dict(view).to_dict()["layout"] == view["layout"]
+
+
+NAPARI = """
+import os, sys, time
+import spatialdata
+from napari_spatialdata import Interactive
+from qtpy.QtWidgets import QApplication
+sdata = spatialdata.read_zarr(sys.argv[1])
+interactive = Interactive(sdata, headless=True)
+layers = interactive._viewer.layers
+for name in (*sdata.images, *sdata.shapes):
+    before, end = len(layers), time.monotonic() + 300
+    interactive.add_element(element=name, element_coordinate_system="um")
+    while len(layers) == before and time.monotonic() < end:  # a thread of its own reads
+        QApplication.processEvents()
+        time.sleep(0.05)
+print([(type(layer).__name__, len(layer.data)) for layer in layers], flush=True)
+os._exit(0)  # Qt's own end waits for threads
+"""
+
+
+def test_napari_spatialdata_shows_picture_and_tiles(small_bundle: Path, query_slide: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("napari_spatialdata") is None:
+        pytest.skip("napari-spatialdata is not installed: with Qt, over 1 GB")
+    prediction = bleep_cli.Predictor(small_bundle).predict(query_slide)
+    store = bleep_cli.write(prediction, tmp_path / "slide.spatialdata.zarr", format="spatialdata")
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-c", NAPARI, str(store)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    shown = [("Image", len(prediction.hires)), ("Shapes", len(prediction.grid))]
+    assert done.stdout.splitlines()[-1] == str(shown), done.stderr
 
 
 def test_its_paths_are_those_of_a_result(view: dict[str, Any], small_bundle: Path, query_slide: Path) -> None:

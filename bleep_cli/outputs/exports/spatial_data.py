@@ -94,6 +94,8 @@ def _write_image(images: zarr.Group, name: str, prediction: Prediction) -> None:
     array[...] = pixels
 
 
+INSTANCE = "tile_number"
+"""What joins tiles and table: whole numbers, since napari-spatialdata takes no names of polygons."""
 _CHANNELS = (("r", "FF0000"), ("g", "00FF00"), ("b", "0000FF"))
 
 
@@ -112,7 +114,7 @@ def _write_shapes(shapes: zarr.Group, folder: Path, name: str, prediction: Predi
             "spatialdata_attrs": {"version": ELEMENT},
         },
     )
-    index = pd.Index(grid.tile_id.astype(object), name="tile_id")
+    index = pd.RangeIndex(len(grid), name=INSTANCE).astype(np.int64)
     squares = pd.DataFrame({"geometry": _squares(grid.centre_l0, grid.pitch_um / grid.mpp)}, index)
     table = pa.Table.from_pandas(squares)
     column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}
@@ -132,9 +134,10 @@ def _squares(centre: F64, edge: float) -> list[bytes]:
 
 
 def _write_table(tables: zarr.Group, region: str, prediction: Prediction, progress: Progress) -> None:
-    attrs = {"region": region, "region_key": "region", "instance_key": "tile_id"}
+    attrs = {"region": region, "region_key": "region", "instance_key": INSTANCE}
     table = tables.create_group("table")
     content = elements(prediction)
+    content["obs"][INSTANCE] = np.arange(len(prediction.grid), dtype=np.int64)
     content["obs"]["region"] = categorical(np.full(len(prediction.grid), region))
     content["uns"]["spatialdata_attrs"] = attrs
     write_elements(table, content)
