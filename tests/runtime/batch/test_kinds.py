@@ -184,7 +184,6 @@ def ids_of(folder: Path, name: str) -> dict[str, list[str]]:
         "h5ad": anndata.read_h5ad(folder / f"{name}.h5ad").obs_names.tolist(),
         "zarr": anndata.read_zarr(folder / f"{name}.zarr").obs_names.tolist(),
         "spatialdata": anndata.read_zarr(store / "tables" / "table").obs_names.tolist(),
-        "shapes": pd.read_parquet(store / "shapes" / f"{name}_tiles" / "shapes.parquet").index.tolist(),
         "csv": pd.read_csv(folder / f"{name}.bleep.csv")["tile_id"].tolist(),
         "parquet": pd.read_parquet(folder / f"{name}.bleep.parquet")["tile_id"].tolist(),
         "geojson": [tile["properties"]["name"] for tile in page["features"]],
