@@ -15,13 +15,16 @@ _HEADING = "  gene               r   [95 % interval]   rank    MAE  var. ratio  
 _GROUPS = {"donor": "one donor", "section": "one section", "block": "one part of the section"}
 
 
-def inspect_genes(path: Path, genes: Sequence[str] | None) -> tuple[dict[str, Any], list[str]]:
-    """Record and lines of ``genes`` by symbol or id, of all for None, then the best first.
+def inspect_genes(
+    path: Path, genes: Sequence[str] | None, *, ref_sha256: str | None = None, ref_key: Path | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Record and lines of ``genes`` by symbol or id, of all for None, then the best first; ``ref_sha256`` and
+    ``ref_key`` are what :func:`~bleep_cli.bundle.open.open_bundle` asks of a bundle.
 
     ``UsageError`` for genes that are not there. A bundle that does not know says so; numbers that are not known
     are null.
     """
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, ref_sha256, ref_key)
     rows, known = bundle.gene_rows(genes), bundle.gene_columns()
     columns = {name: known[name] for name in COLUMNS if name in known}
     record: dict[str, Any] = {"name": bundle.name, "content_sha256": bundle.content_sha256}

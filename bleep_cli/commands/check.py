@@ -14,6 +14,13 @@ from bleep_cli.commands.predict import gene_list
 from bleep_cli.errors import ReferenceError, SlideError, UsageError, option
 from bleep_cli.findings import refuse_warnings
 
+INSPECTED = {
+    **dict.fromkeys(("verify", "ref_sha256", "ref_key", "genes"), "bundle"),
+    **dict.fromkeys(("mpp", "scene", "anonymise"), "slide"),
+    **dict.fromkeys(("out", "force"), "cohort"),
+}
+"""What an option of ``inspect`` is for. Given with something else it would be passed over, a pin among them."""
+
 
 def inspect(
     ctx: typer.Context,
@@ -41,21 +48,22 @@ def inspect(
 
     console: Console = ctx.obj
     console.heed(strict=strict)
-    is_slide = path.suffix.lower() != ".toml" and _is_slide(path)
-    if anonymise and not is_slide:
-        raise UsageError(f"{option('anonymise')} is for slides; {path.name} is none")
+    kind = "cohort" if path.suffix.lower() == ".toml" else "slide" if _is_slide(path) else "bundle"
+    for name, its in INSPECTED.items():
+        source = ctx.get_parameter_source(name)
+        if its != kind and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{option(name)} is for a {its}; {file_text(path.name)} is taken for a {kind}")
     if anonymise:
         console.hide_files(("the slide", path))
     console.begin(f"reading {file_text(path.name)} ...")
     if genes is not None:
-        console.data(*inspect_genes(path, None if genes == "all" else gene_list(genes)))
+        chosen = None if genes == "all" else gene_list(genes)
+        console.data(*inspect_genes(path, chosen, ref_sha256=ref_sha256, ref_key=ref_key))
         return
-    if path.suffix.lower() == ".toml":
+    if kind == "cohort":
         _inspect_cohort(console, path, out, force=force)
         return
-    if out is not None:
-        raise UsageError(f"{option('out')} is for the pictures of a cohort file's sections")
-    if is_slide:
+    if kind == "slide":
         told = inspect_slide(path, mpp, scene, anonymise=anonymise)
         for finding in told.findings:
             console.finding(finding)

@@ -132,10 +132,22 @@ def test_a_file_that_is_broken_as_a_whole(tmp_path: Path, make_sections: Make) -
     assert result.returncode == ReferenceError.exit_code and not result.stdout
 
 
-def test_a_folder_for_pictures_is_of_cohorts(tmp_path: Path) -> None:
-    result = bleep("inspect", tmp_path / "slide.tif", "-o", tmp_path)
-    assert result.returncode == UsageError.exit_code
-    assert result.stderr.strip() == "bleep: -o is for the pictures of a cohort file's sections"
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("a.zarr.zip", ["-o", "x"], "-o is for a cohort; a.zarr.zip is taken for a bundle"),
+        ("a.zarr.zip", ["--mpp", "0.5"], "--mpp is for a slide; a.zarr.zip is taken for a bundle"),
+        ("a.tif", ["--ref-key", "k.pub"], "--ref-key is for a bundle; a.tif is taken for a slide"),
+        ("a.tif", ["--ref-sha256", "0" * 64], "--ref-sha256 is for a bundle; a.tif is taken for a slide"),
+        ("c.toml", ["--genes", "all"], "--genes is for a bundle; c.toml is taken for a cohort"),
+    ],
+)
+def test_an_option_of_another_kind_is_not_passed_over(
+    name: str, given: list[str], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).touch()
+    result = bleep("inspect", tmp_path / name, *given)
+    assert (result.returncode, result.stderr.strip()) == (UsageError.exit_code, f"bleep: {told}")
 
 
 def test_ids_become_names_of_files(make_sections: Make, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_a_folder_of_files_is_called_by_any_of_them(tmp_path: Path) -> None:
 
 def test_an_anonymous_bundle_is_not_asked_for(world: World) -> None:
     done = CliRunner().invoke(app, ["inspect", str(world.of("small.zarr")), "--anonymise"])
-    assert str(done.exception) == "anonymise is for slides; small.zarr is none"
+    assert str(done.exception) == "anonymise is for a slide; small.zarr is taken for a bundle"
 
 
 def test_names_are_replaced_as_whole_words() -> None:

@@ -214,7 +214,8 @@ def test_the_commands_sign_and_ask_for_it(
 ) -> None:
     asked = ("--ref-key", public(key("one")))
     predict = ("predict", query_slide, "--ref", bundle, "-o", tmp_path / "out", "--format", "h5ad", "--views", 1)
-    for command in (predict, ("inspect", bundle, "--verify"), ("qc", query_slide, "--ref", bundle)):
+    inspected = ("inspect", bundle, "--verify"), ("inspect", bundle, "--genes", "all")
+    for command in (predict, *inspected, ("qc", query_slide, "--ref", bundle)):
         refused = bleep(*command, *asked)
         assert (refused.returncode, refused.stdout) == (4, "")
         assert refused.stderr == "bleep: lab.zarr is not signed: there is no lab.zarr.sig beside it\n"
