@@ -27,7 +27,7 @@ from bleep_cli import api
 from bleep_cli.base.assets import DEMO_BUNDLE, asset
 from bleep_cli.bundle.open import open_bundle
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools" / "looking"))
 from browser import Tab, browser
 
 STRIDE_UM = 56.0

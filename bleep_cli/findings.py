@@ -215,7 +215,7 @@ def finding_of(saved: Mapping[str, str]) -> Finding:
 
 
 def table_of_codes() -> str:
-    """What docs/findings.md lists, as Markdown: made by ``tools/findings.py``."""
+    """What docs/findings.md lists, as Markdown: made by ``tools/pages/findings.py``."""
     rows = (f"| `{code}` | {severity} | {meaning} |" for code, (severity, meaning) in CODES.items())
     return "\n".join(("| code | severity | what was noticed |", "|---|---|---|", *rows))
 

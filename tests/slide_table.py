@@ -1,7 +1,7 @@
 """Every kind of slide file that is made here, who would write it, and what becomes of it.
 
 The tests open each sample and compare its pixels (tests/runtime/slide/test_slide_table.py); docs/slide-formats.md
-is printed from the same rows (tools/slide_formats.py).
+is printed from the same rows (tools/pages/slide_formats.py).
 """
 
 from __future__ import annotations

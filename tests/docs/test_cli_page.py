@@ -1,4 +1,4 @@
-"""docs/cli.md is what the apps say of themselves, and tools/cli_page.py reads them rightly."""
+"""docs/cli.md is what the apps say of themselves, and tools/pages/cli_page.py reads them rightly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Kind(enum.StrEnum):
 
 @pytest.fixture
 def cli_page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "pages"))
     return __import__("cli_page")
 
 

@@ -1,4 +1,4 @@
-"""docs/third-party.md names everything that the project asks for, and tools/licences.py reads metadata rightly."""
+"""docs/third-party.md names everything that the project asks for, and its tool reads metadata rightly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| (\w[\w.-]*) \| (.+) \| (\S+) \|$", re.MULTILINE)
 
 @pytest.fixture
 def licences(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "distribution"))
     import licences
 
     return licences

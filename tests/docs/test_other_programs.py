@@ -34,13 +34,13 @@ KNOWN = {"spatialBeta", "featureList"}  # components of Vitessce
 
 @pytest.fixture
 def consumers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "pages"))
     return importlib.import_module("consumers")
 
 
 def test_the_table_is_what_the_tool_prints(consumers: ModuleType) -> None:
     printed = consumers.table()
-    assert printed in PAGE, "python tools/consumers.py prints another table"
+    assert printed in PAGE, "python tools/pages/consumers.py prints another table"
 
 
 def test_every_line_names_a_format_and_a_test_that_knows_the_program(consumers: ModuleType) -> None:

@@ -18,7 +18,7 @@ LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "sour
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "pages"))
     return __import__("site_pages")
 
 
@@ -64,7 +64,11 @@ def test_every_page_of_the_menu_is_there_once() -> None:
 @pytest.mark.slow
 def test_it_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     done = subprocess.run(
-        [builder(), "tools/site_pages.py", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+        [builder(), "tools/pages/site_pages.py", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     pages = sorted(tmp_path.rglob("*.html"))

@@ -16,7 +16,7 @@ from project_text import ROOT, text_of
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "pages"))
     return importlib.import_module("notebook")
 
 

@@ -31,7 +31,7 @@ def test_the_lines_are_those_of_the_page_for_clinics() -> None:
 def test_a_wheelhouse_installs_and_predicts_without_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "distribution"))
     lock = importlib.import_module("which_lock").lock_here()
     if lock is None or shutil.which("make") is None:
         pytest.skip("there is no make, or no lock for this Python and system")

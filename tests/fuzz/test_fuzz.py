@@ -1,4 +1,4 @@
-"""A short run of every door's fuzzing; ``python tools/fuzz.py DOOR --minutes N`` is the long one."""
+"""A short run of every door's fuzzing; ``python tools/trials/fuzz.py DOOR --minutes N`` is the long one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,11 @@ NAMES = [name for name in vars(limits) if name.isupper()]
 
 def test_the_page_lists_every_limit_as_it_is() -> None:
     made = subprocess.run(
-        [sys.executable, ROOT / "tools" / "limits.py"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, ROOT / "tools" / "pages" / "limits.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     ).stdout
     page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
     assert page.endswith(f"\n\n{made}")

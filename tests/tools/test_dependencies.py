@@ -27,7 +27,7 @@ THROUGH_OTHERS = {"openslide-bin": "import openslide"}
 
 @pytest.fixture
 def licences(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "distribution"))
     return importlib.import_module("licences")
 
 

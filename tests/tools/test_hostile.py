@@ -1,4 +1,4 @@
-"""Small files that claim gigabytes are read, or refused, within one; ``python tools/hostile`` shows their cost."""
+"""Small files that claim gigabytes are read, or refused, within one; tools/trials/hostile shows their cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-HOSTILE = Path(__file__).parents[2] / "tools" / "hostile"
+HOSTILE = Path(__file__).parents[2] / "tools" / "trials" / "hostile"
 NAMES = (
     *("strip", "same_tile", "coarse", "coarse_fit", "coarse_mpp"),
     *("positions", "positions_free", "counts", "counts_free"),

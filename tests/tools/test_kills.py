@@ -1,4 +1,4 @@
-"""Twenty kills of predictions, references and training in the making; more by ``python tools/kills.py``."""
+"""Twenty kills of predictions, references and training in the making; more by ``python tools/trials/kills.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def kills() -> Iterator[Any]:
     pytest.importorskip("torch")
     with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(ROOT / "tools"))
+        patched.syspath_prepend(str(ROOT / "tools" / "trials"))
         yield importlib.import_module("kills")
 
 

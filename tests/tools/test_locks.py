@@ -25,14 +25,14 @@ LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+) \\\n    --hash=sha256
 
 @pytest.fixture
 def locks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "distribution"))
     return importlib.import_module("locks")
 
 
 @pytest.fixture
 def which_lock(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """As on a machine that every lock is for."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "distribution"))
     monkeypatch.setattr(sysconfig, "get_platform", lambda: "linux-x86_64")
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
     monkeypatch.setattr(sys, "version_info", (3, 12, 1))
@@ -53,7 +53,7 @@ def versions_in(name: str) -> dict[str, str]:
 
 
 def test_the_lowest_versions_are_those_of_pyproject(locks: ModuleType) -> None:
-    assert text_of("lowest-3.11.txt") == locks.lowest(), "run tools/locks.py lowest, and the tests with it"
+    assert text_of("lowest-3.11.txt") == locks.lowest(), "run locks.py lowest, and the tests with it"
 
 
 @pytest.mark.parametrize("name", [*RUNTIME_LOCKS, FULL_LOCK, DOCS_LOCK, SUPPLY_LOCK])
@@ -118,7 +118,7 @@ LOCK = f"""\
 # What bleep-cli[x,y] needs, without itself; README.md here says how to use it.
 # The hashes are of the wheels for CPython 3.11, Linux x86_64, glibc 2.27 or later.
 # Of these there is only the source: source. They need a compiler.
-# Written by tools/locks.py lock.
+# Written by tools/distribution/locks.py lock.
 a-b==2 \\
     --hash=sha256:{"2" * 64}
 pure==1 \\
@@ -206,6 +206,6 @@ def test_no_lock_where_its_wheels_do_not_run(
 
 
 def test_the_script_prints_one_line() -> None:
-    script = [sys.executable, str(ROOT / "tools" / "which_lock.py")]
+    script = [sys.executable, str(ROOT / "tools" / "distribution" / "which_lock.py")]
     printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     assert re.fullmatch(r"(requirements/runtime-cpu-3\.\d+\.txt)?\n", printed)

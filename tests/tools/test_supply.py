@@ -84,7 +84,7 @@ def test_the_schema_passes_it_and_nothing_else(tool: Callable[[str], ModuleType]
 def test_the_bill_of_the_runtime(tmp_path: Path) -> None:
     """Of the environment that make demo makes by the lock."""
     runtime, out = ROOT / ".venv" / "demo" / "bin" / "python", tmp_path / "bom.json"
-    which = [str(runtime), str(ROOT / "tools" / "which_lock.py")]
+    which = [str(runtime), str(ROOT / "tools" / "distribution" / "which_lock.py")]
     if not runtime.is_file():
         pytest.skip("the runtime's own environment was not made (make demo)")
     lock = subprocess.run(which, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()

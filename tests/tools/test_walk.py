@@ -1,4 +1,4 @@
-"""tools/walk.py takes the lines of the page as they stand, with the Python that is here."""
+"""tools/looking/walk.py takes the lines of the page as they stand, with the Python that is here."""
 
 from __future__ import annotations
 

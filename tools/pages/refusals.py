@@ -1,7 +1,7 @@
 """Prints docs/refusals.md: what commands say of three slides that do not fit a reference, with and without what it
 knows of itself.
 
-    python tools/refusals.py WORK SKIN.svs > docs/refusals.md
+    python tools/pages/refusals.py WORK SKIN.svs > docs/refusals.md
 
 Synthetic liver of two donors is made in the folder WORK, two sections each (``bleep-train phantom``); the first
 ones are the reference. A second one is predicted as it is, blurred, and with its scale stated twice as large, and
@@ -34,7 +34,7 @@ built it, and as `bleep build-reference` builds it now: one that knows how its o
 and how well it predicts. The reference is a section of each of two donors of synthetic liver: this page shows
 what is said, and nothing of any patient. The slides are a second section of one of the donors as it is, blurred
 by {BLUR_PX} px, and with its scale stated twice as large, and OpenSlide's test slide of skin. Every line was
-printed by the command above it; `python tools/refusals.py WORK CMU-1-Small-Region.svs` prints this page. How
+printed by the command above it; `python tools/pages/refusals.py WORK CMU-1-Small-Region.svs` prints this page. How
 often such slides are told, and what they cost, stands in [reliability.md](reliability.md),
 [scale-check.md](scale-check.md) and [qc.md](qc.md); a donor that is stained otherwise is called strange as
 well.

@@ -1,6 +1,6 @@
 """Writes docs/cli.md: every command of ``bleep`` and ``bleep-train``, with its arguments and options.
 
-    python tools/cli_page.py > docs/cli.md        (make cli)
+    python tools/pages/cli_page.py > docs/cli.md        (make cli)
 
 Nothing but the apps is read: what ``--help`` says is what stands here.
 """

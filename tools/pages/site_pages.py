@@ -1,6 +1,6 @@
 """Builds the documentation as a site: ``build/site``, which opens from the disk and loads nothing from elsewhere.
 
-    python tools/site_pages.py [FOLDER]         (make site)
+    python tools/pages/site_pages.py [FOLDER]         (make site)
 
 The pages stay where they are, readable on the code host. They are copied with whatever they link to into a folder
 of the same shape, README.md as the first page, so that every relative link leads where it led; mkdocs then checks
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "docs" / "mkdocs.yml"
 LINK = re.compile(r"\]\(([^)#\s]+)")
 

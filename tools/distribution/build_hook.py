@@ -17,7 +17,7 @@ class BuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Fetches what is not there; what git ignores goes into the wheel by ``artifacts`` of pyproject.toml."""
-        sys.path.insert(0, str(Path(self.root) / "tools"))
+        sys.path.insert(0, str(Path(self.root) / "tools" / "distribution"))
         import openseadragon
 
         folder = Path(self.root) / "bleep_cli" / "viewer" / "assets" / "openseadragon"

@@ -1,7 +1,7 @@
 """Makes docs/report.png, docs/view.png and docs/terminal.png: report and viewer of ``bleep demo``, and what three
 commands print on a terminal.
 
-python tools/screenshot.py [FOLDER]
+python tools/looking/screenshot.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from browser import Tab, browser
 from console_scripts import with_commands
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZE = (1280, 800)
 GENES = ("CYP3A4", "COL3A1")  # around the central veins; in the portal tracts
 COLUMNS = 100

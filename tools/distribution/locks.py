@@ -1,10 +1,10 @@
 """Writes the files in ``requirements/``: the lowest tested versions, and locks with hashes.
 
-    python tools/locks.py lowest                  lowest-3.11.txt: the runtime's lower bounds in pyproject.toml
-    python tools/locks.py lock --python PYTHON    runtime-cpu-X.Y.txt: what that Python's pip takes for the runtime
-    python tools/locks.py lock --full             full-X.Y.txt: the same for cpu, train and dev
-    python tools/locks.py lock --docs             docs-X.Y.txt: what builds the site, without BLEEP
-    python tools/locks.py lock --supply           supply-X.Y.txt: what make sbom and make audit run, without BLEEP
+    python locks.py lowest                  lowest-3.11.txt: the runtime's lower bounds in pyproject.toml
+    python locks.py lock --python PYTHON    runtime-cpu-X.Y.txt: what that Python's pip takes for the runtime
+    python locks.py lock --full             full-X.Y.txt: the same for cpu, train and dev
+    python locks.py lock --docs             docs-X.Y.txt: what builds the site, without BLEEP
+    python locks.py lock --supply           supply-X.Y.txt: what make sbom and make audit run, without BLEEP
 
 A lock holds names, versions and sha256 hashes, no addresses; pip tells them without installing anything. It has to
 be 23.3 or later, which does not fetch whole wheels for that. Options after ``--`` go to pip as they are.
@@ -60,7 +60,7 @@ def lowest() -> str:
     head = [
         "# The lowest versions that pyproject.toml allows, as constraints; the runtime's tests pass with them.",
         '#   pip install -e ".[cpu,test]" -c requirements/lowest-3.11.txt && pytest tests/runtime',
-        "# Written by tools/locks.py lowest.",
+        "# Written by tools/distribution/locks.py lowest.",
     ]
     return "\n".join([*head, *pins]) + "\n"
 
@@ -117,7 +117,7 @@ def lock(files: list[Locked], extras: tuple[str, ...], version: str) -> str:
         f"# The hashes are of the wheels for CPython {version}, Linux x86_64, glibc {major}.{minor} or later.",
     ]
     head += [f"# Of these there is only the source: {', '.join(source)}. They need a compiler."] if source else []
-    head += ["# Written by tools/locks.py lock."]
+    head += ["# Written by tools/distribution/locks.py lock."]
     lines = [f"{one.name}=={one.version} \\\n    --hash=sha256:{one.sha256}" for one in files]
     return "\n".join([*head, *lines]) + "\n"
 

@@ -1,6 +1,6 @@
 """What hostile files cost: each is read by its command in a process of its own, whose time and memory are taken.
 
-    python tools/hostile [FOLDER...] [--crafted]
+    python tools/trials/hostile [FOLDER...] [--crafted]
 
 Without a folder, and with ``--crafted``, these are small files that claim or unpack to gigabytes (``crafted.py``);
 of a folder, every file of it, as a slide to predict. The exit code is 1 where one needs over 1 GB of memory or

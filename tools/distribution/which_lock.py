@@ -19,7 +19,7 @@ GLIBC = re.compile(r"glibc (\d+)\.(\d+) or later")
 def lock_here(what: str = "runtime-cpu") -> Path | None:
     """``requirements/runtime-cpu-X.Y.txt`` relative to the project's folder, if its wheels run here."""
     path = FOLDER / f"{what}-{sys.version_info[0]}.{sys.version_info[1]}.txt"
-    here = Path(__file__).parents[1] / path
+    here = Path(__file__).parents[2] / path
     if not here.is_file() or sys.implementation.name != "cpython" or sysconfig.get_platform() != "linux-x86_64":
         return None
     needed = GLIBC.search(here.read_text(encoding="utf-8"))

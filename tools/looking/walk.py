@@ -1,7 +1,7 @@
 """A walk as a new user, with the seconds of every step: from the clone to the report in a browser, and from wheels
 without a network to a predicted slide, as QuPath's GeoJSON and as a picture by squidpy.
 
-    python tools/walk.py FOLDER [--slide CMU-1-Small-Region.svs] [--squidpy PYTHON]
+    python tools/looking/walk.py FOLDER [--slide CMU-1-Small-Region.svs] [--squidpy PYTHON]
 
 FOLDER must not be there yet; everything is made in it. The steps are what README.md, docs/install.md and
 docs/other-programs.md say, line by line. Needs git, make, unshare, Chromium, and an index of packages for what
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from browser import browser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NO_NETWORK = ["unshare", "--map-root-user", "--net"]
 GENE = "ALB"
 PLOT = """

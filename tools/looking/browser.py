@@ -1,6 +1,6 @@
 """A headless Chromium, driven over its DevTools pipe: no driver program, no network port, nothing to install.
 
-The tests of the report look at pages with it, and ``tools/screenshot.py`` makes the pictures of docs/.
+The tests of the report look at pages with it, and ``tools/looking/screenshot.py`` makes the pictures of docs/.
 """
 
 from __future__ import annotations

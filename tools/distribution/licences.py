@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "third-party.md"
 BEGIN = "<!-- From here on written by make licences. -->\n"
 EXTRAS = ("cpu", "build", "hnsw", "cluster", "train", "timm", "tensorboard")

@@ -1,6 +1,6 @@
 """Prints the table of docs/other-programs.md: which program, of which version, opens what, and by which test.
 
-    python tools/consumers.py
+    python tools/pages/consumers.py
 
 Versions of Python packages are those of ``requirements/full-3.11.txt``, by which the tests' environment is made.
 Of programs that no lock holds, the version stands here that was tried; their tests are skipped where they are not.
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "full-3.11.txt"
 OUTPUTS = "tests/runtime/outputs"
 NOT_RUN = "not run here"

@@ -3,7 +3,7 @@
 One release, from npm's registry, checked by its hash before a byte of it is kept. The folder that it goes to is
 ignored by git: the repository holds no code of others, the wheel does, with its licence.
 
-python tools/openseadragon.py
+python tools/distribution/openseadragon.py
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHA512 = (
     "e561630a77d65733ed426ffc5af435724a4becffb97a1d1d671ca7c3e45dd3b3"
 )
 REGISTRY = "https://registry.npmjs.org"
-FOLDER = Path(__file__).parents[1] / "bleep_cli" / "viewer" / "assets" / "openseadragon"
+FOLDER = Path(__file__).parents[2] / "bleep_cli" / "viewer" / "assets" / "openseadragon"
 KEPT = {
     "package/build/openseadragon/openseadragon.min.js": "openseadragon.min.js",
     "package/LICENSE.txt": "LICENSE.txt",

@@ -1,6 +1,6 @@
 """Kills predictions, references and training runs in the making at random moments, and looks at what is left.
 
-    python tools/kills.py [--times 200] [--seed 0]
+    python tools/trials/kills.py [--times 200] [--seed 0]
 
 A result that is there is whole: it is read back, every value of it. The run after the last kill ends well, gives
 what one that was never disturbed gives, and leaves nothing else behind. Training goes on from its last checkpoint
@@ -32,7 +32,7 @@ from bleep_cli.outputs.read import open_result
 from bleep_train.phantom.section import write_phantom_cohort
 from bleep_train.runs.record import open_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "artifacts" / "demo-liver-phantom.zarr.zip"
 SLIDE = ROOT / "artifacts" / "demo-slide.tif"
 BLEEP, TRAIN = "bleep_cli.cli", "bleep_train"

@@ -17,7 +17,7 @@ import google_crc32c
 import h5py
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "artifacts" / "demo-liver-phantom.zarr.zip"
 SLIDE = ROOT / "artifacts" / "demo-slide.tif"
 MIB = 1 << 20

@@ -1,4 +1,4 @@
-"""Fuzzes one door of the program for some minutes: ``python tools/fuzz.py DOOR --minutes 10 [--seed 0]``.
+"""Fuzzes one door of the program for some minutes: ``python tools/trials/fuzz.py DOOR --minutes 10 [--seed 0]``.
 
 Doors are those of ``tests/fuzz/doors.py``. Prints how attempts ended, and for every fault the seed that does it
 again; the exit code is 1 where there was one.
@@ -13,7 +13,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 
 
 def main() -> int:

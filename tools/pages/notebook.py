@@ -1,6 +1,6 @@
 """Writes docs/tutorial.ipynb from docs/tutorial.md: its text, and its blocks as cells.
 
-    python tools/notebook.py > docs/tutorial.ipynb        (make cli)
+    python tools/pages/notebook.py > docs/tutorial.ipynb        (make cli)
 
 A bash block becomes a cell that starts with ``%%bash -e``. No outputs are kept: it says what it prints when
 it is run. Needs nothing but Python; identical text gives identical bytes.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[1] / "docs" / "tutorial.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$\n?", re.DOTALL | re.MULTILINE)
 BASH = "%%bash -e\n"
 
