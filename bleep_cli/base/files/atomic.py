@@ -4,7 +4,8 @@ A result is written under a temporary name in the folder it is meant for, brough
 the end. The names a killed run can leave behind all start with a dot and end in one of two suffixes:
 
 - ``.<name>.<pid>-<random>.bleep-tmp``  an unfinished result, safe to delete;
-- ``.<name>.<pid>-<random>.bleep-old``  the folder a new result was just replacing, complete: rename it back.
+- ``.<name>.<pid>-<random>.bleep-old``  the folder a new result was just replacing, complete: rename it back, if
+  there is none of that name; if there is, it is the new one, and the old one goes with the next result.
 
 Beside them there may be the empty ``.bleep-lock`` of :mod:`bleep_cli.base.files.claims`; the next run deletes it.
 """
@@ -29,7 +30,10 @@ from bleep_cli.errors import OutputError, option
 
 TEMP_SUFFIX = ".bleep-tmp"
 OLD_SUFFIX = ".bleep-old"
-LEFT = re.compile(r"^\..*\.(?P<pid>[1-9]\d*)-(?P<machine>[0-9a-f]{4})[0-9a-f]{8}" + re.escape(TEMP_SUFFIX) + "$")
+LEFT = re.compile(
+    r"^\.(?P<name>.*)\.(?P<pid>[1-9]\d*)-(?P<machine>[0-9a-f]{4})[0-9a-f]{8}"
+    rf"(?P<suffix>{re.escape(TEMP_SUFFIX)}|{re.escape(OLD_SUFFIX)})$"
+)
 _ELSEWHERE = f"choose another place with {option('out')}"
 _SYNCS_AT_ONCE = 16
 _NAME_CHARACTERS = 40  # of the final name in the temporary one
@@ -94,6 +98,9 @@ def _whole(final: Path, force: bool, *, sync: bool) -> Iterator[Path]:
         if sync:
             _sync(temp)
         _place(temp, final, force)
+        sweep(
+            final.parent
+        )  # of what was there before, whose process ended before it could put a new one in its place
         if sync:
             _sync_folder(final.parent)
     except OSError as error:
@@ -127,12 +134,16 @@ def remove_leftovers(final: Path, pid: int, *, replaced: bool) -> None:
 def sweep(folder: Path) -> None:
     """Deletes the unfinished results in a folder whose processes, of this machine, are gone.
 
-    What such a process was replacing (``.bleep-old``) stays: it is complete.
+    What such a process was replacing (``.bleep-old``) stays while there is nothing of its name: it is complete. Of
+    a name that was cut short it stays as well.
     """
     with suppress(OSError):
         for entry in list(folder.iterdir()):
             found = LEFT.search(entry.name)
-            if found and found["machine"] == machine() and not _runs(int(found["pid"])):
+            if not found or found["machine"] != machine() or _runs(int(found["pid"])):
+                continue
+            whole = len(found["name"]) < _NAME_CHARACTERS and os.path.lexists(folder / found["name"])
+            if found["suffix"] == TEMP_SUFFIX or whole:
                 _remove(entry)
 
 
