@@ -112,14 +112,13 @@ class _Axis:
         low = math.floor(a - margin)
         return low, math.ceil(b + margin) - low, a - low, b - low
 
-    def cover(self, first: int, n: int, from_lv: float, to_lv: float) -> F64:
-        """``f64[n]``: which part of each output pixel lies on the slide, from ``from_lv`` to ``to_lv``."""
-        edges = self.start + (first + np.arange(n + 1)) * self.step
+    def cover(self, first: int, n: int, from_lv: float, to_lv: float) -> F64 | None:
+        """f64[n]: the part of each output pixel from ``from_lv`` to ``to_lv``, the slide; None for all of it."""
         low, high = from_lv / self.factor, to_lv / self.factor
-        if edges[0] >= low and edges[-1] <= high:
-            return np.ones(n)
-        cover: F64 = np.diff(np.clip(edges, low, high)) / self.step
-        return cover
+        if self.start + first * self.step >= low and self.start + (first + n) * self.step <= high:
+            return None
+        edges = self.start + (first + np.arange(n + 1)) * self.step
+        return np.asarray(np.diff(np.clip(edges, low, high)) / self.step, np.float64)
 
 
 class RasterSlide:
@@ -247,11 +246,12 @@ class RasterSlide:
         (dx, dy), (x0, y0) = level.scale, level.start
         cover_x = x.cover(left, w, -x0 / dx, (width - x0) / dx)
         cover_y = y.cover(top, h, -y0 / dy, (height - y0) / dy)
+        if cover_x is None and cover_y is None:
+            return self._filtered(index, x, y, part)
+        cover_x, cover_y = (np.ones(n) if c is None else c for c, n in ((cover_x, w), (cover_y, h)))
         if not (cover_x.any() and cover_y.any()):
             return white(w, h)
         out = self._filtered(index, x, y, part)
-        if cover_x.min() == cover_y.min() == 1:
-            return out
         cover = cover_y[:, None, None] * cover_x[:, None]
         return np.rint(out * cover + 255 * (1 - cover)).astype(np.uint8)
 
