@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
@@ -20,14 +21,18 @@ ISLAND_PX = 4096  # edge of one piece of tissue; a multiple of a tile of the coa
 STEPS = (1, 4, 16)
 
 
-def write_slide(path: Path, side: int, *, islands: int | None = None, seed: int = 0) -> Path:
-    """A side × side px pyramid (levels 1, 4, 16; 256 px JPEG tiles; 0.5 µm/px) of the demo slide, repeated.
+def write_slide(
+    path: Path, side: int, *, islands: int | None = None, seed: int = 0, steps: Sequence[int] = STEPS
+) -> Path:
+    """A side × side px pyramid (levels 1, 4, 16, or ``steps``; 256 px JPEG tiles; 0.5 µm/px) of the demo slide,
+    repeated.
 
     With ``islands`` there are only that many pieces of ``ISLAND_PX``² of it, scattered; all other tiles are never
     written (white), so that the file stays small at any size.
     """
     with tifffile.TiffFile(asset(DEMO_SLIDE)) as source:
-        levels = [page.asarray() for page in source.pages][: len(STEPS)]
+        stored = dict(zip(STEPS, (page.asarray() for page in source.pages), strict=False))
+    levels = [stored[step] if step in stored else _smaller(stored[1], step) for step in steps]
     cells = max(1, side // ISLAND_PX)
     where = np.ones((cells + 1, cells + 1), bool)
     if islands is not None:
@@ -35,7 +40,7 @@ def write_slide(path: Path, side: int, *, islands: int | None = None, seed: int 
         chosen = np.random.default_rng(seed).permutation(cells * cells)[:islands]
         where[chosen // cells, chosen % cells] = True
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for level, step in zip(levels, STEPS, strict=True):
+        for level, step in zip(levels, steps, strict=True):
             writer.write(
                 _tiles(level, side // step, where, ISLAND_PX // step),
                 shape=(side // step, side // step, 3),
@@ -49,6 +54,11 @@ def write_slide(path: Path, side: int, *, islands: int | None = None, seed: int 
                 resolutionunit="CENTIMETER",
             )
     return path
+
+
+def _smaller(picture: U8, step: int) -> U8:
+    """The mean of every ``step`` × ``step`` pixels."""
+    return np.asarray(Image.fromarray(picture).reduce(step))
 
 
 def _tiles(level: U8, side: int, where: np.ndarray, island: int) -> Iterator[U8 | None]:

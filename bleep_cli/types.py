@@ -97,6 +97,9 @@ class Slide(Protocol):
     def sha256(self) -> str:
         """Hash of the slide's (main) file."""
 
+    def hash_ahead(self) -> None:
+        """Begins to work it out beside whatever comes next."""
+
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What was noticed when it was opened."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from bleep_cli.base.rows import Rows, row_blocks
 
 ROW_BLOCK = 16_384  # rows hashed at a time
+READ_BYTES = 1 << 20  # of a file
 
 
 def sha256_of(rows: Rows) -> str:
@@ -31,9 +35,53 @@ def buffer_of(block: NDArray[Any]) -> memoryview | bytes:
     return "".join(f"{len(text)}:{text}" for text in map(str, block)).encode()  # no two columns read alike
 
 
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def file_sha256(file: Path, stopped: Callable[[], bool] = lambda: False) -> str:
+    """Hex digest of a file. ``InterruptedError`` soon after ``stopped()`` is true."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(READ_BYTES))
+    with file.open("rb", buffering=0) as handle:
+        while count := handle.readinto(buffer):
+            if stopped():
+                raise InterruptedError
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+class FileHash:
+    """SHA-256 of one file, worked out once, beside other work where there is some.
+
+    A file of gigabytes takes as long to hash as to read: done beside, it costs a run no time of its own as long as
+    there is a disk and a core to spare.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: str | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def begin(self) -> None:
+        """Begins it in a thread of its own, unless it is known or has been begun."""
+        if self._found is None and self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="bleep-hash", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread, which takes no longer than reading a megabyte."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def digest(self) -> str:
+        """Its hex digest, as soon as it is known. ``OSError``."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._found is None:
+            self._found = file_sha256(self._path)
+        return self._found
+
+    def _work(self) -> None:
+        with suppress(OSError):  # whoever asks for the digest meets it again
+            self._found = file_sha256(self._path, self._stopped.is_set)
 
 
 def file_identity(path: Path) -> tuple[int, ...]:
@@ -48,8 +96,7 @@ def file_identity(path: Path) -> tuple[int, ...]:
 def fingerprint(path: Path) -> dict[str, Any]:
     """``bytes`` and ``sha256`` of a file, or of all files of a folder with their names."""
     if path.is_file():
-        with path.open("rb") as file:
-            return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     inside = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
     each = [(name, fingerprint(path / name)) for name in inside]
     digest = hashlib.sha256(json.dumps(each).encode()).hexdigest()

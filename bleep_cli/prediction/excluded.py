@@ -66,6 +66,11 @@ def level_sections(info: BundleInfo, asked: Sequence[str], gone: Sequence[str], 
     return left
 
 
+def asks_for_hash(info: BundleInfo) -> bool:
+    """Whether :func:`left_out` may hash a slide."""
+    return any(record.image_sha256 for record in info.sections)
+
+
 def left_out(info: BundleInfo, options: PredictOptions, slide: Slide) -> LeftOut:
     """What has no part in the prediction of this slide.
 

@@ -12,7 +12,7 @@ from bleep_cli.bundle.contents import BundleInfo
 from bleep_cli.bundle.signature import Signature
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.prediction.excluded import left_out
+from bleep_cli.prediction.excluded import asks_for_hash, left_out
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, check_scale, told_of
 from bleep_cli.slide.endings import slide_id
@@ -79,6 +79,8 @@ def _check_places(options: PredictOptions) -> None:
 
 def _plan(slide: Slide, info: BundleInfo, options: PredictOptions, name: str, signature: Signature | None) -> Plan:
     refuse_black(slide)
+    if asks_for_hash(info):
+        slide.hash_ahead()
     findings = [*slide.findings, *check_resolution(slide, info.tile)]
     stride_um = options.stride_um or info.tile.um[0]
     if options.at is not None:

@@ -165,6 +165,7 @@ class Predictor:
     def predict_plan(self, ready: Plan, progress: Progress = no_progress, *, command: str = "") -> Prediction:
         """The same for a slide that is open and tiled already; it may be closed afterwards. The result states
         ``command`` as the command line that made it."""
+        ready.slide.hash_ahead()
         part = self._without(ready.left_out)
         found, columns = self._found(ready.slide, ready.grid, part, progress)
         judged = part.checks.judged(columns)

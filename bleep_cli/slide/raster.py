@@ -3,7 +3,8 @@
 A format brings a :class:`Raster` (levels, and blocks of whole level pixels); :class:`RasterSlide` makes the
 :class:`bleep_cli.types.Slide` of it: choice of the level, sub-pixel boxes, antialiasing, bounded pieces.
 
-Planes: ``l0`` level-0 pixels; ``lv`` pixels of one level; ``rd`` pixels of a level reduced by whole factors.
+Planes: ``l0`` level-0 pixels; ``lv`` pixels of one level; ``rd`` pixels of a level reduced by whole factors
+(:class:`bleep_cli.slide.axis.Axis`).
 Pixel (0, 0) of every plane covers the box from (0, 0) to (1, 1): corners agree between planes, not centres.
 """
 
@@ -16,20 +17,19 @@ from typing import Protocol
 
 import numpy as np
 
-from bleep_cli.base.hashing import file_identity, file_sha256
+from bleep_cli.base.hashing import FileHash, file_identity
 from bleep_cli.base.text import file_text
 from bleep_cli.errors import SlideError
 from bleep_cli.findings import Finding
+from bleep_cli.slide.axis import Axis
 from bleep_cli.slide.facts import Facts
-from bleep_cli.types import F64, U8
+from bleep_cli.types import U8
 
 CONVERT = "convert it first, e.g. vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
 COLOUR_NEEDED = "predictions need the colour picture of a section stained with H&E"
 
 PIECE_PX = 8 << 20  # source pixels held at once while resampling (24 MB)
 PIECE_WIDTH_PX = 8192
-REDUCE_ABOVE = 16  # from this shrink on, whole factors are averaged away first
-MAX_REDUCTION = 1024
 MAX_SHRINK = 16384  # level pixels per output pixel on one axis
 LEVEL_SLACK = 1.01  # a level may be this much coarser than asked (its size is rounded)
 
@@ -85,43 +85,6 @@ def level_scale(size_l0: tuple[int, int], size_lv: tuple[int, int]) -> tuple[flo
     return ratios[0], ratios[1]
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """One axis of a request, in a level reduced by a whole factor."""
-
-    start: float
-    """Where it begins, rd pixels."""
-    step: float
-    """rd pixels per output pixel."""
-    out: int
-    """Output pixels."""
-    factor: int
-    """lv pixels per rd pixel, a power of two."""
-
-    @classmethod
-    def of(cls, start_lv: float, size_lv: float, out: int) -> _Axis:
-        step, factor = size_lv / out, 1
-        while step / factor > REDUCE_ABOVE and factor < MAX_REDUCTION:
-            factor *= 2
-        return cls(start_lv / factor, step / factor, out, factor)
-
-    def span(self, first: int, n: int) -> tuple[int, int, float, float]:
-        """Whole rd pixels (start, count) that n outputs need, and the box (from, to) inside them."""
-        a, b = self.start + first * self.step, self.start + (first + n) * self.step
-        margin = max(self.step, 1.0) + 1  # the reach of the triangle filter
-        low = math.floor(a - margin)
-        return low, math.ceil(b + margin) - low, a - low, b - low
-
-    def cover(self, first: int, n: int, from_lv: float, to_lv: float) -> F64:
-        """``f64[n]``: which part of each output pixel lies on the slide, from ``from_lv`` to ``to_lv``."""
-        edges = self.start + (first + np.arange(n + 1)) * self.step
-        low, high = from_lv / self.factor, to_lv / self.factor
-        if edges[0] >= low and edges[-1] <= high:
-            return np.ones(n)
-        cover: F64 = np.diff(np.clip(edges, low, high)) / self.step
-        return cover
-
-
 class RasterSlide:
     """A :class:`bleep_cli.types.Slide` over any raster. Reads may come from several threads."""
 
@@ -138,7 +101,7 @@ class RasterSlide:
         self._raster = raster
         self._mpp, self._mpp_source = mpp, mpp_source
         self._findings = findings
-        self._sha256: str | None = None
+        self._hash = FileHash(path)
         self._identity = identity or file_identity(path)  # better what it was before it was opened
 
     @property
@@ -179,13 +142,16 @@ class RasterSlide:
     @property
     def sha256(self) -> str:
         """Hex digest of the main file, read when first asked for. ``SlideError`` where it was replaced since."""
-        if self._sha256 is None:
-            try:
-                self._sha256 = file_sha256(self._path)
-            except OSError as error:
-                raise SlideError(f"{self.name}: cannot be read: {error.strerror}") from None
+        try:
+            found = self._hash.digest()
+        except OSError as error:
+            raise SlideError(f"{self.name}: cannot be read: {error.strerror}") from None
         self.check_unchanged()
-        return self._sha256
+        return found
+
+    def hash_ahead(self) -> None:
+        """Begins to hash the file, in a thread of its own, for whoever will ask for the hash."""
+        self._hash.begin()
 
     def check_unchanged(self) -> None:
         """Raises ``SlideError`` unless the file is still the one that was opened: pixels of one under the hash of
@@ -217,12 +183,13 @@ class RasterSlide:
         (dx, dy), (left, top) = self._raster.levels[index].scale, self._raster.levels[index].start
         if scale[0] / dx > MAX_SHRINK or scale[1] / dy > MAX_SHRINK:
             raise ValueError(f"{size_l0=} is too large for {out_px=}")
-        x = _Axis.of((xy_l0[0] - left) / dx, size_l0[0] / dx, out_px[0])
-        y = _Axis.of((xy_l0[1] - top) / dy, size_l0[1] / dy, out_px[1])
+        x = Axis.of((xy_l0[0] - left) / dx, size_l0[0] / dx, out_px[0])
+        y = Axis.of((xy_l0[1] - top) / dy, size_l0[1] / dy, out_px[1])
         return self._resample(index, x, y)
 
     def close(self) -> None:
         """Releases the file."""
+        self._hash.stop()
         self._raster.close()
 
     def _level(self, scale: float) -> int:
@@ -230,7 +197,7 @@ class RasterSlide:
         levels = self._raster.levels
         return max(i for i, lv in enumerate(levels) if i == 0 or max(lv.scale) <= scale * LEVEL_SLACK)
 
-    def _resample(self, index: int, x: _Axis, y: _Axis) -> U8:
+    def _resample(self, index: int, x: Axis, y: Axis) -> U8:
         out = np.empty((y.out, x.out, 3), np.uint8)
         cols = max(1, min(x.out, int(PIECE_WIDTH_PX / x.step)))
         band = min(PIECE_PX / (cols * x.step), (self._raster.levels[index].band or math.inf) / y.factor)
@@ -241,21 +208,22 @@ class RasterSlide:
                 out[top : top + h, left : left + w] = self._piece(index, x, y, (left, top, w, h))
         return out
 
-    def _piece(self, index: int, x: _Axis, y: _Axis, part: tuple[int, int, int, int]) -> U8:
+    def _piece(self, index: int, x: Axis, y: Axis, part: tuple[int, int, int, int]) -> U8:
         left, top, w, h = part
         level, (width, height) = self._raster.levels[index], self.size_l0
         (dx, dy), (x0, y0) = level.scale, level.start
         cover_x = x.cover(left, w, -x0 / dx, (width - x0) / dx)
         cover_y = y.cover(top, h, -y0 / dy, (height - y0) / dy)
+        if cover_x is None and cover_y is None:
+            return self._filtered(index, x, y, part)
+        cover_x, cover_y = (np.ones(n) if c is None else c for c, n in ((cover_x, w), (cover_y, h)))
         if not (cover_x.any() and cover_y.any()):
             return white(w, h)
         out = self._filtered(index, x, y, part)
-        if cover_x.min() == cover_y.min() == 1:
-            return out
         cover = cover_y[:, None, None] * cover_x[:, None]
         return np.rint(out * cover + 255 * (1 - cover)).astype(np.uint8)
 
-    def _filtered(self, index: int, x: _Axis, y: _Axis, part: tuple[int, int, int, int]) -> U8:
+    def _filtered(self, index: int, x: Axis, y: Axis, part: tuple[int, int, int, int]) -> U8:
         from PIL import Image
 
         left, top, w, h = part

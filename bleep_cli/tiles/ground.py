@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bleep_cli.slide.open import read_overview
+from bleep_cli.tiles.channels import brightest, luminance64
 from bleep_cli.tiles.ink import BLACK, Ink
 from bleep_cli.tiles.tissue import tissue_and_ink
 from bleep_cli.types import F32, F64, U8, Bool, Slide
@@ -64,12 +65,12 @@ class Ground:
         """What the squares of ``edge_l0`` around centres f64[n, 2] show; beyond the slide there is nothing."""
         boxes = Boxes(self.size, centre_l0, edge_l0, self.scale)
         tissue, ink = (boxes.total(where) / boxes.area for where in (self.stained, self.ink.where))
-        luminance = self.overview.mean(axis=2, dtype=np.float64)
+        luminance = luminance64(self.overview)
         inside = np.maximum(boxes.inside, 1)
         mean = boxes.total(luminance) / inside
         spread = np.sqrt(np.maximum(boxes.total(luminance**2) / inside - mean**2, 0.0))
         flat = spread < (FLAT if self.stained.any() else NOTHING_FLAT)
-        flat |= boxes.total(self.overview.max(axis=2) <= BLACK) == boxes.inside  # or beyond the slide
+        flat |= boxes.total(brightest(self.overview) <= BLACK) == boxes.inside  # or beyond the slide
         bare = (tissue == 0) & (ink == 0) & flat
         return Seen((1 - tissue - ink).astype(np.float32), ink.astype(np.float32), np.asarray(bare, bool))
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bleep_cli.tiles.channels import brightest, channels, darkest, luminance
 from bleep_cli.types import F32, U8, Bool
 
 INK_UM2 = 100.0**2
@@ -60,9 +61,9 @@ def find_ink(rgb: U8, um_per_px: float) -> Ink:
     sigma = BLUR_UM / um_per_px
     smooth = np.asarray(ndimage.gaussian_filter(rgb.astype(np.float32), (sigma, sigma, 0)), np.float32)
     nothing = np.zeros(smooth.shape[:2], bool)
-    high = smooth.max(axis=2)
+    high = brightest(smooth)
     seen = high > BLACK
-    if not seen.any() or float(np.percentile((high - smooth.min(axis=2))[seen], 99)) < GREY_CHROMA:
+    if not seen.any() or float(np.percentile((high - darkest(smooth))[seen], 99)) < GREY_CHROMA:
         return Ink(nothing, {})
     kinds = _kinds(smooth)
     paint = _painted(~seen)
@@ -84,7 +85,7 @@ def _kinds(smooth: F32) -> dict[str, Bool]:
     """The pixels of each colour of ink: bool[h, w] each, none in two of them."""
     white = _white(smooth)
     density = np.maximum(-np.log10(np.maximum(smooth, 1.0) / white), 0.0)
-    red, green, blue = (density[..., channel] for channel in range(3))
+    red, green, blue = channels(density)
     total = np.maximum(red + green + blue, 1e-6)
     cold = (red >= COLD * total) | ((red >= COOL * total) & (blue <= CLEAR_BLUE * total))
     cold |= (green <= CLEAR_GREEN * total) & (red >= GREEN_BELOW_RED * green)
@@ -102,8 +103,8 @@ def _kinds(smooth: F32) -> dict[str, Bool]:
 
 def _white(smooth: F32) -> F32:
     """The colour of the glass, f32[3]."""
-    bright = smooth.mean(axis=2) > GLASS_LUMINANCE
-    bright &= np.ptp(smooth, axis=2) < GLASS_CHROMA
+    bright = luminance(smooth) > GLASS_LUMINANCE
+    bright &= brightest(smooth) - darkest(smooth) < GLASS_CHROMA
     if bright.mean() < LEAST_GLASS:
         return np.full(3, WHITE, np.float32)
     return np.asarray(np.median(smooth[bright], axis=0), np.float32)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bleep_cli.types import I64, U8, Slide, TileGrid
 
 NATIVE_TILE_PX = 512  # the largest usual edge of a slide's own tiles
 STRIP_BYTES = 96 << 20  # half of what the slide reader keeps decoded
-PIXEL = np.dtype("V3")
 
 
 def stream_tiles(slide: Slide, grid: TileGrid, batch: int) -> Iterator[tuple[int, U8]]:
@@ -29,18 +27,30 @@ def read_rows(slide: Slide, grid: TileGrid, rows: I64) -> U8:
     """The pixels of the tiles ``rows`` i64[b]: ``u8[b, px, px, 3 * fields]``."""
     px, fields = grid.spec.px, len(grid.spec.um)
     out = np.empty((len(rows), px, px, 3 * fields), np.uint8)
-    pixels = out.view(PIXEL)  # [b, px, px, fields]: whole pixels are copied, not their three bytes one by one
     for field in range(fields):
-        read_field(slide, grid, rows, field, pixels)
+        read_field(slide, grid, rows, field, out)
     return out
 
 
-def read_field(slide: Slide, grid: TileGrid, rows: I64, field: int, pixels: NDArray[np.void]) -> None:
-    """One field of the tiles ``rows`` into ``pixels`` [b, px, px, fields] of whole RGB pixels (``PIXEL``)."""
+def read_field(slide: Slide, grid: TileGrid, rows: I64, field: int, out: U8) -> None:
+    """One field of the tiles ``rows`` i64[b] into its channels of ``out`` u8[b, px, px, 3 * fields]."""
     px, edge = grid.spec.px, grid.edge_l0(field)
-    for i, (x, y) in enumerate(grid.centre_l0[rows] - edge / 2):
-        tile = np.ascontiguousarray(slide.read((x, y), (edge, edge), (px, px)))
-        pixels[i, :, :, field] = tile.view(PIXEL)[..., 0]
+    for i, (x, y) in enumerate((grid.centre_l0[rows] - edge / 2).tolist()):
+        put(slide.read((x, y), (edge, edge), (px, px)), field_of(out[i], field))
+
+
+def field_of(tile: U8, field: int) -> U8:
+    """The channels of one field, u8[px, px, 3], of a tile u8[px, px, 3 * fields]: a view."""
+    return tile[..., 3 * field : 3 * field + 3]
+
+
+def put(pixels: U8, into: U8) -> None:
+    """RGB u8[h, w, 3] into a view of as many pixels."""
+    if into.strides[1] == 3:
+        into[:] = pixels
+        return
+    for channel in range(3):  # NumPy would go through other fields' pixels three bytes at a time
+        into[..., channel] = pixels[..., channel]
 
 
 def reading_order(grid: TileGrid, strip_bytes: int = STRIP_BYTES) -> I64:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bleep_cli.base.files.array_cache import ArrayCache
-from bleep_cli.tiles.read import PIXEL, read_field
+from bleep_cli.tiles.read import field_of, put, read_field
 from bleep_cli.types import I64, U8, Slide, TileGrid
 
 SHARED_BYTES = 64 << 20  # blocks kept, enough for the bands of a strip
@@ -63,30 +62,28 @@ class FieldReader:
 
     def read(self, rows: I64, out: U8) -> None:
         """The tiles ``rows`` i64[b] into ``out`` u8[b, px, px, 3 * fields]. SlideError."""
-        pixels = out.view(PIXEL)
         for field, plane in enumerate(self._planes):
             if plane is None:
-                read_field(self._slide, self._grid, rows, field, pixels)
+                read_field(self._slide, self._grid, rows, field, out)
                 continue
             for i, (x, y) in enumerate(plane.corner[rows].tolist()):
-                self._cut(plane, field, (x, y), pixels[i, :, :, field])
+                self._cut(plane, field, (x, y), field_of(out[i], field))
 
-    def _cut(self, plane: Lattice, field: int, corner: tuple[int, int], into: NDArray[np.void]) -> None:
-        """``into`` [px, px] pixels from the blocks under it, at most four."""
+    def _cut(self, plane: Lattice, field: int, corner: tuple[int, int], into: U8) -> None:
+        """``into`` u8[px, px, 3] from the blocks under it, at most four."""
         px, (x, y) = plane.px, corner
         for row in range(y // px, -(-(y + px) // px)):
             for col in range(x // px, -(-(x + px) // px)):
                 left, top = col * px, row * px
                 a, b = max(x, left), min(x + px, left + px)
                 c, d = max(y, top), min(y + px, top + px)
-                block = self._block(plane, field, col, row).view(PIXEL)
-                into[c - y : d - y, a - x : b - x] = block[c - top : d - top, a - left : b - left, 0]
+                block = self._block(plane, field, col, row)
+                put(block[c - top : d - top, a - left : b - left], into[c - y : d - y, a - x : b - x])
 
     def _block(self, plane: Lattice, field: int, col: int, row: int) -> U8:
         edge = plane.px * plane.step_l0
 
         def make() -> U8:
-            pixels = self._slide.read((col * edge, row * edge), (edge, edge), (plane.px, plane.px))
-            return np.ascontiguousarray(pixels)
+            return self._slide.read((col * edge, row * edge), (edge, edge), (plane.px, plane.px))
 
         return self._cache.get((field, col, row), make)

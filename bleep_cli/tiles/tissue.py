@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.tiles.channels import brightest, darkest, luminance
 from bleep_cli.tiles.ink import BLACK, Ink, find_ink
 from bleep_cli.types import F32, U8, Bool
 
@@ -69,10 +70,8 @@ def _blurred(values: F32, sigma_px: float) -> F32:
 
 def _measures(rgb: F32) -> tuple[F32, F32, F32]:
     """Chroma, luminance and brightest channel of f32[h, w, 3]: f32[h, w] each."""
-    red, green, blue = (rgb[..., channel] for channel in range(3))  # over an axis of three NumPy is slow
-    high = np.maximum(np.maximum(red, green), blue)
-    low = np.minimum(np.minimum(red, green), blue)
-    return high - low, np.asarray((red + green + blue) / 3, np.float32), high
+    high = brightest(rgb)
+    return high - darkest(rgb), luminance(rgb), high
 
 
 def _by_chroma(smooth: F32, ink: Bool) -> tuple[Bool, Bool]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bleep_cli.bundle.stored import StoredExpression
 from bleep_cli.choices import WEIGHTED_TEMPERATURE, Aggregation
+from bleep_cli.prediction.expression.dense import mean_of_rows
 from bleep_cli.types import F32, I64, Neighbours
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ def impute_blocks(
         return
     for start in range(0, len(weights), block_rows):
         rows = slice(start, start + block_rows)
+        if isinstance(expression, np.ndarray):
+            yield start, mean_of_rows(weights[rows], neighbours.index[rows], expression)
+            continue
         block = mixture(weights[rows], neighbours.index[rows], expression.shape[0]) @ expression
-        yield start, np.asarray(block.toarray() if hasattr(block, "toarray") else block, np.float32)
+        yield start, np.asarray(block.toarray(), np.float32)
 
 
 def memory_of_expression(n_ref: int, genes: int, tiles: int) -> int:

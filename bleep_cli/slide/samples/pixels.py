@@ -46,9 +46,19 @@ def to_rgb(samples: Samples, fmt: PixelFormat) -> U8:
     if fmt.alpha is not None:
         alpha = to_8_bit(samples[..., fmt.alpha : fmt.alpha + 1], fmt.alpha_white)
     rgb = _colours(to_8_bit(samples[..., : COLOURS[fmt.model]], fmt.white), fmt)
-    if alpha is not None and not (alpha == 255).all():
+    if alpha is not None and alpha[..., 0].min(initial=255) < 255:
         rgb = _on_white(rgb, alpha, fmt.premultiplied)
-    return np.ascontiguousarray(rgb)
+    return _contiguous(rgb)
+
+
+def _contiguous(rgb: U8) -> U8:
+    """The same without gaps; out of pixels of four samples NumPy would take three bytes at a time."""
+    if rgb.flags.c_contiguous:
+        return rgb
+    out = np.empty(rgb.shape, np.uint8)
+    for channel in range(rgb.shape[2]):
+        out[..., channel] = rgb[..., channel]
+    return out
 
 
 def to_8_bit(samples: Samples, white: int = DEEP_WHITE) -> U8:

@@ -84,9 +84,10 @@ class TiffRaster:
     def block(self, level: int, x: int, y: int, w: int, h: int) -> U8:
         """Pixels of a level, ``u8[h, w, 3]``, white where never written; decodes the touched tiles only."""
         page, out = self._pages[level], np.empty((h, w, 3), np.uint8)
+        cols, _ = page.grid
         for row in range(y // page.tile_h, -(-(y + h) // page.tile_h)):
             for col in range(x // page.tile_w, -(-(x + w) // page.tile_w)):
-                tile = self._tile(level, row * page.grid[0] + col)
+                tile = self._tile(level, row * cols + col)
                 left, top = col * page.tile_w, row * page.tile_h
                 a, b = max(x, left), min(x + w, left + page.tile_w)
                 c, d = max(y, top), min(y + h, top + page.tile_h)

@@ -186,3 +186,16 @@ def test_several_threads_read_what_one_reads(name: str, picture: Path, tmp_path:
             found = list(pool.map(lambda region: slide.read(*region), regions * 3))
     for i, tile in enumerate(found):
         np.testing.assert_array_equal(tile, wanted[i % len(regions)])
+
+
+@pytest.mark.parametrize("spec", [ONE, THREE], ids=["one", "three"])
+def test_fields_are_stacked_along_the_channels_in_their_order(picture: Path, spec: TileSpec) -> None:
+    with closing(open_slide(picture)) as slide:
+        grid = grid_on(slide, spec, 100.0)
+        tiles = read_rows(slide, grid, np.arange(5))
+        for i, centre in enumerate(grid.centre_l0[:5]):
+            fields = [
+                slide.read(tuple(centre - edge / 2), (edge, edge), (spec.px, spec.px))
+                for edge in map(grid.edge_l0, range(len(spec.um)))
+            ]
+            np.testing.assert_array_equal(tiles[i], np.concatenate(fields, axis=2))
