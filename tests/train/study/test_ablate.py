@@ -123,7 +123,7 @@ def test_one_fold_as_published_with_a_backbone_that_learns(
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["paper-C-S1-0"]
     found = cells(tmp_path, "C-S1")
     assert {c["aggregation"] for c in found if c["method"] == "bleep"} == {
-        "average", "corrected", "simple", "weighted", "published-weighted"
+        "average", "corrected", "projected", "simple", "weighted", "published-weighted"
     }  # fmt: skip
     (epoch,) = (tmp_path / "runs" / "paper-C-S1-0" / "metrics.jsonl").read_text().splitlines()
     assert "validation_r" in json.loads(epoch)  # a fifth of the training spots chose it
