@@ -10,14 +10,19 @@ at it to a half.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bleep_cli.base.gram import leading
 from bleep_cli.base.rows import Rows, dense_rows, row_blocks
 from bleep_cli.bundle.slope import RIDGE, ROW_BLOCK, SHARE, expression_slope, ridge_regression
+from bleep_cli.bundle.storage.arrays import Group
+from bleep_cli.bundle.stored import SLOPE as EXPRESSION_SLOPE
+from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.types import F32, F64, I64
 
 COMPONENTS = "components"
@@ -74,6 +79,23 @@ class Scores:
         mean, loadings = ridge_regression(self.values, expression, self.penalty)
         slope = expression_slope(images, self.values, ridge, share)
         return Components(self.values, slope, np.asarray(loadings, np.float32), np.asarray(mean, np.float32))
+
+
+def read_components(root: Group, bundle: str, read: Callable[[str], NDArray[Any]], columns: I64) -> Components:
+    """Those that a bundle keeps, of its genes ``columns`` i64[g].
+
+    Raises ``UsageError`` for a bundle without them, ``ReferenceError`` for damaged ones.
+    """
+    if COMPONENTS not in root:
+        instead = "corrected" if EXPRESSION_SLOPE in root else "average"
+        raise UsageError(
+            f"{option('aggregation')} projected: {bundle} holds no components of expression; use "
+            f"{option('aggregation')} {instead}, or build it anew with bleep build-reference"
+        )
+    found = {name: np.asarray(read(f"{COMPONENTS}/{name}"), np.float32) for name in DTYPES}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise ReferenceError(f"{bundle}: {COMPONENTS} holds NaN or infinity")
+    return Components(found["scores"], found["slope"], found["loadings"][:, columns], found["mean"][columns])
 
 
 def fit_scores(panel: Rows) -> Scores:

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.calibration import Calibration, read_calibration
-from bleep_cli.bundle.components import COMPONENTS, Components
-from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
+from bleep_cli.bundle.components import Components, read_components
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
 from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.looks import Looks, read_looks
@@ -138,26 +137,12 @@ class Bundle:
         return values
 
     def components(self, columns: I64) -> Components:
-        """Expression of those genes as the principal components of the panel see it.
-
-        Raises ``UsageError`` for a bundle without it, ``ReferenceError`` for a damaged one.
-        """
-        if COMPONENTS not in self.root:
-            instead = "corrected" if SLOPE in self.root else "average"
-            raise UsageError(
-                f"{option('aggregation')} projected: {self.name} holds no components of expression; use "
-                f"{option('aggregation')} {instead}, or build it anew with bleep build-reference"
-            )
-        read = {name: np.asarray(self.read(f"{COMPONENTS}/{name}"), np.float32) for name in COMPONENT_DTYPES}
-        if not all(np.isfinite(values).all() for values in read.values()):
-            raise ReferenceError(f"{self.name}: {COMPONENTS} holds NaN or infinity")
-        return Components(read["scores"], read["slope"], read["loadings"][:, columns], read["mean"][columns])
+        """Expression of those genes as the principal components of the panel see it. Raises as :meth:`slope`."""
+        return read_components(self.root, self.name, self.read, columns)
 
     def signature(self) -> Signature | None:
         """How the reference's tissue looks at its own scale and at wrong ones; None for a bundle without it.
-
-        Raises ``ReferenceError`` for a damaged one.
-        """
+        Raises ``ReferenceError`` for a damaged one."""
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
 
     def calibration(self) -> Calibration | None:
