@@ -6,7 +6,8 @@
 Features: the shipped backbone; the same on pictures whose stain was normalised (Reinhard 2001: mean and deviation
 of CIE L*a*b* over tissue set to those of the first section); with ``--dino`` DINOv2 ViT-S (docs/own-backbone.md),
 and both side by side, every block weighing alike; one view. Answers: the mean of the 50 nearest spots, by one key
-or both, corrected, projected on the principal components of the reference's expression, and averaged with a linear
+or both, corrected, projected on the principal components of the reference's expression (those of the fit alike, or
+all by how far they stand above noise, as ``bleep predict`` does: "projected"), and averaged with a linear
 prediction of the same penalty. Fields, components and penalty are chosen inside the training sections, as ``bleep
 build-reference`` does. ``--keep`` keeps features, which take longest, for a later run.
 """
@@ -36,7 +37,8 @@ from bleep_cli.genes.names import join_genes
 from bleep_cli.genes.normalise import detected, log1p_normalise
 from bleep_cli.genes.panel import most_variable
 from bleep_cli.prediction.expression.correct import offsets
-from bleep_cli.prediction.expression.impute import impute_blocks
+from bleep_cli.prediction.expression.fitted import fitted_prediction
+from bleep_cli.prediction.expression.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import unit
 from bleep_cli.towers.levels import block_scale
@@ -174,9 +176,14 @@ def averages(x: F32, train: F32, queries: F32, choice: Choice) -> Iterator[tuple
     both = np.asarray((mean + nearest(u, tiles, train)[0]) / 2, np.float32)
     yield "mean of both keys", both
     found = nearest(u, s, train)[1]
-    offset = offsets(u, found, np.full(found.index.shape, 1 / K, np.float32), tiles)
+    weights = weigh(found, "corrected")
+    offset = offsets(u, found, weights, tiles)
     corrected = np.asarray(mean + offset @ expression_slope(tiles, train), np.float32)
     yield "corrected", np.maximum(corrected, 0)
+    yield (
+        "projected",
+        fitted_prediction(u, found, weights, "projected", images=tiles, expression=train, panel=train),
+    )
     yield "corrected, both keys", np.maximum(both + (corrected - mean), 0)
     for name, given in (("mean", mean), ("both keys", both), ("corrected", corrected)):
         yield f"{name}, on the components", on_components(given, spots)

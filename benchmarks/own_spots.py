@@ -31,13 +31,14 @@ from side_by_side import report
 from bleep_cli.api import build_reference
 from bleep_cli.base.rows import dense_rows
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.bundle.write import write_bundle
+from bleep_cli.choices import Aggregation
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.genes.names import plain_names
+from bleep_cli.prediction.expression.fitted import fitted_prediction
 from bleep_cli.reference.grow import grow_reference
 from bleep_cli.search.exact import ExactIndex
-from bleep_cli.types import F32, F64, I64, Neighbours, Section
+from bleep_cli.types import F32, F64, I64, Section
 from bleep_train.metrics.gene_sets import pick_gene_sets
 from bleep_train.metrics.per_gene import pearson
 
@@ -54,7 +55,8 @@ class Space:
     expression: F32
     n_old: int
     k: int
-    corrects: bool
+    how: Aggregation
+    panel: F32
 
     def predict(self, own: I64, test: I64, weight: float = 1.0) -> F32:
         """f32[t, g] of spots ``test`` from the reference and the rows ``own``."""
@@ -62,13 +64,15 @@ class Space:
         found = ExactIndex(self.keys[rows]).search(self.images[test], self.k)
         weights = np.where(found.index < self.n_old, 1.0, weight)
         weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        near = Neighbours(rows[found.index], found.similarity).index
-        mean = np.stack([w @ self.expression[i] for w, i in zip(weights, near, strict=True)])
-        if not self.corrects:
-            return mean
-        slope = expression_slope(self.images[rows], self.expression[rows])
-        offset = self.images[test] - np.einsum("mk,mkd->md", weights, self.images[near])
-        return np.asarray(np.maximum(mean + offset @ slope, 0), np.float32)
+        return fitted_prediction(
+            self.images[test],
+            found,
+            weights,
+            self.how,
+            images=self.images[rows],
+            expression=self.expression[rows],
+            panel=self.panel[rows],
+        )
 
     def shifted(self, own: I64, test: I64) -> F32:
         """The same, moved by what own spots differ from what the reference and the other own ones say."""
@@ -138,8 +142,8 @@ def embedded(others: list[Section], own: list[Section]) -> tuple[Space, dict[str
     picked = pick_gene_sets(expression[:n_old], arrays.symbols, eligible)
     used, alone = picked.alone()
     keyed = arrays.expression_embeddings if grown.info.key == "expression" else arrays.image_embeddings
-    corrects = grown.info.aggregation == "corrected"
-    space = Space(arrays.image_embeddings, keyed, expression[:, used], n_old, grown.info.k, corrects)
+    known, panel = expression[:, used], expression[:, arrays.panel]
+    space = Space(arrays.image_embeddings, keyed, known, n_old, grown.info.k, grown.info.aggregation, panel)
     return space, {name: alone.sets[name] for name in ("hvg50", "all")}
 
 

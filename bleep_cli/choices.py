@@ -14,8 +14,12 @@ RunsOn = Literal["cpu", "cuda"]
 Precision = Literal["auto", "fp32", "int8", "fp16"]
 """Of the image tower; ``auto`` is the device's fast one where the bundle holds it at no cost."""
 
-Aggregation = Literal["average", "corrected", "simple", "weighted", "published-weighted"]
-"""How neighbours are combined (``impute.py`` and ``correct.py`` in ``bleep_cli/prediction/expression``)."""
+Aggregation = Literal["average", "corrected", "projected", "simple", "weighted", "published-weighted"]
+"""How neighbours are combined (``impute.py``, ``correct.py`` and ``project.py`` in
+``bleep_cli/prediction/expression``)."""
+
+PLACED: tuple[Aggregation, ...] = ("corrected", "projected")
+"""Those that look at where among its neighbours a tile lies, too."""
 
 Key = Literal["expression", "image"]
 """Which embeddings of the reference a query is compared with."""

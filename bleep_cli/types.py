@@ -268,8 +268,8 @@ class Prediction:
     findings: tuple[Finding, ...] = ()
     """What was noticed of the slide and of its tiles; the provenance has them, too."""
     obsm: Mapping[str, F32] = field(default_factory=dict)
-    """Further f32[n, d] by name: ``offset``, by which corrected expression is more than its neighbours' mean (each
-    row times the bundle's slope)."""
+    """Further f32[n, d] by name: ``offset``, by which corrected and projected expression is more than its
+    neighbours' mean (each row times the bundle's slope)."""
 
     var: Mapping[str, F32 | Bool] = field(default_factory=dict)
     """Further f32[g] or bool[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the

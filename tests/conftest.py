@@ -110,6 +110,14 @@ def corrected_bundle(small_built: Built, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
+@pytest.fixture(scope="session")
+def projected_bundle(small_built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as ``projected.zarr``, whose predictions are projected on components; not to be changed."""
+    path = tmp_path_factory.mktemp("bundle") / "projected.zarr"
+    write_bundle(path, replace(small_built.info, aggregation="projected"), small_built.arrays)
+    return path
+
+
 @pytest.fixture
 def broken(small_bundle: Path, tmp_path: Path) -> Path:
     """A copy of the bundle, ``broken.zarr``, for a test to break."""

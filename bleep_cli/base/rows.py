@@ -103,6 +103,21 @@ class PickedRows:
         return np.concatenate(taken) if taken else np.empty((0, *self.shape[1:]), np.float32)
 
 
+class PickedColumns:
+    """Some columns of a table, ``picked`` i64[p] in their order, as a table; slices come out dense, f32."""
+
+    def __init__(self, rows: Rows, picked: I64) -> None:
+        self._rows, self._picked = rows, picked
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, p)."""
+        return (self._rows.shape[0], len(self._picked))
+
+    def __getitem__(self, rows: slice, /) -> F32:
+        return dense_rows(self._rows[rows][:, self._picked])
+
+
 class SpooledRows:
     """A table f32[n, d] put once into a temporary file, from where it is read again without being unpacked."""
 

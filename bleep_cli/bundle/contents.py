@@ -35,7 +35,7 @@ from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 _NOT_IN_TEXTS = re.compile("[\ue000\ue001\ud800-\udfff]")  # no characters, or marks of errors.py
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.4"
+ENCODING_VERSION = "1.5"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class BundleInfo:
     key: Key = "expression"
     """The embeddings that a query should be compared with."""
     aggregation: Aggregation = "average"
-    """How a query should combine its neighbours; "corrected" stores the slope that this takes."""
+    """How a query should combine its neighbours; "corrected" stores the slope that this takes, "projected" the
+    components, and the slope as well."""
     target_sum: float = 10_000.0
     """Counts that a spot is scaled to before log1p."""
     tower_input: str = "log1p"

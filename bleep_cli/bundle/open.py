@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.calibration import Calibration, read_calibration
+from bleep_cli.bundle.components import Components, read_components
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
 from bleep_cli.bundle.index import choose_index
 from bleep_cli.bundle.looks import Looks, read_looks
@@ -135,11 +136,13 @@ class Bundle:
             raise ReferenceError(f"{self.name}: {SLOPE} holds NaN or infinity")
         return values
 
+    def components(self, columns: I64) -> Components:
+        """Expression of those genes as the principal components of the panel see it. Raises as :meth:`slope`."""
+        return read_components(self.root, self.name, self.read, columns)
+
     def signature(self) -> Signature | None:
         """How the reference's tissue looks at its own scale and at wrong ones; None for a bundle without it.
-
-        Raises ``ReferenceError`` for a damaged one.
-        """
+        Raises ``ReferenceError`` for a damaged one."""
         return read_signature(self.root, self.name, self.read, len(self.info.sections))
 
     def calibration(self) -> Calibration | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bleep_cli.bundle.components import COMPONENTS, SCORES
+from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
 from bleep_cli.bundle.storage.arrays import Group, StoredArray
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.errors import ReferenceError
@@ -26,6 +28,10 @@ def check_shapes(root: Group, name: str) -> None:
     arrays = {path: array_of(root, name, path) for path in kinds}
     if SLOPE in root:
         arrays[SLOPE], kinds[SLOPE] = array_of(root, name, SLOPE), "f"
+    if COMPONENTS in root:
+        paths = [f"{COMPONENTS}/{part}" for part in COMPONENT_DTYPES]
+        arrays |= {path: array_of(root, name, path) for path in paths}
+        kinds |= dict.fromkeys(paths, "f")
     shape, panel = arrays["expression"].shape, arrays["genes/panel"].shape
     if len(shape) != 2 or len(panel) != 1:
         raise ReferenceError(f"{name}: expression has shape {shape}, genes/panel {panel}")
@@ -35,6 +41,10 @@ def check_shapes(root: Group, name: str) -> None:
     wanted: dict[str, tuple[int, ...]] = {"embeddings/image": (n, d), "embeddings/expression": (n, d)}
     wanted |= {f"spots/{column}": (n,) for column in ("section", "barcode", "donor", "x", "y")}
     wanted |= {"genes/symbol": (g,), "genes/id": (g,), SLOPE: (d, g)}
+    if COMPONENTS in root:
+        c = (*arrays[SCORES].shape, 0, 0)[1]
+        sizes = {"scores": (n, c), "slope": (d, c), "loadings": (c, g), "mean": (g,)}
+        wanted |= {f"{COMPONENTS}/{part}": size for part, size in sizes.items()}
     for path, array in arrays.items():
         if path in wanted and array.shape != wanted[path]:
             raise ReferenceError(f"{name}: {path} has shape {array.shape}, not {wanted[path]}")

@@ -10,10 +10,13 @@ import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
-from bleep_cli.base.rows import row_blocks
+from bleep_cli.base.rows import SpooledRows, row_blocks
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.calibration import CALIBRATION
 from bleep_cli.bundle.calibration import DTYPES as CALIBRATION_DTYPES
+from bleep_cli.bundle.components import COMPONENTS, LOADINGS, Components, Scores, fit_scores
+from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
+from bleep_cli.bundle.components import SLOPE as COMPONENTS_SLOPE
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
 from bleep_cli.bundle.looks import DTYPES as LOOKS_DTYPES
 from bleep_cli.bundle.looks import LOOKS
@@ -22,7 +25,7 @@ from bleep_cli.bundle.signature import DTYPES as SIGNATURE_DTYPES
 from bleep_cli.bundle.signature import SIGNATURE
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import SLOPE
-from bleep_cli.choices import Key
+from bleep_cli.choices import PLACED, Key
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import RECALL_K, hnsw_available, recall_at
@@ -54,6 +57,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("unit vectors", _embeddings),
         ("expression", _expression),
         ("slope", _slope),
+        ("components", _components),
         ("signature", _signature),
         ("looks", _looks),
         ("calibration", _calibration),
@@ -88,8 +92,8 @@ def _dtypes(bundle: Bundle) -> str:
         wrong.append("expression")
     if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
         wrong.append(SLOPE)
-    groups = ((SIGNATURE, SIGNATURE_DTYPES), (LOOKS, LOOKS_DTYPES), (CALIBRATION, CALIBRATION_DTYPES))
-    for group, dtypes in groups:
+    groups = {SIGNATURE: SIGNATURE_DTYPES, LOOKS: LOOKS_DTYPES, CALIBRATION: CALIBRATION_DTYPES}
+    for group, dtypes in (groups | {COMPONENTS: COMPONENT_DTYPES}).items():
         if group in bundle.root:
             paths = {f"{group}/{name}": dtype for name, dtype in dtypes.items()}
             wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]
@@ -119,8 +123,8 @@ def _expression(bundle: Bundle) -> str:
 
 def _slope(bundle: Bundle) -> str:
     if SLOPE not in bundle.root:
-        if bundle.info.aggregation == "corrected":
-            raise ReferenceError(f"aggregation is corrected, and there is no array {SLOPE}")
+        if bundle.info.aggregation in PLACED:
+            raise ReferenceError(f"aggregation is {bundle.info.aggregation}, and there is no array {SLOPE}")
         return "none stored; predictions are not corrected by it"
     stored, attrs = bundle.slope(np.arange(len(bundle.symbols))), bundle.array(SLOPE).attrs
     ridge, share = stated_number(attrs, "ridge", RIDGE, SLOPE), stated_number(attrs, "share", SHARE, SLOPE)
@@ -129,6 +133,41 @@ def _slope(bundle: Bundle) -> str:
     if not worst < SLOPE_SLACK:
         raise ReferenceError(f"the slope is not that of the stored embeddings and expression (off by {worst:.1e})")
     return f"ridge {ridge:g}, share {share:g}; reproduced to {worst:.1e}"
+
+
+def _components(bundle: Bundle) -> str:
+    if COMPONENTS not in bundle.root:
+        if bundle.info.aggregation == "projected":
+            raise ReferenceError(f"aggregation is projected, and there is no group {COMPONENTS}")
+        return "none stored; predictions are not projected on them"
+    stored = bundle.components(np.arange(len(bundle.symbols)))
+    slope, loadings = (bundle.array(path).attrs for path in (COMPONENTS_SLOPE, LOADINGS))
+    fitted = fit_scores(SpooledRows(bundle.expression_rows(bundle.panel)))
+    penalty = stated_number(loadings, "penalty", fitted.penalty, LOADINGS)
+    ridge, share = (
+        stated_number(slope, name, usual, COMPONENTS_SLOPE) for name, usual in (("ridge", RIDGE), ("share", SHARE))
+    )
+    again = Scores(fitted.values, penalty).tell(
+        bundle.embedding_rows("image"), bundle.expression_rows(), ridge, share
+    )
+    worst = _apart(stored, again)
+    if not worst < SLOPE_SLACK:
+        raise ReferenceError(f"the components are not those of the stored expression (off by {worst:.1e})")
+    return f"{stored.scores.shape[1]} components, penalty {penalty:.3g} per spot; reproduced to {worst:.1e}"
+
+
+def _apart(stored: Components, again: Components) -> float:
+    """The largest difference in what both see of expression and of its slope, as a part of the largest value. Not
+    of scores: components of nearly one size may be turned against each other."""
+    worst, largest = 0.0, 1.0
+    for start in range(0, stored.shape[0], ROW_BLOCK):
+        rows = np.arange(start, min(start + ROW_BLOCK, stored.shape[0]))
+        ours, theirs = stored.seen(rows), again.seen(rows)
+        worst = max(worst, float(np.abs(ours - theirs).max()))
+        largest = max(largest, float(np.abs(theirs).max()))
+    slopes = [found.slope.astype(np.float64) @ found.loadings for found in (stored, again)]
+    along = float(np.abs(slopes[0] - slopes[1]).max() / max(float(np.abs(slopes[1]).max()), 1.0))
+    return max(worst / largest, along)
 
 
 def _signature(bundle: Bundle) -> str:

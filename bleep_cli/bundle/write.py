@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
-from bleep_cli.base.rows import Rows
+from bleep_cli.base.rows import PickedColumns, Rows, SpooledRows
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.calibration import SCORES
+from bleep_cli.bundle.components import LOADINGS, fit_scores
+from bleep_cli.bundle.components import SLOPE as COMPONENTS_SLOPE
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
 from bleep_cli.bundle.looks import TILES as LOOKS_TILES
@@ -26,6 +28,7 @@ from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.storage.content_hash import content_sha256
 from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import DTYPES, SLOPE
+from bleep_cli.choices import PLACED
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.search.hnsw import hnsw_available
 from bleep_cli.search.hnsw_build import GraphOptions, options_for
@@ -132,10 +135,7 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
     _put(root, "genes/panel", np.asarray(a.panel, "<i8"))
     for name, column in a.gene_columns.items():
         _put(root, f"genes/{name}", column.astype("<f4"))
-    if info.aggregation == "corrected":
-        slope = expression_slope(a.image_embeddings, a.expression)
-        array = _put_rows(root, SLOPE, slope, "<f4", (slope.shape[0], EXPRESSION_CHUNK[1]))
-        array.attrs.update({"ridge": RIDGE, "share": SHARE})
+    _put_slopes(root, info, a)
     _put(root, "spots/x", a.xy_l0[:, 0].astype("<f8"))
     _put(root, "spots/y", a.xy_l0[:, 1].astype("<f8"))
     for name, tower in (("image", a.image_tower), ("expression", a.expression_tower)):
@@ -154,6 +154,23 @@ def _write_arrays(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
         for path, values in a.looks.arrays().items():
             _put_rows(root, path, values, values.dtype.str, (ROW_CHUNK, *values.shape[1:]))
         root[LOOKS_TILES].attrs.update(a.looks.attrs())
+
+
+def _put_slopes(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> None:
+    """What predictions that look at a tile's own place take, as the aggregation needs it."""
+    if info.aggregation not in PLACED:
+        return
+    slope = expression_slope(a.image_embeddings, a.expression)
+    array = _put_rows(root, SLOPE, slope, "<f4", (slope.shape[0], EXPRESSION_CHUNK[1]))
+    array.attrs.update({"ridge": RIDGE, "share": SHARE})
+    if info.aggregation != "projected":
+        return
+    scores = fit_scores(SpooledRows(PickedColumns(a.expression, a.panel)))
+    for path, values in scores.tell(a.image_embeddings, a.expression).arrays().items():
+        chunks = (values.shape[0], EXPRESSION_CHUNK[1]) if path == LOADINGS else (ROW_CHUNK, *values.shape[1:])
+        _put_rows(root, path, values, values.dtype.str, chunks)
+    root[LOADINGS].attrs.update({"penalty": scores.penalty})
+    root[COMPONENTS_SLOPE].attrs.update({"ridge": RIDGE, "share": SHARE})
 
 
 def _put_tower(root: zarr.Group, name: str, tower: bytes, cost: Mapping[str, Any] | None = None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bleep_cli.base.gram import leading
 from bleep_cli.types import F32, F64
 
 EXPRESSION_RIDGE = 0.1  # κ: of the mean singular value of expression, squared
@@ -127,7 +128,7 @@ def _by_blocks(rows: Table, keep: int) -> Side:
     for _, block in blocks_of(rows):
         centred = block - mean
         gram += centred.T @ centred
-    scale, basis = _leading(gram, keep)
+    scale, basis = leading(gram, keep)
     return Side(mean, rows, scale, basis, by_blocks=True)
 
 
@@ -135,19 +136,9 @@ def _thin(rows: F64, keep: int) -> tuple[F64, F64, F64]:
     """Left vectors f64[n, k], singular values f64[k] and right vectors f64[d, k] by the smaller Gram matrix: the
     ``keep`` largest, without those that are rounding. Signs are fixed: the same rows give the same vectors."""
     wide = rows.shape[1] > rows.shape[0]
-    scale, small = _leading(rows @ rows.T if wide else rows.T @ rows, keep)
+    scale, small = leading(rows @ rows.T if wide else rows.T @ rows, keep)
     other = (rows.T @ small if wide else rows @ small) / scale
     return (small, scale, other) if wide else (other, scale, small)
-
-
-def _leading(gram: F64, keep: int) -> tuple[F64, F64]:
-    """Singular values f64[k] and vectors f64[m, k] on the side of a Gram matrix f64[m, m]."""
-    values, vectors = np.linalg.eigh(gram)
-    order = np.argsort(-values, kind="stable")[:keep]
-    order = order[values[order] > max(values.max(initial=0.0), 0.0) * 1e-10]
-    small = vectors[:, order]
-    small = small * np.where(small[np.abs(small).argmax(axis=0), np.arange(len(order))] < 0, -1.0, 1.0)
-    return np.sqrt(values[order]), small
 
 
 def fit_heads(features: Side, expression: Side, penalty: float) -> tuple[LinearHead, LinearHead]:

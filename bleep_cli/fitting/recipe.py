@@ -86,7 +86,7 @@ def fit_towers(
         "recommended_views": views,
         "k": K,
         "key": "expression",
-        "aggregation": "corrected",
+        "aggregation": "projected",
         "licence": backbone.licence,
         "training": {"recipe": RECIPE, **backbone.record, **choice.attrs()},
     }

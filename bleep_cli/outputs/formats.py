@@ -15,8 +15,8 @@ Both results hold the same elements (n tiles, g genes, k neighbours):
   ``similarity``, ``on_glass`` and ``under_ink`` f32, shares of the tile (docs/masks.md);
 - ``obsm["spatial"]`` f64[n, 2], (x, y) tile centres in level-0 px, origin top left;
   ``obsm["neighbours"]`` i32[n, k] rows of the reference and ``obsm["neighbour_similarity"]`` f32[n, k];
-  ``obsm["offset"]`` f32[n, d] where predictions are corrected: times the bundle's slope it is what the mean of the
-  neighbours is corrected by;
+  ``obsm["offset"]`` f32[n, d] where predictions are corrected or projected: times the bundle's slope (of
+  expression, or of scores, and then times the loadings) it is what the mean of the neighbours is corrected by;
 - ``layers["lower"]`` and ``["upper"]``, ``["sample_1"]``, ..., f32[n, g], where they were asked for;
 - ``uns["spatial"][slide]`` as squidpy and scanpy read it, ``uns["spatialdata_attrs"]``, ``uns["log1p"]``, and
   ``uns["bleep"]``, the provenance.

@@ -7,13 +7,15 @@ other sections are nearly as bad a test: so all of its donor's sections are left
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bleep_cli.base.rows import PickedRows, SpooledRows
 from bleep_cli.base.text import counted
+from bleep_cli.bundle.components import SLOPE as COMPONENTS_SLOPE
+from bleep_cli.bundle.components import Components, fit_scores
 from bleep_cli.bundle.contents import BundleInfo, SectionRecord, named_sections
 from bleep_cli.bundle.index import HELD_BYTES, stated_number
 from bleep_cli.bundle.open import Bundle
@@ -126,10 +128,31 @@ def slope_without(bundle: Bundle, columns: I64, kept: Bool) -> F32:
     """The slope f32[d, g] of those genes as the spots ``kept`` bool[n] alone give it: that of all would carry what
     was measured in the others into a prediction without them. Raises as ``Bundle.slope``."""
     bundle.slope(columns[:0])
-    attrs, rows = bundle.array(SLOPE).attrs, np.flatnonzero(kept)
+    rows = np.flatnonzero(kept)
     return expression_slope(
         PickedRows(bundle.embedding_rows("image"), rows),
         PickedRows(bundle.expression_rows(columns), rows),
-        stated_number(attrs, "ridge", RIDGE, SLOPE),
-        stated_number(attrs, "share", SHARE, SLOPE),
+        *_constants(bundle, SLOPE),
     )
+
+
+def components_without(bundle: Bundle, columns: I64, kept: Bool) -> Components:
+    """Expression of those genes as the components of the spots ``kept`` bool[n] alone see it, for the same reason;
+    the scores of others are 0, and nobody asks for them. Raises as ``Bundle.components``."""
+    bundle.components(columns[:0])
+    rows = np.flatnonzero(kept)
+    scores = fit_scores(SpooledRows(PickedRows(bundle.expression_rows(bundle.panel), rows)))
+    found = scores.tell(
+        PickedRows(bundle.embedding_rows("image"), rows),
+        PickedRows(bundle.expression_rows(columns), rows),
+        *_constants(bundle, COMPONENTS_SLOPE),
+    )
+    of_all = np.zeros((len(kept), found.scores.shape[1]), np.float32)
+    of_all[rows] = found.scores
+    return replace(found, scores=of_all)
+
+
+def _constants(bundle: Bundle, path: str) -> tuple[float, float]:
+    """Ridge and share of the slope at that path."""
+    attrs = bundle.array(path).attrs
+    return stated_number(attrs, "ridge", RIDGE, path), stated_number(attrs, "share", SHARE, path)

@@ -15,11 +15,19 @@ from bleep_cli.base.machine import versions
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
+from bleep_cli.bundle.components import Components
 from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.choices import PLACED
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
 from bleep_cli.limits import HASHED_UNASKED
-from bleep_cli.prediction.excluded import index_without, level_sections, slope_without, spots_without
+from bleep_cli.prediction.excluded import (
+    components_without,
+    index_without,
+    level_sections,
+    slope_without,
+    spots_without,
+)
 from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import DENSE_BYTES, weigh
 from bleep_cli.prediction.genes_kept import genes_kept
@@ -55,6 +63,8 @@ class Part:
     """Neighbours to average."""
     slope: F32 | None
     """f32[d, g], where predictions are corrected by it."""
+    seen: Components | None
+    """Expression as the components see it, where predictions are projected on them."""
     checks: TileChecks
     shift: F32 | None = None
     """f32[g], where predictions are moved to the level of some of its sections."""
@@ -76,7 +86,7 @@ class Predictor:
         self._recorded = recorded_options(self.bundle, self.options)
         self._columns, self._genes_said = genes_kept(self.bundle, self.options)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
-        self._images = self.bundle.embeddings("image") if self.aggregation == "corrected" else None
+        self._images = self.bundle.embeddings("image") if self.aggregation in PLACED else None
         self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
         self._without = lru_cache(PARTS_HELD)(self._part)
@@ -85,19 +95,21 @@ class Predictor:
 
     def _part(self, sections: tuple[str, ...]) -> Part:
         """The reference without those sections; all of it for none."""
-        bundle, corrects = self.bundle, self._images is not None
+        bundle, columns, slope, seen = self.bundle, self._columns, None, None
         kept = spots_without(bundle, sections)
+        if self.aggregation == "corrected":
+            slope = slope_without(bundle, columns, kept) if sections else bundle.slope(columns)
+        elif self.aggregation == "projected":
+            seen = components_without(bundle, columns, kept) if sections else bundle.components(columns)
         if not sections:
-            slope = bundle.slope(self._columns) if corrects else None
-            found = Part(bundle.index(self.key), self.k, slope, self._checks)
+            found = Part(bundle.index(self.key), self.k, slope, seen, self._checks)
         else:
-            slope = slope_without(bundle, self._columns, kept) if corrects else None
             k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
-            found = Part(index_without(bundle, self.key, kept), k, slope, checks)
+            found = Part(index_without(bundle, self.key, kept), k, slope, seen, checks)
         level = level_sections(bundle.info, self.options.level_of, sections, bundle.name)
-        return replace(found, shift=self._shift(level, kept, slope)) if level else found
+        return replace(found, shift=self._shift(level, kept, found)) if level else found
 
-    def _shift(self, level: tuple[str, ...], kept: Bool, slope: F32 | None) -> F32:
+    def _shift(self, level: tuple[str, ...], kept: Bool, part: Part) -> F32:
         """f32[g] by which the spots ``kept`` bool[n] predict those of the sections ``level`` too low."""
         return level_shift(
             self.bundle,
@@ -108,7 +120,8 @@ class Predictor:
             key=self.key,
             aggregation=self.aggregation,
             temperature=self.options.temperature,
-            slope=slope,
+            slope=part.slope,
+            seen=part.seen,
         )
 
     @property
@@ -191,7 +204,7 @@ class Predictor:
             hires_scalef=scalef,
             provenance=self._provenance(ready, command, findings, tiles).plain(),
             findings=findings,
-            obsm={} if found.slope is None else {"offset": found.offset},
+            obsm={} if self._images is None else {"offset": found.offset},
             var=self._var if found.shift is None else {**self._var, LEVEL_SHIFT: found.shift},
             layers=self._layers.of(found, ready.grid),
         )
@@ -206,10 +219,10 @@ class Predictor:
 
     def correction_bytes(self, tiles: int) -> int:
         """What correcting that many tiles takes of memory."""
-        slope = self._without(()).slope
-        if self._images is None or slope is None:
+        along = self._without(()).slope if self.aggregation == "corrected" else self._without(()).seen
+        if self._images is None or along is None:
             return 0
-        return int(self._images.nbytes + slope.nbytes + 4 * tiles * self._images.shape[1])
+        return int(self._images.nbytes + along.nbytes + 4 * tiles * self._images.shape[1])
 
     def _found(self, slide: Slide, grid: TileGrid, part: Part, progress: Progress) -> tuple[Found, dict[str, F32]]:
         """The K nearest spots of every tile in that part of the reference, searched and judged while further tiles
@@ -231,7 +244,8 @@ class Predictor:
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
         neighbours = Neighbours(index, similarity)
-        return Found(neighbours, weights, offset, part.slope, self._expression, part.shift), columns
+        made_of = Found(neighbours, weights, offset, part.slope, self._expression, part.seen, part.shift)
+        return made_of, columns
 
     def _provenance(
         self, ready: Plan, command: str, findings: Sequence[Finding], tiles: Mapping[str, Any] | str

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.bundle.components import Components
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.choices import WEIGHTED_TEMPERATURE
+from bleep_cli.choices import PLACED, WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.outputs.blocks import gene_columns, row_values
-from bleep_cli.prediction.excluded import slope_without, spots_without
-from bleep_cli.prediction.expression.correct import corrected, offsets, shifted
-from bleep_cli.prediction.expression.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.excluded import components_without, slope_without, spots_without
+from bleep_cli.prediction.expression.correct import at_least_0, corrected, offsets, shifted
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, Expression, impute_blocks, weigh
+from bleep_cli.prediction.expression.project import projected_blocks
 from bleep_cli.prediction.level.shift import LEVEL_SHIFT
 from bleep_cli.types import F32, I64, Neighbours, Prediction
 
@@ -40,6 +42,9 @@ class Spot:
     """Its part in the mean; 0 for a spot of a donor that is left out."""
     measured: float
     """Its own log1p expression of the gene."""
+    seen: float
+    """The same as the components of the reference see it where predictions are projected on them; else what was
+    measured."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,11 @@ class Receipt:
     """From the spots; without the donors that are left out, what the prediction would have been without them."""
     mean: float
     """Of what was measured at the spots, by weight."""
+    projection: float
+    """By how much the mean of what the components see lies above it where predictions are projected; 0
+    otherwise."""
     correction: float
-    """What the tile's own place adds to the mean where predictions are corrected; 0 otherwise."""
+    """What the tile's own place adds to that where predictions are corrected or projected; 0 otherwise."""
     level: float
     """What the level of measured sections adds to that, where it was asked for; 0 otherwise."""
     aggregation: str
@@ -75,6 +83,8 @@ class Receipt:
         """For a person."""
         head = f"tile {self.tile_id}, {self.gene}: {self.predicted:.4f} predicted"
         sums = f"{self.aggregation} of {len(self.spots)} spots: mean {self.mean:.4f}"
+        if self.projection:
+            sums += f", {self.projection:+.4f} for what the components of the reference see of them"
         if self.correction:
             sums += f", corrected by {self.correction:+.4f} for where the tile lies between them"
         if self.level:
@@ -86,6 +96,7 @@ class Receipt:
         rows = [
             f"  {place:>3}  {f'{s.section} {s.barcode}':<{wide}}  donor {s.donor:<8} "
             f"similarity {s.similarity:.3f}  weight {s.weight:.3f}  measured {s.measured:.4f}"
+            + (f"  seen {s.seen:.4f}" if self.projection else "")
             for place, s in enumerate(self.spots, 1)
         ]
         return [head, sums, *rows]
@@ -110,10 +121,15 @@ def receipts(
     weights, offset = _weights(one, bundle, np.isin(donors, _known(without_donors, donors, tile_id)))
     expression = bundle.expression_to_average(in_bundle, DENSE_BYTES)
     ((_, mean),) = impute_blocks(one.neighbours, weights, expression)
-    ((_, placed),) = _corrected(one, bundle, iter([(0, mean)]), offset, in_bundle)
+    measured = np.stack([np.asarray(expression[int(i) : int(i) + 1])[0] for i in index])
+    along = _along(one, bundle, in_bundle)
+    said, seen = mean, measured
+    if isinstance(along, Components):
+        seen = along.seen(index)
+        said = np.asarray(weights.astype(np.float64) @ seen, np.float32)
+    ((_, placed),) = _placed(one.neighbours, weights, offset, expression, along)
     shift = _shift(result, columns)
     ((_, value),) = shifted([(0, placed)], shift)
-    measured = np.stack([np.asarray(expression[int(i) : int(i) + 1])[0] for i in index])
     predicted = row_values(result, row)[columns]
     section, barcode, xy_l0 = bundle.spots("section"), bundle.spots("barcode"), bundle.xy_l0()
     return [
@@ -123,7 +139,8 @@ def receipts(
             predicted=float(predicted[g]),
             recomputed=float(value[0, g]),
             mean=float(mean[0, g]),
-            correction=float(placed[0, g] - mean[0, g]),
+            projection=float(said[0, g] - mean[0, g]),
+            correction=float(placed[0, g] - said[0, g]),
             level=float(shift[g]),
             aggregation=_options(result)["aggregation"],
             without=tuple(without_donors),
@@ -138,6 +155,7 @@ def receipts(
                     similarity=float(one.neighbours.similarity[0, k]),
                     weight=float(weights[0, k]),
                     measured=float(measured[k, g]),
+                    seen=float(seen[k, g]),
                 )
                 for k, i in enumerate(index)
             ),
@@ -151,8 +169,9 @@ def recomputed(result: Prediction, bundle: Bundle) -> Iterator[tuple[int, F32]]:
     check_same(result, bundle)
     columns = bundle.gene_rows([str(i) for i in result.gene_ids])
     weights, offset = _weights(result, bundle, None)
-    blocks = impute_blocks(result.neighbours, weights, bundle.expression_to_average(columns, DENSE_BYTES))
-    return shifted(_corrected(result, bundle, blocks, offset, columns), _shift(result, np.arange(len(columns))))
+    expression = bundle.expression_to_average(columns, DENSE_BYTES)
+    blocks = _placed(result.neighbours, weights, offset, expression, _along(result, bundle, columns))
+    return shifted(blocks, _shift(result, np.arange(len(columns))))
 
 
 def check_same(result: Prediction, bundle: Bundle) -> None:
@@ -217,7 +236,7 @@ def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F3
         else:  # "simple": the nearest of those that are left
             weights = np.zeros_like(full)
             weights[0, int(np.flatnonzero(~left_out)[0])] = 1
-    if how != "corrected":
+    if how not in PLACED:
         return weights, None
     if "offset" not in result.obsm:
         raise UsageError("this result does not say by what it was corrected; predict the slide again")
@@ -229,10 +248,19 @@ def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F3
     return weights, offsets(vector, found, weights, images)
 
 
-def _corrected(
-    result: Prediction, bundle: Bundle, blocks: Iterator[tuple[int, F32]], offset: F32 | None, columns: I64
+def _placed(
+    neighbours: Neighbours,
+    weights: F32,
+    offset: F32 | None,
+    expression: Expression,
+    along: F32 | Components | None,
 ) -> Iterator[tuple[int, F32]]:
-    return blocks if offset is None else corrected(blocks, offset, _slope(result, bundle, columns))
+    """What the neighbours say of tiles at ``offset`` f32[n, d], before it is moved to another level."""
+    if offset is None or along is None:
+        return impute_blocks(neighbours, weights, expression)
+    if isinstance(along, Components):
+        return at_least_0(projected_blocks(neighbours, weights, offset, along))
+    return corrected(impute_blocks(neighbours, weights, expression), offset, along)
 
 
 def _shift(result: Prediction, columns: I64) -> F32:
@@ -241,8 +269,13 @@ def _shift(result: Prediction, columns: I64) -> F32:
     return np.zeros(len(columns), np.float32) if stored is None else np.asarray(stored, np.float32)[columns]
 
 
-def _slope(result: Prediction, bundle: Bundle, columns: I64) -> F32:
+def _along(result: Prediction, bundle: Bundle, columns: I64) -> F32 | Components | None:
+    """What the result was corrected by: a slope f32[d, g], or components; those of the spots that had a part."""
+    how = _options(result)["aggregation"]
     left_out = result.provenance["reference"].get("left_out", ())  # results of earlier versions left nothing out
-    if not len(left_out):
-        return bundle.slope(columns)
-    return slope_without(bundle, columns, spots_without(bundle, [str(name) for name in left_out]))
+    kept = spots_without(bundle, [str(name) for name in left_out])
+    if how == "projected":
+        return components_without(bundle, columns, kept) if len(left_out) else bundle.components(columns)
+    if how != "corrected":
+        return None
+    return slope_without(bundle, columns, kept) if len(left_out) else bundle.slope(columns)

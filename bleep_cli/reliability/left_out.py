@@ -1,23 +1,27 @@
 """What a reference predicts of its own spots when these are left out of it.
 
-A donor at a time, else a section, else a part of the section: the others' spots are searched, averaged and
-corrected as those of the whole reference are for a slide. Towers that were fitted here are fitted again without
-what is left out; towers that came from elsewhere have seen it, or may have, and that is stated.
+A donor at a time, else a section, else a part of the section: the others' spots are searched, averaged, corrected
+and projected as those of the whole reference are for a slide. Towers that were fitted here are fitted again
+without what is left out; towers that came from elsewhere have seen it, or may have, and that is stated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.base.rows import PickedColumns, PickedRows, Rows, SpooledRows
+from bleep_cli.bundle.components import Scores, fit_scores
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo
 from bleep_cli.bundle.slope import expression_slope
-from bleep_cli.prediction.expression.correct import corrected, offsets
+from bleep_cli.choices import PLACED
+from bleep_cli.prediction.expression.correct import at_least_0, corrected, offsets
 from bleep_cli.prediction.expression.impute import impute_blocks, weigh
+from bleep_cli.prediction.expression.project import projected_blocks
 from bleep_cli.reliability.expression import GeneBlocks
 from bleep_cli.reliability.groups import By, groups_of
 from bleep_cli.search.exact import ExactIndex
@@ -49,6 +53,10 @@ class _Fold:
     """f32[m, d] where predictions are corrected."""
     images: F32 | None
     """f32[r, d] the vectors of ``inside``, where predictions are corrected."""
+    scores: Rows | None = None
+    """f32[r, c] of ``inside`` on its components, where predictions are projected; kept on the disk."""
+    penalty: float = 0.0
+    """Per spot, of what is told by them."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +121,15 @@ def leave_out(
     fold_of = group[spots].astype(np.int32)
     names = np.unique(group)
     folds = []
+    panel = (
+        SpooledRows(PickedColumns(arrays.expression, arrays.panel)) if info.aggregation == "projected" else None
+    )
     for done, name in enumerate(names):
         progress("left out", done, len(names))
         inside = group != name
         vectors = refit(inside) if refit is not None else (arrays.image_embeddings, arrays.expression_embeddings)
-        folds.append(_fold(np.flatnonzero(fold_of == name), spots, np.flatnonzero(inside), vectors, info))
+        fold = _fold(np.flatnonzero(fold_of == name), spots, np.flatnonzero(inside), vectors, info)
+        folds.append(fold if panel is None else _with_scores(fold, panel))
     progress("left out", len(names), len(names))
     towers: Towers = "seen" if refit is None else "left out"
     expression = GeneBlocks(arrays.expression)
@@ -140,10 +152,15 @@ def _fold(at: I64, spots: I64, inside: I64, vectors: tuple[F32, F32], info: Bund
     k = 1 if info.aggregation == "simple" else info.k
     found = ExactIndex(keyed).search(queries, min(k, len(inside)))
     weights = weigh(found, info.aggregation)
-    if info.aggregation != "corrected":
+    if info.aggregation not in PLACED:
         return _Fold(at, inside, found, weights, None, None)
     known = images[inside]
     return _Fold(at, inside, found, weights, offsets(queries, found, weights, known), known)
+
+
+def _with_scores(fold: _Fold, panel: Rows) -> _Fold:
+    fitted = fit_scores(PickedRows(panel, fold.inside))
+    return replace(fold, scores=SpooledRows(fitted.values), penalty=fitted.penalty)
 
 
 def _predicted(fold: _Fold, known: F32) -> tuple[F32, F32]:
@@ -152,8 +169,13 @@ def _predicted(fold: _Fold, known: F32) -> tuple[F32, F32]:
     spread = np.sqrt(np.maximum(_averaged(fold, known**2) - mean**2, 0))
     if fold.offset is None or fold.images is None:
         return mean, spread
-    slope = expression_slope(fold.images, known)
-    return np.concatenate([block for _, block in corrected([(0, mean)], fold.offset, slope)]), spread
+    if fold.scores is not None:
+        scores = np.asarray(fold.scores[: len(known)], np.float32)
+        seen = Scores(scores, fold.penalty).tell(fold.images, known)
+        blocks = at_least_0(projected_blocks(fold.neighbours, fold.weights, fold.offset, seen))
+    else:
+        blocks = corrected([(0, mean)], fold.offset, expression_slope(fold.images, known))
+    return np.concatenate([block for _, block in blocks]), spread
 
 
 def _averaged(fold: _Fold, known: F32) -> F32:

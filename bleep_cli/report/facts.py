@@ -15,6 +15,8 @@ _MOST_SECTIONS = 12
 _AGGREGATIONS = {
     "average": "their mean",
     "corrected": "their mean, corrected for how far the tile lies from them",
+    "projected": "their mean, corrected for how far the tile lies from them, as the principal components of the "
+    "reference see it",
     "simple": "the nearest alone",
     "weighted": "their mean, weighted by similarity",
     "published-weighted": "their mean, weighted as in the published code",

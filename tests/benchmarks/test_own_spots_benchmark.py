@@ -56,12 +56,12 @@ def test_of_several_sections_one_is_drawn_from_and_the_others_tested(
     assert all(sorted([*pool, *test]) == list(range(10, 10 + sum(n))) for pool, test in pairs)
 
 
-def test_it_predicts_as_the_runtime_does(own_spots: ModuleType, corrected_bundle: Path) -> None:
-    bundle = open_bundle(corrected_bundle)
+def test_it_predicts_as_the_runtime_does(own_spots: ModuleType, projected_bundle: Path) -> None:
+    bundle = open_bundle(projected_bundle)
     n_old = bundle.info.sections[0].n + bundle.info.sections[1].n
     expression = np.asarray(bundle.expression(None, 1 << 30))
     keys, images = bundle.embeddings("expression"), bundle.embeddings("image")
-    space = own_spots.Space(images, keys, expression, n_old, 9, False)
+    space = own_spots.Space(images, keys, expression, n_old, 9, "average", expression[:, bundle.panel])
     test = np.arange(n_old + 20, n_old + 40)
     own = np.arange(n_old, n_old + 15)
     kept = np.concatenate([np.arange(n_old), own])
@@ -70,10 +70,14 @@ def test_it_predicts_as_the_runtime_does(own_spots: ModuleType, corrected_bundle
     weights = np.where(near >= n_old, 4.0, 1.0)
     wanted = (expression[near] * weights[..., None]).sum(axis=1) / weights.sum(axis=1)[:, None]
     np.testing.assert_allclose(space.predict(own, test, 4.0), wanted, rtol=1e-5)
-    everything = replace(space, n_old=len(keys), corrects=True).predict(np.arange(0), test)
+    everything = replace(space, n_old=len(keys), how="corrected").predict(np.arange(0), test)
     found = np.argsort(-(images[test] @ keys.T), axis=1, kind="stable")[:, :9]
     offset = images[test] - images[found].mean(axis=1)
     slope = bundle.slope(np.arange(expression.shape[1]))
     np.testing.assert_allclose(
         everything, np.maximum(expression[found].mean(axis=1) + offset @ slope, 0), atol=1e-4
     )
+    projected = replace(space, n_old=len(keys), how="projected").predict(np.arange(0), test)
+    seen = bundle.components(np.arange(expression.shape[1]))
+    told = seen.seen(found.ravel()).reshape(*found.shape, -1).mean(axis=1) + offset @ seen.slope @ seen.loadings
+    np.testing.assert_allclose(projected, np.maximum(told, 0), atol=1e-4)

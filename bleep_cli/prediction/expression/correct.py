@@ -34,3 +34,9 @@ def shifted(blocks: Iterable[tuple[int, F32]], shift: F32) -> Iterator[tuple[int
     """The blocks ``(first row, f32[b, g])`` with ``shift`` f32[g] added to every row, but never below 0."""
     for first, block in blocks:
         yield first, np.maximum(block + shift, 0)
+
+
+def at_least_0(blocks: Iterable[tuple[int, F32]]) -> Iterator[tuple[int, F32]]:
+    """The blocks ``(first row, f32[b, g])``, nowhere below 0."""
+    for first, block in blocks:
+        yield first, np.maximum(block, 0)

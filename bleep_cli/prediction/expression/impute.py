@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from bleep_cli.bundle.stored import StoredExpression
-from bleep_cli.choices import WEIGHTED_TEMPERATURE, Aggregation
+from bleep_cli.choices import PLACED, WEIGHTED_TEMPERATURE, Aggregation
 from bleep_cli.prediction.expression.dense import mean_of_rows
 from bleep_cli.types import F32, I64, Neighbours
 
@@ -27,13 +27,14 @@ def weigh(neighbours: Neighbours, how: Aggregation, temperature: float = WEIGHTE
 
     - ``average``: all alike, the paper's default;
     - ``corrected``: the same weights; what comes of them is corrected by the tile's place (``correct.py``);
+    - ``projected``: the same, of what the reference's components see (``project.py``);
     - ``simple``: the nearest alone;
     - ``weighted``: softmax of cosine / temperature;
     - ``published-weighted``: the published code's exp(-(d² - d²min + 1)) on vectors of norm 16, which is
       nearly ``simple``.
     """
     similarity = neighbours.similarity
-    if how in ("average", "corrected"):
+    if how == "average" or how in PLACED:
         return np.full_like(similarity, 1.0 / similarity.shape[1])
     if how == "simple":
         out = np.zeros_like(similarity)

@@ -35,12 +35,13 @@ function topTable(tile, choose) {
 
 function receiptWords(slide, receipt) {
   const { spots } = receipt, donors = new Set(spots.map((spot) => spot.donor));
+  const projection = receipt.projection ? ` ${receipt.projection < 0 ? "−" : "+"} ${Math.abs(receipt.projection).toFixed(4)} for what the components of the reference see of them` : "";
   const correction = receipt.correction ? ` ${receipt.correction < 0 ? "−" : "+"} ${Math.abs(receipt.correction).toFixed(4)} for where the tile lies` : "";
   const level = receipt.level ? ` ${receipt.level < 0 ? "−" : "+"} ${Math.abs(receipt.level).toFixed(4)} for the level that was asked for` : "";
-  const sum = correction || level ? ` = ${receipt.recomputed.toFixed(4)}` : "";
+  const sum = projection || correction || level ? ` = ${receipt.recomputed.toFixed(4)}` : "";
   const lines = [
     part("p", `${receipt.gene}: ${receipt.predicted.toFixed(4)} predicted, from ${spots.length} measured spots of ${donors.size} ${donors.size === 1 ? "donor" : "donors"} in ${slide.reference}.`),
-    part("p", `Computed again from them (${receipt.aggregation}): ${receipt.mean.toFixed(4)}${correction}${level}${sum}.`, { className: "hint" }),
+    part("p", `Computed again from them (${receipt.aggregation}): ${receipt.mean.toFixed(4)}${projection}${correction}${level}${sum}.`, { className: "hint" }),
   ];
   const rows = spots.map((spot, i) => [
     part("span", "", { className: "seen", id: `seen-${i}` }),

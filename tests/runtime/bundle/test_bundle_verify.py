@@ -20,7 +20,7 @@ from bleep_cli.bundle.verify import verify
 from bleep_cli.errors import ReferenceError
 from bleep_cli.towers.encoder import unit
 
-CHECKS = ["content hash", "dtypes", "unit vectors", "expression", "slope"]
+CHECKS = ["content hash", "dtypes", "unit vectors", "expression", "slope", "components"]
 CHECKS += ["signature", "looks", "calibration", "genes", "spots", "towers", "index"]
 
 
@@ -159,6 +159,40 @@ def test_another_slope_fails_the_check(corrected_bundle: Path, tmp_path: Path) -
     rewrite(path, "slope", values_of(path, "embeddings/image")[:8, :3])
     with pytest.raises(ReferenceError, match=r"slope has shape \(8, 3\), not \(8, 12\)"):
         open_bundle(path)
+
+
+def test_other_components_fail_the_check(projected_bundle: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(projected_bundle, tmp_path / "p.zarr"))
+    (found,) = (check for check in verify(open_bundle(path)) if check.name == "components")
+    assert found.ok and " components, penalty " in found.detail
+    edit(path, "components/scores", lambda values: values.__setitem__((slice(None), 0), -values[:, 0]))
+    assert "not those of the stored expression" in failed(path)["components"]
+    edit(path, "components/loadings", lambda values: values.__setitem__(0, -values[0]))
+    assert "not those of the stored expression" in failed(path)["components"]  # its slope is left as it was
+    edit(path, "components/slope", lambda values: values.__setitem__((slice(None), 0), -values[:, 0]))
+    assert set(failed(path)) == {"content hash"}  # a component may point either way
+    reattr_array(path, "components/loadings", penalty="none")
+    assert "components/loadings: penalty is 'none' and no number" in failed(path)["components"]
+    edit(path, "components/mean", lambda values: values.__setitem__(3, np.nan))
+    assert "components holds NaN or infinity" in failed(path)["components"]
+    rewrite(path, "components/loadings", values_of(path, "components/loadings")[:, :3])
+    with pytest.raises(ReferenceError, match=r"components/loadings has shape \(\d+, 3\), not \(\d+, 12\)"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("lacks", ["mean", "slope"])
+def test_a_bundle_that_lacks_part_of_its_components_is_refused(
+    projected_bundle: Path, tmp_path: Path, lacks: str
+) -> None:
+    path = Path(shutil.copytree(projected_bundle, tmp_path / "p.zarr"))
+    shutil.rmtree(path / "components" / lacks)
+    with pytest.raises(ReferenceError, match=f"no array components/{lacks}"):
+        open_bundle(path)
+
+
+def test_a_bundle_that_wants_components_and_has_none_fails_the_check(broken: Path) -> None:
+    reattr(broken, aggregation="projected")
+    assert "there is no group components" in failed(broken)["components"]
 
 
 def test_a_bundle_that_wants_a_slope_and_has_none_fails_the_check(broken: Path) -> None:

@@ -12,6 +12,8 @@ from made_looks import looking
 from made_nuclei import small_signature
 
 from bleep_cli.bundle import write as bundle_write
+from bleep_cli.bundle.components import COMPONENTS
+from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
 from bleep_cli.bundle.contents import ENCODING_VERSION
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH, choose_index
@@ -31,6 +33,7 @@ from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import HnswIndex
 from bleep_cli.types import F32, Section
 
+COMPONENT_PATHS = [f"{COMPONENTS}/{name}" for name in COMPONENT_DTYPES]
 GOLDEN = Path(__file__).parents[2] / "golden"
 CONTENT = {
     "bundle-1.0.zarr.zip": "6a36170a517b45457290b6242de6c27cdb2f2b661a25078d26f5d00a74e0ea74",
@@ -38,12 +41,13 @@ CONTENT = {
     "bundle-1.2.zarr.zip": "f7c6edfd3387f66b6bdcf23b39be7e284e946595f6bb02f84525822bf8f3d81e",
     "bundle-1.3.zarr.zip": "0fe96831f08e668a73acc7fe267c00f5823c917e6ece01bd357cee7d1f4a2470",
     "bundle-1.4.zarr.zip": "a00bbedadcd15a73e39ec786e20fb5849d31d3a6d7659d9787f3fffdff5decdd",
+    "bundle-1.5.zarr.zip": "4343a4b6aa0da746793a859eaaf132612ed53f050950e7cd501b24935eabe15a",
 }
 
 
 def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
-    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph, a slope, a
-    signature, numbers per gene and looks.
+    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph, a slope,
+    components, a signature, numbers per gene and looks.
 
     A version that is shipped gets its file once, by this function, and a file is never made again.
     """
@@ -93,12 +97,13 @@ def test_every_golden_file_is_tested_and_this_version_has_one() -> None:
 def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
     small_sections: list[Section], make_encoders: Callable[..., Encoders], tmp_path: Path, query_slide: Path
 ) -> None:
-    make_golden(tmp_path / "g.zarr.zip", small_sections[0], make_encoders(aggregation="corrected"))
+    make_golden(tmp_path / "g.zarr.zip", small_sections[0], make_encoders(aggregation="projected"))
     made, golden = (
         open_bundle(tmp_path / "g.zarr.zip"),
         open_bundle(GOLDEN / f"bundle-{ENCODING_VERSION}.zarr.zip"),
     )
-    for name in ("expression", GRAPH, "embeddings/image", SLOPE, TILES, LOOKS_TILES, "genes/heldout_r"):
+    further = (GRAPH, SLOPE, *COMPONENT_PATHS, TILES, LOOKS_TILES, "genes/heldout_r")
+    for name in ("expression", "embeddings/image", *further):
         ours, theirs = made.array(name), golden.array(name)
         assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)
     ours, theirs = (

@@ -71,7 +71,7 @@ def codes(prediction: Prediction) -> list[str]:
     return [finding.code for finding in prediction.findings if "left-out" in finding.code or "own" in finding.code]
 
 
-@pytest.mark.parametrize("aggregation", ["average", "corrected", "weighted"])
+@pytest.mark.parametrize("aggregation", ["average", "corrected", "projected", "weighted"])
 def test_it_is_what_a_reference_without_them_predicts(
     make_bundle: MakeBundle, query_slide: Path, tmp_path: Path, aggregation: Aggregation
 ) -> None:

@@ -29,7 +29,7 @@ from bleep_cli.types import F32, Prediction
 ASKED = PredictOptions(device="cpu", interval=0.8, samples=11)
 
 
-@pytest.fixture(scope="module", params=["average", "corrected"])
+@pytest.fixture(scope="module", params=["average", "corrected", "projected"])
 def reference(
     small_built: Built, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Path:
@@ -63,7 +63,13 @@ def test_bounds_are_those_of_the_stored_scores(predicted: Prediction, reference:
 def test_a_draw_is_of_the_tile_s_neighbours(predicted: Prediction, reference: Path) -> None:
     bundle = open_bundle(reference)
     near = np.asarray(bundle.expression_rows()[:], np.float32)[predicted.neighbours.index]  # [n, k, g]
-    if "offset" in predicted.obsm:
+    how = bundle.info.aggregation
+    if how == "projected":  # what was measured there, and what the prediction adds to the mean of that
+        seen = bundle.components(np.arange(near.shape[2]))
+        told = seen.seen(predicted.neighbours.index.ravel()).reshape(near.shape).mean(axis=1)
+        told += predicted.obsm["offset"] @ seen.slope @ seen.loadings
+        near = np.maximum(near - near.mean(axis=1, keepdims=True) + told[:, None], 0)
+    if how == "corrected":
         moved = predicted.obsm["offset"] @ bundle.slope(np.arange(near.shape[2]))
         near = np.maximum(near + moved[:, None], 0)
     drawn = whole(predicted, "sample_2")

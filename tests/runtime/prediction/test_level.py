@@ -23,7 +23,7 @@ from bleep_cli.types import F32, Prediction
 K, OWN = 9, "S1"
 
 
-@pytest.fixture(scope="module", params=["average", "corrected"])
+@pytest.fixture(scope="module", params=["average", "corrected", "projected"])
 def bundle(request: pytest.FixtureRequest, small_built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reference whose section S1 was measured 0.7 higher in its first gene, and at 0.2 of its second."""
     own = small_built.arrays.section == OWN
@@ -64,6 +64,11 @@ def by_hand(path: Path) -> F32:
         if bundle.info.aggregation == "corrected":
             slope = bundle.slope(np.arange(len(bundle.symbols)))
             said = np.maximum(said + (images[row] - images[near].mean(axis=0)) @ slope, 0)
+        if bundle.info.aggregation == "projected":
+            seen = bundle.components(np.arange(len(bundle.symbols)))
+            slope = seen.slope @ seen.loadings
+            said = seen.seen(near).mean(axis=0) + (images[row] - images[near].mean(axis=0)) @ slope
+            said = np.maximum(said, 0)
         missed.append(expression[row] - said)
     return np.asarray(np.sum(missed, axis=0) / (len(own) + SHRINK), np.float32)
 
@@ -89,7 +94,7 @@ def test_receipts_and_files_add_up(bundle: Path, query_slide: Path, tmp_path: Pa
     for receipt, gene in zip(receipts(found, ref, str(found.grid.tile_id[3]), genes), (1, 0), strict=True):
         assert receipt.recomputed == pytest.approx(receipt.predicted, abs=1e-5)
         assert receipt.level == pytest.approx(float(found.var[LEVEL_SHIFT][gene]))
-        summed = max(receipt.mean + receipt.correction + receipt.level, 0)
+        summed = max(receipt.mean + receipt.projection + receipt.correction + receipt.level, 0)
         assert receipt.recomputed == pytest.approx(summed, abs=1e-5)
         assert "to the level that was asked for" in receipt.lines()[1]
 

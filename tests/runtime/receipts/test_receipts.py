@@ -86,6 +86,29 @@ def test_a_corrected_value_adds_up(corrected_bundle: Path, query_slide: Path) ->
     np.testing.assert_allclose([r.recomputed for r in moved], wanted, atol=1e-6)
 
 
+def test_every_projected_value_adds_up(projected_bundle: Path, query_slide: Path) -> None:
+    """On every tile and for every gene: what each spot says, the place of the tile, and nothing below 0."""
+    prediction = predicted(projected_bundle, query_slide, k=K, views=1)
+    bundle = open_bundle(projected_bundle)
+    again = np.concatenate([block for _, block in recomputed(prediction, bundle)])
+    np.testing.assert_allclose(again, values(prediction), atol=1e-6)
+    genes = [str(symbol) for symbol in prediction.symbols]
+    for row, tile in enumerate(map(str, prediction.grid.tile_id)):
+        of_tile = receipts(prediction, bundle, tile, genes)
+        np.testing.assert_allclose([r.recomputed for r in of_tile], values(prediction)[row], atol=1e-6)
+        for receipt in of_tile:
+            measured, said = (
+                sum(s.weight * of for s, of in zip(receipt.spots, each, strict=True))
+                for each in ([s.measured for s in receipt.spots], [s.seen for s in receipt.spots])
+            )
+            assert receipt.mean == pytest.approx(measured, abs=1e-6)
+            assert receipt.mean + receipt.projection == pytest.approx(said, abs=1e-6)
+            summed = receipt.mean + receipt.projection + receipt.correction
+            assert receipt.recomputed == pytest.approx(summed, abs=1e-6)
+    told = "\n".join(receipt.lines())
+    assert "for what the components of the reference see of them" in told and "  seen " in told
+
+
 @pytest.mark.parametrize("which", ["small_bundle", "corrected_bundle"])
 def test_without_a_donor_is_the_mean_of_the_others(
     which: str, query_slide: Path, request: pytest.FixtureRequest

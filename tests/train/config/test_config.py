@@ -94,7 +94,7 @@ def test_what_the_default_preset_adds_to_the_dataclass_defaults() -> None:
     assert config.data.tile_um == (155.0, 310.0, 620.0)
     assert len(config.model.levels) > 1
     assert config.model.fits
-    assert config.reference.aggregation == "corrected"
+    assert config.reference.aggregation == "projected"
     data = replace(config.data, tile_um=plain.data.tile_um)
     settled = ("levels", "heads", "closed_form", "start", "components", "penalty")
     model = replace(config.model, **{name: getattr(plain.model, name) for name in settled})

@@ -19,11 +19,11 @@ from bleep_train.methods.bleep import Retrieval
 
 
 @pytest.mark.parametrize("key", ["expression", "image"])
-@pytest.mark.parametrize("how", ["average", "corrected"])
+@pytest.mark.parametrize("how", ["average", "corrected", "projected"])
 def test_a_study_predicts_as_the_bundle_does(
-    how: Aggregation, key: Key, corrected_bundle: Path, query_slide: Path
+    how: Aggregation, key: Key, projected_bundle: Path, query_slide: Path
 ) -> None:
-    bundle = open_bundle(corrected_bundle)
+    bundle = open_bundle(projected_bundle)
     options = PredictOptions(device="cpu", k=9, key=key, aggregation=how)
     predictor, ready = Predictor(bundle, options), plan(query_slide, bundle.info, options)
     with closing(ready.slide):
@@ -31,5 +31,8 @@ def test_a_study_predicts_as_the_bundle_does(
         through = np.concatenate([block for _, block in predictor.predict_plan(ready).blocks()])
     study: Any = Retrieval.__new__(Retrieval)  # its towers need not be trained again
     study.spots, study.image, study.queries = bundle.embeddings("expression"), bundle.embeddings("image"), queries
-    study.data = SimpleNamespace(train_y=bundle.expression_rows()[: bundle.n_spots])
+    panel = bundle.expression_rows(bundle.panel)[: bundle.n_spots]
+    study.data = SimpleNamespace(
+        train_y=bundle.expression_rows()[: bundle.n_spots], training=SimpleNamespace(log1p=panel)
+    )
     np.testing.assert_allclose(study.predict(9, how, key), through, atol=1e-4)

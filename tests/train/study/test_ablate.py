@@ -48,7 +48,7 @@ def test_a_fold_of_the_grid_is_the_evaluation_of_its_run(grid: tuple[Path, str],
 def test_every_cell_is_there_and_simple_only_once(grid: tuple[Path, str]) -> None:
     for fold in ("A-S1", "B-S1", "C-S1"):
         found = cells(grid[0], fold)
-        assert [cell["method"] for cell in found].count("bleep") == 2 * 5  # keys × aggregations
+        assert [cell["method"] for cell in found].count("bleep") == 2 * 6  # keys × aggregations
         assert {cell["k"] for cell in found if cell.get("aggregation") == "simple"} == {1}
         assert {cell["method"] for cell in found} == {"bleep", "ridge", "mean", "shuffled"}
     assert len(grid[1].splitlines()) == 2 + 10 + 3
@@ -123,7 +123,7 @@ def test_one_fold_as_published_with_a_backbone_that_learns(
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["paper-C-S1-0"]
     found = cells(tmp_path, "C-S1")
     assert {c["aggregation"] for c in found if c["method"] == "bleep"} == {
-        "average", "corrected", "simple", "weighted", "published-weighted"
+        "average", "corrected", "projected", "simple", "weighted", "published-weighted"
     }  # fmt: skip
     (epoch,) = (tmp_path / "runs" / "paper-C-S1-0" / "metrics.jsonl").read_text().splitlines()
     assert "validation_r" in json.loads(epoch)  # a fifth of the training spots chose it

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import UsageError
-from bleep_cli.prediction.expression.correct import corrected, offsets
-from bleep_cli.prediction.expression.impute import impute_blocks, weigh
+from bleep_cli.prediction.expression.fitted import fitted_prediction
+from bleep_cli.prediction.expression.impute import weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
 from bleep_cli.types import F32, I64
@@ -74,12 +73,15 @@ class Retrieval:
     def predict(self, k: int, how: Aggregation, key: Key) -> F32:
         """f32[m, g] expression of the held-out spots on ``data.symbols``."""
         found = ExactIndex(self.spots if key == "expression" else self.image).search(self.queries, k)
-        weights = weigh(found, how)
-        blocks = impute_blocks(found, weights, self.data.train_y)
-        if how == "corrected":
-            offset = offsets(self.queries, found, weights, self.image)
-            blocks = corrected(blocks, offset, expression_slope(self.image, self.data.train_y))
-        return np.concatenate([block for _, block in blocks])
+        return fitted_prediction(
+            self.queries,
+            found,
+            weigh(found, how),
+            how,
+            images=self.image,
+            expression=self.data.train_y,
+            panel=self.data.training.log1p,
+        )
 
 
 def _train(data: CohortFold, config: Config, run: Path) -> Towers:

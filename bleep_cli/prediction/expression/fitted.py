@@ -1,0 +1,35 @@
+"""What neighbours say of tiles where everything is at hand: slope and components are fitted here, not read from a
+bundle. Studies of methods and benchmarks predict by this what a bundle of the same spots would."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bleep_cli.bundle.components import fit_scores
+from bleep_cli.bundle.slope import expression_slope
+from bleep_cli.choices import PLACED, Aggregation
+from bleep_cli.prediction.expression.correct import at_least_0, corrected, offsets
+from bleep_cli.prediction.expression.impute import impute_blocks
+from bleep_cli.prediction.expression.project import projected_blocks
+from bleep_cli.types import F32, Neighbours
+
+
+def fitted_prediction(
+    vectors: F32, found: Neighbours, weights: F32, how: Aggregation, *, images: F32, expression: F32, panel: F32
+) -> F32:
+    """f32[m, g] log1p of tiles at ``vectors`` f32[m, d], whose neighbours weigh ``weights`` f32[m, k].
+
+    Of the reference's n spots: ``images`` f32[n, d], ``expression`` f32[n, g] and, of the tower's panel, ``panel``
+    f32[n, p], both log1p as measured.
+    """
+    if how not in PLACED:
+        blocks = impute_blocks(found, weights, expression)
+    else:
+        offset = offsets(vectors, found, weights, images)
+        if how == "projected":
+            seen = fit_scores(panel).tell(images, expression)
+            blocks = at_least_0(projected_blocks(found, weights, offset, seen))
+        else:
+            means = impute_blocks(found, weights, expression)
+            blocks = corrected(means, offset, expression_slope(images, expression))
+    return np.concatenate([block for _, block in blocks])
