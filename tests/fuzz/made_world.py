@@ -24,14 +24,14 @@ def encoders() -> Encoders:
 
 
 def bundle(folder: Path) -> Path:
-    """A bundle of one section: several chunks, slope, signature and graph."""
+    """A bundle of one section: several chunks, slope, components, signature and graph."""
     sections = read_cohort(cohort(folder / "cohort", ("st",)))
     built = build_reference(sections, encoders_for(), device="cpu")
     arrays = replace(built.arrays, signature=small_signature())
     path, chunks = folder / "sound.zarr", bundle_write.EXPRESSION_CHUNK
     bundle_write.EXPRESSION_CHUNK = (40, 5)
     try:
-        info = replace(built.info, aggregation="corrected")
+        info = replace(built.info, aggregation="projected")
         write_bundle(path, info, arrays, exact_up_to=10 if hnsw_available() else 10**9)
     finally:
         bundle_write.EXPRESSION_CHUNK = chunks
