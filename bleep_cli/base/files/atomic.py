@@ -171,8 +171,21 @@ def _runs(pid: int) -> bool:
 
 
 def _is_replaceable(folder: Path) -> bool:
-    """Whether ``--force`` may delete a folder: a Zarr store of either version, or empty."""
-    return any((folder / mark).is_file() for mark in ("zarr.json", ".zgroup")) or not any(folder.iterdir())
+    """Whether ``--force`` may delete a folder: a Zarr store of either version, or empty, or gone by now.
+
+    Asked again where another process has put another folder in its place meanwhile.
+    """
+    for _ in range(SWAPS):
+        try:
+            before = folder.stat().st_ino
+            marked = any((folder / mark).is_file() for mark in ("zarr.json", ".zgroup"))
+            if marked or not any(folder.iterdir()):
+                return True
+            if folder.stat().st_ino == before:
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return not folder.is_dir()
+    return False
 
 
 def _sibling(final: Path, suffix: str) -> Path:

@@ -272,3 +272,25 @@ def test_only_a_result_is_waited_for_until_it_is_on_the_disk(
     with pytest.raises(OutputError, match="the disk is full"), atomic_path(tmp_path / "result") as temp:
         temp.write_text("whole")
     assert names(tmp_path) == ["cache"]
+
+
+def test_a_store_that_another_process_replaces_meanwhile_is_no_foreign_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, asked = tmp_path / "a.zarr", Path.is_file
+    store.mkdir()
+    (store / "zarr.json").write_text("old")
+
+    def is_file(path: Path) -> bool:
+        """While its marks are looked for the store is not there; then another one is."""
+        if path == store / "zarr.json" and not (tmp_path / "old").exists():
+            store.rename(tmp_path / "old")
+        elif path == store / ".zgroup" and not store.exists():
+            store.mkdir()
+            (store / "zarr.json").write_text("new")
+            return False
+        return asked(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    check_free(store, force=True)
+    assert (store / "zarr.json").read_text() == "new"
