@@ -32,7 +32,7 @@ class Interrupts:
     """Heeds the signals that ask to end, but for those that are ignored already, as ``nohup`` has it."""
 
     def __init__(self, say: Callable[[], None]) -> None:
-        self._say, self._said = say, threading.Lock()
+        self._say, self._begun, self._said = say, threading.Lock(), threading.Event()
         named = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
         self._heeded = [number for number in named if signal.getsignal(number) is not signal.SIG_IGN]
         self._woken, wake = os.pipe()
@@ -46,9 +46,12 @@ class Interrupts:
         threading.Thread(target=self._watch, name="bleep-signals", daemon=True).start()
 
     def told(self) -> None:
-        """Says what there is to say, once."""
-        if self._said.acquire(blocking=False):
+        """Says what there is to say, once; where another thread is saying it, waits a moment until it is said."""
+        if self._begun.acquire(blocking=False):
             self._say()
+            self._said.set()
+        else:
+            self._said.wait(GRACE_S)
 
     def _unwind(self, _number: int, _frame: Any) -> None:
         for number in self._heeded:  # a second one is the watch's business: it must not break the cleaning up

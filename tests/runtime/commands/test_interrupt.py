@@ -96,6 +96,33 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert child.returncode == 130
 
 
+def test_what_is_said_is_said_to_its_end() -> None:
+    """On a slow terminal it takes longer than the moment after which the process would end."""
+    code = """
+import sys, time
+from bleep_cli.commands.interrupt import GRACE_S, Interrupts
+def say():
+    sys.stderr.write("half ")
+    sys.stderr.flush()
+    time.sleep(1.5 * GRACE_S)
+    sys.stderr.write("whole")
+    sys.stderr.flush()
+interrupts = Interrupts(say)
+print("ready", flush=True)
+while True:
+    try:
+        time.sleep(600)
+    except BaseException:
+        pass
+"""
+    child = started(code)
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGTERM)
+    assert child.communicate(timeout=60) == ("", "half whole")
+    assert child.returncode == 130
+
+
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As nohup has it."""
     code = f"signal.signal(signal.SIGHUP, signal.SIG_IGN)\nwhat = 'python'\n{COMMAND}"
