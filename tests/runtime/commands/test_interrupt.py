@@ -96,31 +96,32 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert child.returncode == 130
 
 
-def test_what_is_said_is_said_to_its_end() -> None:
-    """On a slow terminal it takes longer than the moment after which the process would end."""
+def test_whoever_ends_the_process_waits_until_all_is_said() -> None:
     code = """
-import sys, time
-from bleep_cli.commands.interrupt import GRACE_S, Interrupts
+import threading
+from bleep_cli.commands import interrupt
+interrupt.GRACE_S = 60.0
+begun, go, order = threading.Event(), threading.Event(), []
 def say():
-    sys.stderr.write("half ")
-    sys.stderr.flush()
-    time.sleep(1.5 * GRACE_S)
-    sys.stderr.write("whole")
-    sys.stderr.flush()
-interrupts = Interrupts(say)
-print("ready", flush=True)
-while True:
-    try:
-        time.sleep(600)
-    except BaseException:
-        pass
+    begun.set()
+    go.wait()
+    order.append("said")
+def end():
+    interrupts.told()
+    order.append("ended")
+interrupts = interrupt.Interrupts(say)
+first, second = threading.Thread(target=interrupts.told), threading.Thread(target=end)
+first.start()
+begun.wait()
+second.start()
+second.join(0.3)
+waits = second.is_alive()
+go.set()
+first.join()
+second.join()
+print(waits, *order)
 """
-    child = started(code)
-    assert child.stdout is not None and child.stdout.readline() == "ready\n"
-    child.send_signal(signal.SIGINT)
-    child.send_signal(signal.SIGTERM)
-    assert child.communicate(timeout=60) == ("", "half whole")
-    assert child.returncode == 130
+    assert started(code).communicate(timeout=60) == ("True said ended\n", "")
 
 
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
