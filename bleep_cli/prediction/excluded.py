@@ -21,9 +21,10 @@ from bleep_cli.bundle.index import HELD_BYTES, stated_number
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import SLOPE
-from bleep_cli.choices import Key
+from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
+from bleep_cli.prediction.expression.place import Along
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.types import F32, I64, Bool, Index, Slide
 
@@ -124,9 +125,20 @@ def index_without(bundle: Bundle, key: Key, kept: Bool) -> Index:
     return ExactIndex(rows[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(rows), kept=kept)
 
 
-def slope_without(bundle: Bundle, columns: I64, kept: Bool) -> F32:
-    """The slope f32[d, g] of those genes as the spots ``kept`` bool[n] alone give it: that of all would carry what
-    was measured in the others into a prediction without them. Raises as ``Bundle.slope``."""
+def along_without(bundle: Bundle, columns: I64, how: Aggregation, kept: Bool) -> Along:
+    """What corrects predictions of those genes, as the spots ``kept`` bool[n] alone give it: what the bundle
+    keeps, which is of all spots, would carry what was measured in the others into a prediction without them.
+
+    Raises as ``Bundle.slope`` and ``Bundle.components``.
+    """
+    if how == "corrected":
+        return bundle.slope(columns) if kept.all() else _slope_without(bundle, columns, kept)
+    if how == "projected":
+        return bundle.components(columns) if kept.all() else _components_without(bundle, columns, kept)
+    return None
+
+
+def _slope_without(bundle: Bundle, columns: I64, kept: Bool) -> F32:
     bundle.slope(columns[:0])
     rows = np.flatnonzero(kept)
     return expression_slope(
@@ -136,9 +148,8 @@ def slope_without(bundle: Bundle, columns: I64, kept: Bool) -> F32:
     )
 
 
-def components_without(bundle: Bundle, columns: I64, kept: Bool) -> Components:
-    """Expression of those genes as the components of the spots ``kept`` bool[n] alone see it, for the same reason;
-    the scores of others are 0, and nobody asks for them. Raises as ``Bundle.components``."""
+def _components_without(bundle: Bundle, columns: I64, kept: Bool) -> Components:
+    """The scores of the others are 0, and nobody asks for them."""
     bundle.components(columns[:0])
     rows = np.flatnonzero(kept)
     scores = fit_scores(SpooledRows(PickedRows(bundle.expression_rows(bundle.panel), rows)))

@@ -14,9 +14,10 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.prediction.expression.correct import at_least_0, corrected, shifted
+from bleep_cli.prediction.expression.correct import at_least_0, shifted
 from bleep_cli.prediction.expression.draws import draw
 from bleep_cli.prediction.expression.impute import Expression, impute_blocks
+from bleep_cli.prediction.expression.place import Along, placed
 from bleep_cli.prediction.expression.project import projected_blocks
 from bleep_cli.prediction.expression.spread import mean_and_spread
 from bleep_cli.prediction.options import PredictOptions
@@ -36,43 +37,35 @@ class Found:
     """f32[n, k]."""
     offset: F32
     """f32[n, d]; d = 0 where nothing is corrected."""
-    slope: F32 | None
-    """f32[d, g], where predictions are corrected by it."""
+    along: Along
+    """What corrects predictions."""
     expression: Expression
     """[n_ref, g]."""
-    seen: Components | None = None
-    """[n_ref, g], where predictions are projected; they are corrected by the slope of these."""
     shift: F32 | None = None
     """f32[g] log1p, where predictions are moved to the level of measured sections."""
 
     def blocks(self) -> Iterator[tuple[int, F32]]:
         """The prediction itself, ``(first row, f32[b, g])``."""
-        if self.seen is not None:
-            return self._levelled(at_least_0(self._told(self.seen)))
         return self.moved(impute_blocks(self.neighbours, self.weights, self.expression))
 
     def of_draws(self, chosen: I64) -> Iterator[tuple[int, F32]]:
         """The same where each tile's neighbour ``chosen`` i64[n] stands in their mean's stead: what was measured
         there, and what the prediction adds to the mean."""
-        if self.seen is not None:
-            return self._levelled(at_least_0(self._drawn(chosen, self.seen)))
+        if isinstance(self.along, Components):
+            return self._levelled(at_least_0(self._drawn(chosen, self.along)))
         one = np.ones((len(chosen), 1), np.float32)
         return self.moved(impute_blocks(Neighbours(chosen[:, None], one), one, self.expression))
 
     def moved(self, blocks: Iterator[tuple[int, F32]]) -> Iterator[tuple[int, F32]]:
         """Means of what was measured at neighbours, corrected and moved where predictions are."""
-        if self.slope is not None:
-            blocks = corrected(blocks, self.offset, self.slope)
-        return self._levelled(blocks)
-
-    def _told(self, seen: Components) -> Iterator[tuple[int, F32]]:
-        return projected_blocks(self.neighbours, self.weights, self.offset, seen)
+        return self._levelled(placed(blocks, self.neighbours, self.weights, self.offset, self.along))
 
     def _drawn(self, chosen: I64, seen: Components) -> Iterator[tuple[int, F32]]:
         index = np.concatenate([chosen[:, None], self.neighbours.index], axis=1)
         weights = np.concatenate([np.ones((len(chosen), 1), np.float32), -self.weights], axis=1)
         away = impute_blocks(Neighbours(index, weights), weights, self.expression)
-        for (first, apart), (_, told) in zip(away, self._told(seen), strict=True):
+        middle = projected_blocks(self.neighbours, self.weights, self.offset, seen)
+        for (first, apart), (_, told) in zip(away, middle, strict=True):
             yield first, told + apart
 
     def _levelled(self, blocks: Iterator[tuple[int, F32]]) -> Iterator[tuple[int, F32]]:
@@ -152,7 +145,7 @@ def _refuse_other(bundle: Bundle, options: PredictOptions, aggregation: Aggregat
 
 def _bound(found: Found, scores: F32, floor: F32) -> Callable[[], Blocks]:
     def blocks() -> Blocks:
-        projected = None if found.seen is None else found.blocks()
+        projected = found.blocks() if isinstance(found.along, Components) else None
         for first, mean, spread in mean_and_spread(found.neighbours, found.weights, found.expression):
             _, middle = next(found.moved(iter([(first, mean)])) if projected is None else projected)
             yield first, np.maximum(middle + scores * (spread + floor), 0)

@@ -15,21 +15,15 @@ from bleep_cli.base.machine import versions
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
 from bleep_cli.base.version import __version__
-from bleep_cli.bundle.components import Components
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.choices import PLACED
 from bleep_cli.embedding.embedder import embed_grid, open_embedder
 from bleep_cli.findings import Finding
 from bleep_cli.limits import HASHED_UNASKED
-from bleep_cli.prediction.excluded import (
-    components_without,
-    index_without,
-    level_sections,
-    slope_without,
-    spots_without,
-)
+from bleep_cli.prediction.excluded import along_without, index_without, level_sections, spots_without
 from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import DENSE_BYTES, weigh
+from bleep_cli.prediction.expression.place import Along
 from bleep_cli.prediction.genes_kept import genes_kept
 from bleep_cli.prediction.layers import Found, Layers
 from bleep_cli.prediction.level.shift import LEVEL_SHIFT, level_shift, told_of_level
@@ -61,10 +55,8 @@ class Part:
     index: Index
     k: int
     """Neighbours to average."""
-    slope: F32 | None
-    """f32[d, g], where predictions are corrected by it."""
-    seen: Components | None
-    """Expression as the components see it, where predictions are projected on them."""
+    along: Along
+    """What corrects predictions."""
     checks: TileChecks
     shift: F32 | None = None
     """f32[g], where predictions are moved to the level of some of its sections."""
@@ -95,21 +87,17 @@ class Predictor:
 
     def _part(self, sections: tuple[str, ...]) -> Part:
         """The reference without those sections; all of it for none."""
-        bundle, columns, slope, seen = self.bundle, self._columns, None, None
-        kept = spots_without(bundle, sections)
-        if self.aggregation == "corrected":
-            slope = slope_without(bundle, columns, kept) if sections else bundle.slope(columns)
-        elif self.aggregation == "projected":
-            seen = components_without(bundle, columns, kept) if sections else bundle.components(columns)
+        bundle, kept = self.bundle, spots_without(self.bundle, sections)
+        along = along_without(bundle, self._columns, self.aggregation, kept)
         if not sections:
-            found = Part(bundle.index(self.key), self.k, slope, seen, self._checks)
+            found = Part(bundle.index(self.key), self.k, along, self._checks)
         else:
             k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
-            found = Part(index_without(bundle, self.key, kept), k, slope, seen, checks)
+            found = Part(index_without(bundle, self.key, kept), k, along, checks)
         level = level_sections(bundle.info, self.options.level_of, sections, bundle.name)
-        return replace(found, shift=self._shift(level, kept, found)) if level else found
+        return replace(found, shift=self._shift(level, kept, along)) if level else found
 
-    def _shift(self, level: tuple[str, ...], kept: Bool, part: Part) -> F32:
+    def _shift(self, level: tuple[str, ...], kept: Bool, along: Along) -> F32:
         """f32[g] by which the spots ``kept`` bool[n] predict those of the sections ``level`` too low."""
         return level_shift(
             self.bundle,
@@ -120,8 +108,7 @@ class Predictor:
             key=self.key,
             aggregation=self.aggregation,
             temperature=self.options.temperature,
-            slope=part.slope,
-            seen=part.seen,
+            along=along,
         )
 
     @property
@@ -219,7 +206,7 @@ class Predictor:
 
     def correction_bytes(self, tiles: int) -> int:
         """What correcting that many tiles takes of memory."""
-        along = self._without(()).slope if self.aggregation == "corrected" else self._without(()).seen
+        along = self._without(()).along
         if self._images is None or along is None:
             return 0
         return int(self._images.nbytes + along.nbytes + 4 * tiles * self._images.shape[1])
@@ -244,7 +231,7 @@ class Predictor:
                 if self._images is not None:
                     offset[rows] = offsets(vectors, found, near, self._images)
         neighbours = Neighbours(index, similarity)
-        made_of = Found(neighbours, weights, offset, part.slope, self._expression, part.seen, part.shift)
+        made_of = Found(neighbours, weights, offset, part.along, self._expression, part.shift)
         return made_of, columns
 
     def _provenance(

@@ -13,10 +13,10 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import PLACED, WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.outputs.blocks import gene_columns, row_values
-from bleep_cli.prediction.excluded import components_without, slope_without, spots_without
-from bleep_cli.prediction.expression.correct import at_least_0, corrected, offsets, shifted
-from bleep_cli.prediction.expression.impute import DENSE_BYTES, Expression, impute_blocks, weigh
-from bleep_cli.prediction.expression.project import projected_blocks
+from bleep_cli.prediction.excluded import along_without, spots_without
+from bleep_cli.prediction.expression.correct import offsets, shifted
+from bleep_cli.prediction.expression.impute import DENSE_BYTES, impute_blocks, weigh
+from bleep_cli.prediction.expression.place import Along, placed
 from bleep_cli.prediction.level.shift import LEVEL_SHIFT
 from bleep_cli.types import F32, I64, Neighbours, Prediction
 
@@ -127,9 +127,9 @@ def receipts(
     if isinstance(along, Components):
         seen = along.seen(index)
         said = np.asarray(weights.astype(np.float64) @ seen, np.float32)
-    ((_, placed),) = _placed(one.neighbours, weights, offset, expression, along)
+    ((_, moved),) = placed([(0, mean)], one.neighbours, weights, offset, along)
     shift = _shift(result, columns)
-    ((_, value),) = shifted([(0, placed)], shift)
+    ((_, value),) = shifted([(0, moved)], shift)
     predicted = row_values(result, row)[columns]
     section, barcode, xy_l0 = bundle.spots("section"), bundle.spots("barcode"), bundle.xy_l0()
     return [
@@ -140,7 +140,7 @@ def receipts(
             recomputed=float(value[0, g]),
             mean=float(mean[0, g]),
             projection=float(said[0, g] - mean[0, g]),
-            correction=float(placed[0, g] - said[0, g]),
+            correction=float(moved[0, g] - said[0, g]),
             level=float(shift[g]),
             aggregation=_options(result)["aggregation"],
             without=tuple(without_donors),
@@ -169,8 +169,8 @@ def recomputed(result: Prediction, bundle: Bundle) -> Iterator[tuple[int, F32]]:
     check_same(result, bundle)
     columns = bundle.gene_rows([str(i) for i in result.gene_ids])
     weights, offset = _weights(result, bundle, None)
-    expression = bundle.expression_to_average(columns, DENSE_BYTES)
-    blocks = _placed(result.neighbours, weights, offset, expression, _along(result, bundle, columns))
+    means = impute_blocks(result.neighbours, weights, bundle.expression_to_average(columns, DENSE_BYTES))
+    blocks = placed(means, result.neighbours, weights, offset, _along(result, bundle, columns))
     return shifted(blocks, _shift(result, np.arange(len(columns))))
 
 
@@ -221,8 +221,9 @@ def _one_tile(result: Prediction, row: int) -> Prediction:
     )
 
 
-def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F32 | None]:
-    """f32[n, k], and how far the tiles lie from the weighted mean of their spots where that corrects them.
+def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F32]:
+    """f32[n, k], and how far the tiles lie from the weighted mean of their spots, f32[n, d]; d = 0 where that
+    does not correct them.
 
     ``left_out`` bool[k] of the only tile are spots without a weight.
     """
@@ -237,7 +238,7 @@ def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F3
             weights = np.zeros_like(full)
             weights[0, int(np.flatnonzero(~left_out)[0])] = 1
     if how not in PLACED:
-        return weights, None
+        return weights, np.zeros((len(weights), 0), np.float32)
     if "offset" not in result.obsm:
         raise UsageError("this result does not say by what it was corrected; predict the slide again")
     offset = result.obsm["offset"]
@@ -248,34 +249,14 @@ def _weights(result: Prediction, bundle: Bundle, left_out: Any) -> tuple[F32, F3
     return weights, offsets(vector, found, weights, images)
 
 
-def _placed(
-    neighbours: Neighbours,
-    weights: F32,
-    offset: F32 | None,
-    expression: Expression,
-    along: F32 | Components | None,
-) -> Iterator[tuple[int, F32]]:
-    """What the neighbours say of tiles at ``offset`` f32[n, d], before it is moved to another level."""
-    if offset is None or along is None:
-        return impute_blocks(neighbours, weights, expression)
-    if isinstance(along, Components):
-        return at_least_0(projected_blocks(neighbours, weights, offset, along))
-    return corrected(impute_blocks(neighbours, weights, expression), offset, along)
-
-
 def _shift(result: Prediction, columns: I64) -> F32:
     """f32[g] by how much these genes of the result were moved."""
     stored = result.var.get(LEVEL_SHIFT)
     return np.zeros(len(columns), np.float32) if stored is None else np.asarray(stored, np.float32)[columns]
 
 
-def _along(result: Prediction, bundle: Bundle, columns: I64) -> F32 | Components | None:
-    """What the result was corrected by: a slope f32[d, g], or components; those of the spots that had a part."""
-    how = _options(result)["aggregation"]
+def _along(result: Prediction, bundle: Bundle, columns: I64) -> Along:
+    """What the result was corrected by, of the spots that had a part in it."""
     left_out = result.provenance["reference"].get("left_out", ())  # results of earlier versions left nothing out
     kept = spots_without(bundle, [str(name) for name in left_out])
-    if how == "projected":
-        return components_without(bundle, columns, kept) if len(left_out) else bundle.components(columns)
-    if how != "corrected":
-        return None
-    return slope_without(bundle, columns, kept) if len(left_out) else bundle.slope(columns)
+    return along_without(bundle, columns, _options(result)["aggregation"], kept)

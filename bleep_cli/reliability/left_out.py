@@ -19,9 +19,9 @@ from bleep_cli.bundle.components import Scores, fit_scores
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo
 from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.choices import PLACED
-from bleep_cli.prediction.expression.correct import at_least_0, corrected, offsets
+from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import impute_blocks, weigh
-from bleep_cli.prediction.expression.project import projected_blocks
+from bleep_cli.prediction.expression.place import Along, placed
 from bleep_cli.reliability.expression import GeneBlocks
 from bleep_cli.reliability.groups import By, groups_of
 from bleep_cli.search.exact import ExactIndex
@@ -169,12 +169,13 @@ def _predicted(fold: _Fold, known: F32) -> tuple[F32, F32]:
     spread = np.sqrt(np.maximum(_averaged(fold, known**2) - mean**2, 0))
     if fold.offset is None or fold.images is None:
         return mean, spread
+    along: Along
     if fold.scores is not None:
         scores = np.asarray(fold.scores[: len(known)], np.float32)
-        seen = Scores(scores, fold.penalty).tell(fold.images, known)
-        blocks = at_least_0(projected_blocks(fold.neighbours, fold.weights, fold.offset, seen))
+        along = Scores(scores, fold.penalty).tell(fold.images, known)
     else:
-        blocks = corrected([(0, mean)], fold.offset, expression_slope(fold.images, known))
+        along = expression_slope(fold.images, known)
+    blocks = placed([(0, mean)], fold.neighbours, fold.weights, fold.offset, along)
     return np.concatenate([block for _, block in blocks]), spread
 
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from bleep_cli.bundle.components import fit_scores
 from bleep_cli.bundle.slope import expression_slope
-from bleep_cli.choices import PLACED, Aggregation
-from bleep_cli.prediction.expression.correct import at_least_0, corrected, offsets
+from bleep_cli.choices import Aggregation
+from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import impute_blocks
-from bleep_cli.prediction.expression.project import projected_blocks
+from bleep_cli.prediction.expression.place import Along, placed
 from bleep_cli.types import F32, Neighbours
 
 
@@ -22,14 +22,11 @@ def fitted_prediction(
     Of the reference's n spots: ``images`` f32[n, d], ``expression`` f32[n, g] and, of the tower's panel, ``panel``
     f32[n, p], both log1p as measured.
     """
-    if how not in PLACED:
-        blocks = impute_blocks(found, weights, expression)
-    else:
-        offset = offsets(vectors, found, weights, images)
-        if how == "projected":
-            seen = fit_scores(panel).tell(images, expression)
-            blocks = at_least_0(projected_blocks(found, weights, offset, seen))
-        else:
-            means = impute_blocks(found, weights, expression)
-            blocks = corrected(means, offset, expression_slope(images, expression))
+    along: Along = None
+    if how == "corrected":
+        along = expression_slope(images, expression)
+    elif how == "projected":
+        along = fit_scores(panel).tell(images, expression)
+    means = impute_blocks(found, weights, expression)
+    blocks = placed(means, found, weights, offsets(vectors, found, weights, images), along)
     return np.concatenate([block for _, block in blocks])

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from bleep_cli.base.rows import dense_rows
-from bleep_cli.bundle.components import Components
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.stored import StoredExpression
 from bleep_cli.choices import Aggregation, Key
@@ -22,6 +21,7 @@ from bleep_cli.findings import Finding
 from bleep_cli.prediction.excluded import index_without
 from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import Expression, weigh
+from bleep_cli.prediction.expression.place import Along
 from bleep_cli.prediction.layers import Found
 from bleep_cli.types import F32, F64, I64, Bool, Neighbours, Str
 
@@ -42,15 +42,13 @@ def level_shift(
     key: Key,
     aggregation: Aggregation,
     temperature: float,
-    slope: F32 | None,
-    seen: Components | None = None,
+    along: Along,
 ) -> F32:
     """f32[g] log1p: by how much the spots of ``sections`` lie above what the reference predicts of them, less for
     few spots.
 
     ``kept`` bool[n] are the reference's spots that have a part in the prediction, ``expression`` [n, g] theirs of
-    the genes that are predicted, ``slope`` f32[d, g] where predictions are corrected, ``seen`` [n, g] where they
-    are projected.
+    the genes that are predicted, ``along`` what corrects predictions.
     """
     own = np.flatnonzero(np.isin(bundle.spots("section"), list(sections)) & kept)
     part = parts_of(bundle.spots("section")[own], bundle.xy_l0()[own])
@@ -69,7 +67,7 @@ def level_shift(
         moved.append(offsets(images[asked], found, near, images))
     spots, total = np.concatenate(rows), np.zeros(expression.shape[1])
     neighbours = Neighbours(np.concatenate(index), np.empty((0, 0), np.float32))
-    predicted = Found(neighbours, np.concatenate(weights), np.concatenate(moved), slope, expression, seen).blocks()
+    predicted = Found(neighbours, np.concatenate(weights), np.concatenate(moved), along, expression).blocks()
     for first, block in predicted:
         measured = _measured(expression, spots[first : first + len(block)])
         total += (measured - block).sum(axis=0, dtype=np.float64)

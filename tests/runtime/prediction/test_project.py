@@ -215,7 +215,7 @@ def test_draws_are_as_far_apart_as_measured_and_mean_what_is_predicted(projected
     index = np.arange(12).reshape(3, 4)
     weights, offset = np.full((3, 4), 0.25, np.float32), np.zeros((3, 8), np.float32)
     high = replace(seen, mean=seen.mean + 9)  # nothing is cut
-    found = Found(Neighbours(index, weights), weights, offset, None, measured, high)
+    found = Found(Neighbours(index, weights), weights, offset, high, measured)
     turns = [np.concatenate([b for _, b in found.of_draws(index[:, k])]) for k in range(4)]
     middle = np.concatenate([block for _, block in found.blocks()])
     np.testing.assert_allclose(np.mean(turns, axis=0), middle, atol=1e-5)
