@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import anndata
 import numpy as np
 import pytest
+from predicted_slides import K, base_grown_whole, predicted, values
 from scipy import sparse
 
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.bundle.verify import verify
-from bleep_cli.bundle.write import write_bundle
 from bleep_cli.cli import app
 from bleep_cli.errors import UsageError
 from bleep_cli.prediction.estimate import estimate
@@ -24,24 +23,8 @@ from bleep_cli.prediction.expression.correct import corrected, offsets
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
-from bleep_cli.reference.build import build_reference
-from bleep_cli.reference.grow import grow_reference
 from bleep_cli.towers.encoder import unit
-from bleep_cli.types import F32, Neighbours, Prediction, Section
-
-K = 7
-
-
-def predicted(bundle: Bundle, slide: Path, **options: Any) -> Prediction:
-    chosen = PredictOptions(device="cpu", k=K, views=1, **options)
-    ready = plan(slide, bundle.info, chosen)
-    with closing(ready.slide):
-        return Predictor(bundle, chosen).predict_plan(ready)
-
-
-def values(prediction: Prediction) -> F32:
-    return np.concatenate([block for _, block in prediction.blocks()])
-
+from bleep_cli.types import Neighbours, Section
 
 # --- the formula
 
@@ -189,16 +172,8 @@ def test_tables_hold_the_corrected_values(corrected_bundle: Path, query_slide: P
 def test_growth_computes_the_slope_anew(
     small_sections: list[Section], make_encoders: Callable[..., Encoders], tmp_path: Path
 ) -> None:
-    encoders = make_encoders(aggregation="corrected")
-    paths = {name: tmp_path / f"{name}.zarr" for name in ("base", "grown", "whole")}
-    built = build_reference(small_sections[:2], encoders, device="cpu")
-    write_bundle(paths["base"], built.info, built.arrays)
-    grown = grow_reference(open_bundle(paths["base"]), small_sections[2:], device="cpu")
-    write_bundle(paths["grown"], grown.info, grown.arrays)
-    whole = build_reference(small_sections, encoders, device="cpu")
-    write_bundle(paths["whole"], whole.info, whole.arrays)
-    genes = np.arange(12)
-    base, after, wanted = (open_bundle(path).slope(genes) for path in paths.values())
+    base, grown, whole = base_grown_whole(small_sections, make_encoders, tmp_path, "corrected")
+    before, after, wanted = (bundle.slope(np.arange(12)) for bundle in (base, grown, whole))
     np.testing.assert_allclose(after, wanted, atol=1e-5)
-    assert np.abs(base - wanted).max() > 1e-3
-    assert [check for check in verify(open_bundle(paths["grown"])) if not check.ok] == []
+    assert np.abs(before - wanted).max() > 1e-3
+    assert [check for check in verify(grown) if not check.ok] == []

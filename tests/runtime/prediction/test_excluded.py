@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from predicted_slides import values
 
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH
@@ -23,7 +24,7 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.receipts.receipt import receipts, recomputed
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reference.choose import shrink_reference
-from bleep_cli.types import F32, Prediction, Section
+from bleep_cli.types import Prediction, Section
 
 K = 9
 MakeBundle = Callable[..., Path]
@@ -61,10 +62,6 @@ def make_bundle(
 def predicted(bundle: Path | Bundle, slide: Path | str, **options: Any) -> Prediction:
     chosen = PredictOptions(device="cpu", k=K, views=1, **options)
     return Predictor(bundle, chosen).predict(slide, mpp=4.0)
-
-
-def values(prediction: Prediction) -> F32:
-    return np.concatenate([block for _, block in prediction.blocks()])
 
 
 def codes(prediction: Prediction) -> list[str]:

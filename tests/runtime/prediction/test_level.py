@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from predicted_slides import values
 
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
@@ -38,10 +39,6 @@ def bundle(request: pytest.FixtureRequest, small_built: Built, tmp_path_factory:
 
 def predicted(bundle: Path, slide: Path, **options: object) -> Prediction:
     return Predictor(bundle, PredictOptions(device="cpu", **options)).predict(slide)  # type: ignore[arg-type]
-
-
-def values(prediction: Prediction) -> F32:
-    return np.concatenate([block for _, block in prediction.blocks()])
 
 
 def shift_of(prediction: Prediction) -> F32:

@@ -6,31 +6,26 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from predicted_slides import K, base_grown_whole, predicted, values
 from scipy import sparse
 
 from bleep_cli.base.rows import PickedColumns, StackedRows
 from bleep_cli.bundle.components import MOST, Components, fit_scores
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.slope import RIDGE, SHARE
 from bleep_cli.bundle.verify import verify
-from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import UsageError
 from bleep_cli.prediction.expression.project import projected_blocks
 from bleep_cli.prediction.layers import Found
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
-from bleep_cli.reference.build import build_reference
-from bleep_cli.reference.grow import grow_reference
 from bleep_cli.towers.encoder import unit
-from bleep_cli.types import F32, F64, I64, Neighbours, Prediction, Section
-
-K = 7
+from bleep_cli.types import F32, F64, I64, Neighbours, Section
 
 
 def seen_by_numpy(expression: F64, panel: F64) -> F64:
@@ -56,17 +51,6 @@ def made(n: int, p: int, g: int, seed: int = 0) -> tuple[F32, F32]:
     factors = rng.normal(size=(n, 3)) @ rng.normal(size=(3, g)) / 2
     expression = np.log1p(rng.poisson(np.exp(factors))).astype(np.float32)
     return unit(rng.normal(size=(n, 4)).astype(np.float32) + 0.5), expression
-
-
-def predicted(bundle: Bundle, slide: Path, **options: Any) -> Prediction:
-    chosen = PredictOptions(device="cpu", k=K, views=1, **options)
-    ready = plan(slide, bundle.info, chosen)
-    with closing(ready.slide):
-        return Predictor(bundle, chosen).predict_plan(ready)
-
-
-def values(prediction: Prediction) -> F32:
-    return np.concatenate([block for _, block in prediction.blocks()])
 
 
 # --- components
@@ -229,17 +213,9 @@ def test_draws_are_as_far_apart_as_measured_and_mean_what_is_predicted(projected
 def test_growth_fits_components_anew(
     small_sections: list[Section], make_encoders: Callable[..., Encoders], tmp_path: Path
 ) -> None:
-    encoders = make_encoders(aggregation="projected")
-    paths = {name: tmp_path / f"{name}.zarr" for name in ("base", "grown", "whole")}
-    built = build_reference(small_sections[:2], encoders, device="cpu")
-    write_bundle(paths["base"], built.info, built.arrays)
-    grown = grow_reference(open_bundle(paths["base"]), small_sections[2:], device="cpu")
-    write_bundle(paths["grown"], grown.info, grown.arrays)
-    whole = build_reference(small_sections, encoders, device="cpu")
-    write_bundle(paths["whole"], whole.info, whole.arrays)
-    every = np.arange(12)
-    rows = np.arange(open_bundle(paths["base"]).n_spots)
-    base, after, wanted = (open_bundle(path).components(every).seen(rows) for path in paths.values())
+    base, grown, whole = base_grown_whole(small_sections, make_encoders, tmp_path, "projected")
+    every, rows = np.arange(12), np.arange(base.n_spots)
+    before, after, wanted = (bundle.components(every).seen(rows) for bundle in (base, grown, whole))
     np.testing.assert_allclose(after, wanted, atol=1e-5)
-    assert np.abs(base - wanted).max() > 1e-3
-    assert [check for check in verify(open_bundle(paths["grown"])) if not check.ok] == []
+    assert np.abs(before - wanted).max() > 1e-3
+    assert [check for check in verify(grown) if not check.ok] == []
