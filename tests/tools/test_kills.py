@@ -46,3 +46,15 @@ def test_a_half_result_would_be_told(kills: Any, tmp_path: Path) -> None:
     (tmp_path / ".grown.zarr.1.bleep-tmp").write_bytes(b"left, and swept by the next run")
     told = [fault.split(":")[0] for fault in kills.faults(tmp_path)]
     assert told == ["a.bleep.png", "a.h5ad", "grown.zarr", "run"]
+
+
+@pytest.mark.torch
+def test_whatever_a_killed_run_leaves_otherwise_is_named(kills: Any) -> None:
+    would_be = {"a.h5ad": b"a", "b.png": b"b", "c.json": b"c"}
+    is_there = {"a.h5ad": b"a", "b.png": b"other", ".a.h5ad.1.bleep-tmp": b""}
+    assert kills.differences(is_there, would_be) == [
+        ".a.h5ad.1.bleep-tmp was left behind",
+        "b.png is not what it would be without kills",
+        "c.json is not what it would be without kills",
+    ]
+    assert kills.differences(would_be, would_be) == []

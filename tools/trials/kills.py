@@ -1,6 +1,6 @@
 """Kills predictions, references and training runs in the making at random moments, and looks at what is left.
 
-    python tools/trials/kills.py [--times 200] [--seed 0]
+    python tools/trials/kills.py [--times 200] [--seed 0] [--only prediction]
 
 A result that is there is whole: it is read back, every value of it. The run after the last kill ends well, gives
 what one that was never disturbed gives, and leaves nothing else behind. Training goes on from its last checkpoint
@@ -163,13 +163,14 @@ def trial(name: str, cohort: Path, folder: Path, times: int, seed: int) -> list[
     for left in kill(disturbed, times, time.monotonic() - begun, random.Random(seed)):
         wrong += left
     wrong += _end(disturbed)
-    is_there, would_be = contents(disturbed.folder), contents(alone.folder)
-    for file in sorted(is_there.keys() | would_be.keys()):
-        if file not in would_be:
-            wrong.append(f"{name}: {file} was left behind")
-        elif is_there.get(file) != would_be[file]:
-            wrong.append(f"{name}: {file} is not what it would be without kills")
-    return wrong
+    return wrong + [f"{name}: {what}" for what in differences(contents(disturbed.folder), contents(alone.folder))]
+
+
+def differences(is_there: dict[str, bytes], would_be: dict[str, bytes]) -> list[str]:
+    """What a folder holds otherwise than one that was never disturbed."""
+    left = [f"{file} was left behind" for file in sorted(is_there.keys() - would_be.keys())]
+    changed = [file for file, content in sorted(would_be.items()) if is_there.get(file) != content]
+    return left + [f"{file} is not what it would be without kills" for file in changed]
 
 
 def _made(folder: Path) -> Path:
