@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -162,17 +163,15 @@ def _passed_over(contents: Contents, chosen: int) -> tuple[Finding, ...]:
 def compressions(path: Path) -> dict[tuple[int, int], str]:
     """How the pictures of a TIFF file, a vendor's too, are stored, by their (width, height); none is decoded."""
     found: dict[tuple[int, int], str] = {}
-    file = TiffBytes(path)
-    try:
+    with (
+        closing(TiffBytes(path)) as file,
+        suppress(SlideError),
+    ):  # a vendor's own way with TIFF; what was found holds
         for ifd in chain(file):
             stated = ifd.one(Tag.COMPRESSION, Compression.NONE)
             if stated in tuple(Compression):
                 size = ifd.one(Tag.IMAGE_WIDTH), ifd.one(Tag.IMAGE_LENGTH)
                 found.setdefault(size, COMPRESSIONS[Compression(stated)])
-    except SlideError:
-        pass  # a vendor's own way with TIFF; what was found holds
-    finally:
-        file.close()
     return found
 
 
