@@ -26,7 +26,7 @@ from PIL import Image
 from side_by_side import machine, table
 from skimage.color import lab2rgb, rgb2lab
 
-from bleep_cli.bundle.slope import expression_slope
+from bleep_cli.bundle.learned.slope import expression_slope
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.fitting.backbone import Backbone, built_in_backbone, load_backbone
 from bleep_cli.fitting.cca import Side, decompose, fit_heads

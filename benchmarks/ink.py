@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw
 from bleep_cli.api import open_slide
 from bleep_cli.base.assets import DEMO_SLIDE, asset
 from bleep_cli.slide.open import read_overview
-from bleep_cli.tiles.ground import MASK_MPP, survey
-from bleep_cli.tiles.ink import WHITE, find_ink
-from bleep_cli.tiles.tissue import clean
+from bleep_cli.tiles.tissue.find import clean
+from bleep_cli.tiles.tissue.ground import MASK_MPP, survey
+from bleep_cli.tiles.tissue.ink import WHITE, find_ink
 from bleep_cli.types import F64, U8, Bool
 
 STROKES = {

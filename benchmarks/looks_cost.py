@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from side_by_side import report
 
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.fitting.cca import LinearHead
 from bleep_cli.fitting.given_looks import FEATURES, tower_with_looks
 from bleep_cli.fitting.looks import COMPONENTS, LooksHead

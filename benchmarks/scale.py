@@ -27,7 +27,7 @@ from PIL import Image, ImageFilter
 from side_by_side import report
 
 from bleep_cli.bundle.contents import SectionRecord
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.signatures.make import signature_or_why
 from bleep_cli.signatures.scale import ERROR, FINE_ENOUGH, LEAST_TILES, ScaleCheck, Scales
 from bleep_cli.signatures.tiles import Features, TileShape, read_tiles, spread

@@ -32,8 +32,8 @@ from bleep_cli.outputs.read import open_result
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.reference.parts import Built, described, opened, with_findings
-from bleep_cli.slide.kept import keeping_pictures
 from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.pictures.kept import keeping_pictures
 from bleep_cli.towers.encoder import ALL_VIEWS
 from bleep_cli.types import Neighbours, Prediction, Progress, Section, Slide, TileGrid, TileSpec
 

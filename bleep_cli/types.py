@@ -273,7 +273,7 @@ class Prediction:
 
     var: Mapping[str, F32 | Bool] = field(default_factory=dict)
     """Further f32[g] or bool[g] by name: ``reference_p01`` and ``reference_p99``, between which 98 % of the
-    reference's spots were measured; how well each gene is predicted (:mod:`bleep_cli.bundle.per_gene`)."""
+    reference's spots were measured; how well each gene is predicted (:mod:`bleep_cli.bundle.learned.per_gene`)."""
 
     layers: Mapping[str, Callable[[], Blocks]] = field(default_factory=dict)
     """Further expression by name, each as ``blocks``: ``lower`` and ``upper``, between which a value lies with the

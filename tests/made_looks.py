@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.fitting.cca import LinearHead
 from bleep_cli.fitting.graphs import image_tower
 from bleep_cli.fitting.looks import LooksHead

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.signatures.tiles import SCALES
 from bleep_cli.types import Section
 

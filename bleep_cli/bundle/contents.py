@@ -11,9 +11,9 @@ import numpy as np
 
 from bleep_cli.base.reasons import did_you_mean
 from bleep_cli.base.rows import Rows
-from bleep_cli.bundle.calibration import Calibration
-from bleep_cli.bundle.looks import Looks
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.calibration import Calibration
+from bleep_cli.bundle.learned.looks import Looks
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.bundle.stored import DTYPES, ExpressionPrecision
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import UsageError, option

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
-from bleep_cli.bundle.calibration import Calibration, read_calibration
-from bleep_cli.bundle.components import Components, read_components
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
 from bleep_cli.bundle.index import choose_index
-from bleep_cli.bundle.looks import Looks, read_looks
+from bleep_cli.bundle.learned.calibration import Calibration, read_calibration
+from bleep_cli.bundle.learned.components import Components, read_components
+from bleep_cli.bundle.learned.looks import Looks, read_looks
+from bleep_cli.bundle.learned.signature import Signature, read_signature
 from bleep_cli.bundle.shapes import array_of, check_shapes
-from bleep_cli.bundle.signature import Signature, read_signature
 from bleep_cli.bundle.storage.arrays import Group, StoredArray
 from bleep_cli.bundle.storage.content_hash import content_sha256
 from bleep_cli.bundle.storage.store import open_group

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bleep_cli.bundle.components import COMPONENTS, SCORES
-from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
+from bleep_cli.bundle.learned.components import COMPONENTS, SCORES
+from bleep_cli.bundle.learned.components import DTYPES as COMPONENT_DTYPES
 from bleep_cli.bundle.storage.arrays import Group, StoredArray
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.errors import ReferenceError

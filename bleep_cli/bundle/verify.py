@@ -12,18 +12,18 @@ from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import SpooledRows, row_blocks
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.calibration import CALIBRATION
-from bleep_cli.bundle.calibration import DTYPES as CALIBRATION_DTYPES
-from bleep_cli.bundle.components import COMPONENTS, LOADINGS, Components, Scores, fit_scores
-from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
-from bleep_cli.bundle.components import SLOPE as COMPONENTS_SLOPE
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
-from bleep_cli.bundle.looks import DTYPES as LOOKS_DTYPES
-from bleep_cli.bundle.looks import LOOKS
+from bleep_cli.bundle.learned.calibration import CALIBRATION
+from bleep_cli.bundle.learned.calibration import DTYPES as CALIBRATION_DTYPES
+from bleep_cli.bundle.learned.components import COMPONENTS, LOADINGS, Components, Scores, fit_scores
+from bleep_cli.bundle.learned.components import DTYPES as COMPONENT_DTYPES
+from bleep_cli.bundle.learned.components import SLOPE as COMPONENTS_SLOPE
+from bleep_cli.bundle.learned.looks import DTYPES as LOOKS_DTYPES
+from bleep_cli.bundle.learned.looks import LOOKS
+from bleep_cli.bundle.learned.signature import DTYPES as SIGNATURE_DTYPES
+from bleep_cli.bundle.learned.signature import SIGNATURE
+from bleep_cli.bundle.learned.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.signature import DTYPES as SIGNATURE_DTYPES
-from bleep_cli.bundle.signature import SIGNATURE
-from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.choices import PLACED, Key
 from bleep_cli.errors import BleepError, ReferenceError

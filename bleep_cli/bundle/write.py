@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import PickedColumns, Rows, SpooledRows
 from bleep_cli.base.version import __version__
-from bleep_cli.bundle.calibration import SCORES
-from bleep_cli.bundle.components import LOADINGS, fit_scores
-from bleep_cli.bundle.components import SLOPE as COMPONENTS_SLOPE
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
 from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
-from bleep_cli.bundle.looks import TILES as LOOKS_TILES
-from bleep_cli.bundle.signature import TILES
-from bleep_cli.bundle.slope import RIDGE, SHARE, expression_slope
+from bleep_cli.bundle.learned.calibration import SCORES
+from bleep_cli.bundle.learned.components import LOADINGS, fit_scores
+from bleep_cli.bundle.learned.components import SLOPE as COMPONENTS_SLOPE
+from bleep_cli.bundle.learned.looks import TILES as LOOKS_TILES
+from bleep_cli.bundle.learned.signature import TILES
+from bleep_cli.bundle.learned.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.storage.content_hash import content_sha256
 from bleep_cli.bundle.storage.store import open_group
 from bleep_cli.bundle.stored import DTYPES, SLOPE

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.reasons import reason
+from bleep_cli.bundle.learned.per_gene import HELD_OUT
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.per_gene import HELD_OUT
 from bleep_cli.bundle.verify import Check
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.reference.choose import shrink_reference

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.bundle.learned.per_gene import COLUMNS
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.per_gene import COLUMNS
 
 _HEADING = "  gene               r   [95 % interval]   rank    MAE  var. ratio  mean measured"
 _GROUPS = {"donor": "one donor", "section": "one section", "block": "one part of the section"}

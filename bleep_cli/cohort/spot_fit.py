@@ -16,9 +16,9 @@ import numpy as np
 from bleep_cli.cohort.orientation import AS_IT_IS, ORIENTATIONS, oriented
 from bleep_cli.errors import ReferenceError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.ground import Ground, survey
 from bleep_cli.tiles.section import beside
-from bleep_cli.tiles.tissue import clean
+from bleep_cli.tiles.tissue.find import clean
+from bleep_cli.tiles.tissue.ground import Ground, survey
 from bleep_cli.types import F64, I64, Bool, Slide
 
 SPOT_UM = 55.0  # diameter of a spot of Visium; those of older arrays are larger, so this much of them is meant

@@ -13,10 +13,10 @@ import numpy as np
 from bleep_cli.choices import Plane
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.ground import MASK_PX, Boxes
 from bleep_cli.tiles.mask_file.geojson import Area, GeoJson
 from bleep_cli.tiles.mask_file.read import read_mask_file
 from bleep_cli.tiles.outlines import lay_outlines, off_tissue
+from bleep_cli.tiles.tissue.ground import MASK_PX, Boxes
 from bleep_cli.types import F64, Bool, Prediction, TileGrid
 
 WHOLE = "all tissue"

@@ -12,7 +12,7 @@ import numpy as np
 
 from bleep_cli.base.files.on_disk import array_on_disk
 from bleep_cli.base.machine import usable_cores
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.choices import Device
 from bleep_cli.embedding.lanes import lanes_for, overlapped
 from bleep_cli.fitting.looks import stain_of

@@ -15,7 +15,7 @@ import numpy as np
 
 from bleep_cli.base.assets import BACKBONE, asset
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.errors import DeviceError, ReferenceError, UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.fitting.cca import LinearHead

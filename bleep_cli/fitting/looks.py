@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.fitting.cca import LinearHead, Table, decompose
 from bleep_cli.types import F32, U8
 

@@ -6,7 +6,8 @@ Both results hold the same elements (n tiles, g genes, k neighbours):
 
 - ``X`` f32[n, g], log1p of normalised counts; ``var_names`` gene symbols, ``var["gene_ids"]``,
   ``var["reference_p01"]`` and ``["reference_p99"]`` f32[g], what was measured in the reference;
-  the columns of :mod:`bleep_cli.bundle.per_gene` f32[g], how well each gene is predicted, where that is known;
+  the columns of :mod:`bleep_cli.bundle.learned.per_gene` f32[g], how well each gene is predicted, where that is
+  known;
   ``reliable`` bool[g] where a least r was asked for;
 - ``obs_names`` = ``obs["tile_id"]``, as given by ``at``, else ``<slide>_<row>x<column>``;
   ``obs["in_tissue"]`` 0 or 1, ``array_row``, ``array_col``;

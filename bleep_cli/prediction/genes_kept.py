@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bleep_cli.bundle.learned.per_gene import COLUMNS
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.per_gene import COLUMNS
 from bleep_cli.errors import UsageError, option
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.types import F32, I64, Bool

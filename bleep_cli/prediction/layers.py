@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.calibration import Calibration
-from bleep_cli.bundle.components import Components
+from bleep_cli.bundle.learned.calibration import Calibration
+from bleep_cli.bundle.learned.components import Components
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import Aggregation
 from bleep_cli.errors import UsageError, option

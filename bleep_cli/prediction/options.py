@@ -8,7 +8,7 @@ from typing import Any
 
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.base.text import counted, file_text
-from bleep_cli.bundle.calibration import LEAST, MOST
+from bleep_cli.bundle.learned.calibration import LEAST, MOST
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import (
     MIN_TISSUE,

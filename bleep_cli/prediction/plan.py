@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bleep_cli.bundle.contents import BundleInfo
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.excluded import asks_for_hash, left_out
@@ -18,9 +18,9 @@ from bleep_cli.signatures.scale import NO_CHECK, ScaleCheck, check_scale, told_o
 from bleep_cli.slide.endings import slide_id
 from bleep_cli.slide.open import open_slide, refuse_black
 from bleep_cli.tiles.grid import cells_of, grid_at, grid_over_tissue
-from bleep_cli.tiles.ground import survey
 from bleep_cli.tiles.mask import find_tissue
 from bleep_cli.tiles.positions import read_positions
+from bleep_cli.tiles.tissue.ground import survey
 from bleep_cli.types import F32, Bool, Slide, TileGrid, TileSpec
 
 FEWEST_PX = 8  # slide pixels across a tile, below which nothing of the tissue is to be seen

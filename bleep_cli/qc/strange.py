@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bleep_cli.bundle.looks import STAIN, Looks, part_distances, scored
+from bleep_cli.bundle.learned.looks import STAIN, Looks, part_distances, scored
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import OOD_RATE, Device
 from bleep_cli.embedding.embedder import open_embedder, see_grid

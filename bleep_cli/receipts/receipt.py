@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.bundle.components import Components
+from bleep_cli.bundle.learned.components import Components
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.choices import PLACED, WEIGHTED_TEMPERATURE
 from bleep_cli.errors import ReferenceError, UsageError, option

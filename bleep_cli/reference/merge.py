@@ -12,7 +12,7 @@ import numpy as np
 from bleep_cli.base.rows import PickedRows, StackedRows
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
-from bleep_cli.bundle.looks import Looks
+from bleep_cli.bundle.learned.looks import Looks
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding

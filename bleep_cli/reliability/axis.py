@@ -34,7 +34,7 @@ FEWEST = 10  # spots of a section
 
 @dataclass(frozen=True)
 class Axis:
-    """See :class:`bleep_cli.bundle.calibration.Calibration`."""
+    """See :class:`bleep_cli.bundle.learned.calibration.Calibration`."""
 
     values: F32
     """f32[n] of every spot of the reference."""

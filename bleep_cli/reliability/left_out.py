@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bleep_cli.base.rows import PickedColumns, PickedRows, Rows, SpooledRows
-from bleep_cli.bundle.components import Scores, fit_scores
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo
-from bleep_cli.bundle.slope import expression_slope
+from bleep_cli.bundle.learned.components import Scores, fit_scores
+from bleep_cli.bundle.learned.slope import expression_slope
 from bleep_cli.choices import PLACED
 from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import impute_blocks, weigh

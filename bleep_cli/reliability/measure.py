@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.contents import BundleArrays
-from bleep_cli.bundle.looks import Looks
-from bleep_cli.bundle.per_gene import COLUMNS
+from bleep_cli.bundle.learned.calibration import Calibration
+from bleep_cli.bundle.learned.looks import Looks
+from bleep_cli.bundle.learned.per_gene import COLUMNS
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.axis import find_axis

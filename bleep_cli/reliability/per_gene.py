@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bleep_cli.bundle.per_gene import COLUMNS, QUANTILES
+from bleep_cli.bundle.learned.per_gene import COLUMNS, QUANTILES
 from bleep_cli.reliability.left_out import LeftOut
 from bleep_cli.types import F32, F64, I64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bleep_cli.bundle.looks import Looks, part_distances, scored
+from bleep_cli.bundle.learned.looks import Looks, part_distances, scored
 from bleep_cli.reliability.groups import By
 from bleep_cli.types import F32, I64
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bleep_cli.bundle.signature import Signature, projected
+from bleep_cli.bundle.learned.signature import Signature, projected
 from bleep_cli.errors import ReferenceError, UsageError
 from bleep_cli.findings import Finding
 from bleep_cli.signatures.tiles import (

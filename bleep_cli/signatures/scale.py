@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bleep_cli.bundle.contents import SectionRecord
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.signatures.tiles import TileShape, backbone_sha256, read_tiles, shipped_features, spread

@@ -16,9 +16,9 @@ from bleep_cli.base.hashing import file_identity
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
 from bleep_cli.slide.facts import Scene
-from bleep_cli.slide.kept import flat_raster
 from bleep_cli.slide.look import look
 from bleep_cli.slide.mpp import check_mpp, not_taken, overridden, settle_mpp
+from bleep_cli.slide.pictures.kept import flat_raster
 from bleep_cli.slide.raster import Raster, RasterSlide
 from bleep_cli.slide.series import slide_in
 from bleep_cli.slide.tiff.raster import TiffRaster, compressions

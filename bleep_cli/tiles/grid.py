@@ -12,10 +12,10 @@ from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
 from bleep_cli.limits import MOST_CELLS, MOST_TILES, over
 from bleep_cli.slide.endings import slide_id
-from bleep_cli.tiles.ground import Boxes, Ground, Seen, Sums
 from bleep_cli.tiles.mask import Mask
 from bleep_cli.tiles.plane import Fit, Taken, corner_l0, settle, share_inside
 from bleep_cli.tiles.positions import Positions
+from bleep_cli.tiles.tissue.ground import Boxes, Ground, Seen, Sums
 from bleep_cli.types import F32, F64, I64, Bool, Slide, Str, TileGrid, TileSpec
 
 MOST_INK = 0.3  # of a tile that the grid over found tissue keeps
@@ -30,7 +30,7 @@ class Laid:
     grid: TileGrid
     """The n tiles."""
     obs: Mapping[str, F32]
-    """f32[n] each: ``on_glass`` and ``under_ink``, shares of a tile (:class:`bleep_cli.tiles.ground.Seen`)."""
+    """f32[n] each: ``on_glass`` and ``under_ink``, shares of a tile (``tissue/ground.py``)."""
     findings: tuple[Finding, ...]
     """What was left out, and what is doubtful."""
 

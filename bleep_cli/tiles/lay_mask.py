@@ -7,11 +7,11 @@ from itertools import chain
 from bleep_cli.choices import Plane
 from bleep_cli.errors import SlideError, UsageError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.ground import Ground
 from bleep_cli.tiles.mask_file.geojson import GeoJson
 from bleep_cli.tiles.mask_file.picture import Picture
 from bleep_cli.tiles.outlines import everything, lay_outlines, off_tissue
 from bleep_cli.tiles.plane import Fit, Taken, settle
+from bleep_cli.tiles.tissue.ground import Ground
 from bleep_cli.types import Bool, Slide
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from bleep_cli.choices import Plane
 from bleep_cli.errors import SlideError, option
 from bleep_cli.findings import Finding
-from bleep_cli.tiles.ground import Ground, survey
 from bleep_cli.tiles.lay_mask import lay_mask
 from bleep_cli.tiles.mask_file.read import read_mask_file
-from bleep_cli.tiles.tissue import clean
+from bleep_cli.tiles.tissue.find import clean
+from bleep_cli.tiles.tissue.ground import Ground, survey
 from bleep_cli.types import I64, Bool, Slide
 
 

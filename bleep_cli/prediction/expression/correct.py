@@ -3,9 +3,9 @@
 
 No neighbour has just the tile's embedding, and their mean lies towards the middle of the reference. With u the
 tile's embedding, u_k those of its neighbours' tiles, y_k what was measured there and B the slope of expression on
-image embeddings over the whole reference (``bundle/slope.py``), each neighbour says ``y_k + (u - u_k) B``, and
-the mean of that is taken; log1p is not negative, so neither is the result. It is no longer a mixture of measured
-profiles alone, but still a sum over the listed neighbours.
+image embeddings over the whole reference (``bundle/learned/slope.py``), each neighbour says ``y_k + (u - u_k) B``,
+and the mean of that is taken; log1p is not negative, so neither is the result. It is no longer a mixture of
+measured profiles alone, but still a sum over the listed neighbours.
 """
 
 from __future__ import annotations

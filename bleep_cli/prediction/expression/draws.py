@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bleep_cli.bundle.calibration import Calibration
+from bleep_cli.bundle.learned.calibration import Calibration
 from bleep_cli.types import F32, F64, I64, Neighbours
 
 WAVES = 512

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bleep_cli.bundle.components import fit_scores
-from bleep_cli.bundle.slope import expression_slope
+from bleep_cli.bundle.learned.components import fit_scores
+from bleep_cli.bundle.learned.slope import expression_slope
 from bleep_cli.choices import Aggregation
 from bleep_cli.prediction.expression.correct import offsets
 from bleep_cli.prediction.expression.impute import impute_blocks

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from bleep_cli.bundle.components import Components
+from bleep_cli.bundle.learned.components import Components
 from bleep_cli.prediction.expression.correct import at_least_0, corrected
 from bleep_cli.prediction.expression.project import projected_blocks
 from bleep_cli.types import F32, Neighbours

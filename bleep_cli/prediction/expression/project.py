@@ -1,9 +1,10 @@
 """The corrected mean of neighbours, as the principal components of the reference see it.
 
 With s_k the scores of the neighbours, w_k their weights, B_s the slope of scores on image embeddings, L the
-loadings and μ the mean (``bundle/components.py``), a tile says ``μ + (Σ w_k s_k + (u - Σ w_k u_k) B_s) L``: what
-``correct.py`` says, had every spot been measured as the components see it. It is still a sum over the listed
-neighbours, each of which says ``μ + s_k L``. log1p is not negative, so neither is the result.
+loadings and μ the mean (``bundle/learned/components.py``), a tile says
+``μ + (Σ w_k s_k + (u - Σ w_k u_k) B_s) L``: what ``correct.py`` says, had every spot been measured as the
+components see it. It is still a sum over the listed neighbours, each of which says ``μ + s_k L``. log1p is not
+negative, so neither is the result.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bleep_cli.bundle.components import Components
+from bleep_cli.bundle.learned.components import Components
 from bleep_cli.prediction.expression.impute import mixture
 from bleep_cli.types import F32, Neighbours
 

@@ -16,9 +16,9 @@ from made_nuclei import small_signature
 from scipy import sparse
 
 from bleep_cli.bundle import write as bundle_write
-from bleep_cli.bundle.calibration import Calibration
 from bleep_cli.bundle.contents import BundleArrays
-from bleep_cli.bundle.looks import Looks
+from bleep_cli.bundle.learned.calibration import Calibration
+from bleep_cli.bundle.learned.looks import Looks
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import OutputError, ReferenceError, UsageError

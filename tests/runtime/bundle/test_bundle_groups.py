@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bleep_cli.bundle.calibration import Calibration
-from bleep_cli.bundle.looks import Looks
+from bleep_cli.bundle.learned.calibration import Calibration
+from bleep_cli.bundle.learned.looks import Looks
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError

@@ -12,8 +12,8 @@ import pytest
 import zarr
 from made_nuclei import section, small_signature, tissue
 
+from bleep_cli.bundle.learned.signature import TILES, Signature
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.signature import TILES, Signature
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError

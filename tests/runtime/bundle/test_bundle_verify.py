@@ -14,8 +14,8 @@ import pytest
 import zarr
 from bundle_damage import edit, reattr, reattr_array, rewrite, seal, values_of
 
+from bleep_cli.bundle.learned.slope import RIDGE, SHARE
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.slope import RIDGE, SHARE
 from bleep_cli.bundle.verify import verify
 from bleep_cli.errors import ReferenceError
 from bleep_cli.towers.encoder import unit

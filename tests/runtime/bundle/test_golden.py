@@ -12,14 +12,14 @@ from made_looks import looking
 from made_nuclei import small_signature
 
 from bleep_cli.bundle import write as bundle_write
-from bleep_cli.bundle.components import COMPONENTS
-from bleep_cli.bundle.components import DTYPES as COMPONENT_DTYPES
 from bleep_cli.bundle.contents import ENCODING_VERSION
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.index import GRAPH, choose_index
-from bleep_cli.bundle.looks import TILES as LOOKS_TILES
+from bleep_cli.bundle.learned.components import COMPONENTS
+from bleep_cli.bundle.learned.components import DTYPES as COMPONENT_DTYPES
+from bleep_cli.bundle.learned.looks import TILES as LOOKS_TILES
+from bleep_cli.bundle.learned.signature import TILES
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.signature import TILES
 from bleep_cli.bundle.stored import SLOPE
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle

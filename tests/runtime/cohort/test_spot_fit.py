@@ -16,8 +16,8 @@ from bleep_cli.cohort.read import read_cohort
 from bleep_cli.cohort.spot_fit import SpotFit, fit_to, judged, spot_fit
 from bleep_cli.errors import ReferenceError
 from bleep_cli.slide.open import open_slide
-from bleep_cli.tiles.ground import survey
 from bleep_cli.tiles.section import too_many_outside
+from bleep_cli.tiles.tissue.ground import survey
 from bleep_cli.types import F64, Section
 
 DONE_TO_THE_PICTURE = {

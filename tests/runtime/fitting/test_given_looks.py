@@ -17,7 +17,7 @@ from PIL import Image
 from bleep_cli import api
 from bleep_cli.base.assets import BACKBONE, asset
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.embedding.embedder import embedder_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_looks import FEATURES, looks_head
 
-from bleep_cli.bundle.looks import STAIN
+from bleep_cli.bundle.learned.looks import STAIN
 from bleep_cli.fitting.cca import LinearHead
 from bleep_cli.fitting.graphs import image_tower
 from bleep_cli.fitting.looks import fit_looks, stain_of

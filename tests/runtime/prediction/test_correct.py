@@ -13,8 +13,8 @@ from predicted_slides import K, base_grown_whole, predicted, values
 from scipy import sparse
 
 from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.learned.slope import expression_slope
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.bundle.verify import verify
 from bleep_cli.cli import app
 from bleep_cli.errors import UsageError
@@ -52,7 +52,7 @@ def test_every_block_takes_its_own_tiles() -> None:
 @pytest.mark.parametrize("block", [5, 2048])
 def test_the_slope_is_ridge_regression(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another way: ordinary least squares with the penalty as further rows, an intercept left alone."""
-    monkeypatch.setattr("bleep_cli.bundle.slope.ROW_BLOCK", block)
+    monkeypatch.setattr("bleep_cli.bundle.learned.slope.ROW_BLOCK", block)
     rng = np.random.default_rng(0)
     images = unit(rng.normal(size=(23, 4)).astype(np.float32) + 0.5)
     expression = rng.poisson(1.0, (23, 6)).astype(np.float32)

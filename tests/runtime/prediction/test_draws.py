@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bleep_cli.bundle.calibration import Calibration
+from bleep_cli.bundle.learned.calibration import Calibration
 from bleep_cli.prediction.expression.draws import draw, random_field
 from bleep_cli.types import F64, Neighbours
 

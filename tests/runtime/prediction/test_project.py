@@ -13,10 +13,10 @@ from predicted_slides import K, base_grown_whole, predicted, values
 from scipy import sparse
 
 from bleep_cli.base.rows import PickedColumns, StackedRows
-from bleep_cli.bundle.components import MOST, Components, fit_scores
 from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.learned.components import MOST, Components, fit_scores
+from bleep_cli.bundle.learned.slope import RIDGE, SHARE
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.slope import RIDGE, SHARE
 from bleep_cli.bundle.verify import verify
 from bleep_cli.errors import UsageError
 from bleep_cli.prediction.expression.project import projected_blocks
@@ -59,8 +59,8 @@ def made(n: int, p: int, g: int, seed: int = 0) -> tuple[F32, F32]:
 @pytest.mark.parametrize("block", [7, 2048])
 @pytest.mark.parametrize(("n", "p"), [(40, 9), (30, 50), (260, 150)], ids=["tall", "wide", "more than are kept"])
 def test_they_see_what_numpy_does(n: int, p: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bleep_cli.bundle.components.ROW_BLOCK", block)
-    monkeypatch.setattr("bleep_cli.bundle.slope.ROW_BLOCK", block)
+    monkeypatch.setattr("bleep_cli.bundle.learned.components.ROW_BLOCK", block)
+    monkeypatch.setattr("bleep_cli.bundle.learned.slope.ROW_BLOCK", block)
     images, expression = made(n, p, p + 20)
     wide = expression.astype(np.float64)
     wanted = seen_by_numpy(wide, wide[:, :p])

@@ -9,7 +9,7 @@ import numpy as np
 from made_looks import FEATURES, looking, looks_head
 
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.looks import STAIN, Looks
+from bleep_cli.bundle.learned.looks import STAIN, Looks
 from bleep_cli.fitting.cca import LinearHead
 from bleep_cli.fitting.graphs import image_tower
 from bleep_cli.fitting.looks import stain_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from bleep_cli.bundle.calibration import Calibration
+from bleep_cli.bundle.learned.calibration import Calibration
 from bleep_cli.reliability.intervals import LEVELS, interval_scores
 from bleep_cli.types import F32
 

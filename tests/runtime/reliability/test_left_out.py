@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bleep_cli.base.rows import StackedRows
+from bleep_cli.bundle.learned.slope import expression_slope
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.slope import expression_slope
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.left_out import LeftOut, leave_out
 

@@ -10,8 +10,8 @@ import pytest
 from made_looks import looking
 
 from bleep_cli.bundle.encoders_folder import Encoders
+from bleep_cli.bundle.learned.per_gene import COLUMNS
 from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.per_gene import COLUMNS
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.cohort.read import read_cohort

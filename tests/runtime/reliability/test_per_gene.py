@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bleep_cli.bundle.learned.per_gene import COLUMNS
 from bleep_cli.bundle.open import open_bundle
-from bleep_cli.bundle.per_gene import COLUMNS
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.groups import neighbourhoods

@@ -11,7 +11,7 @@ import pytest
 from made_looks import FEATURES, looking
 
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.looks import STAIN, Looks
+from bleep_cli.bundle.learned.looks import STAIN, Looks
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle

@@ -12,7 +12,7 @@ from made_nuclei import checks, section, small_signature, tissue
 from PIL import Image, ImageFilter
 
 from bleep_cli.bundle.contents import SectionRecord
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.signatures.make import signature_or_why
 from bleep_cli.signatures.scale import ERROR, NO_CHECK, ScaleCheck, check_scale, kept_out_groups, told_of
 from bleep_cli.signatures.tiles import backbone_sha256

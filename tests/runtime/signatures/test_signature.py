@@ -10,7 +10,7 @@ import pytest
 from made_nuclei import section, small_signature, tissue
 from PIL import Image
 
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.errors import ReferenceError
 from bleep_cli.findings import Finding
 from bleep_cli.signatures.make import grow_signature, signature_or_why

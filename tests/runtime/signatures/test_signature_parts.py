@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from made_nuclei import small_signature
 
-from bleep_cli.bundle.signature import Signature
+from bleep_cli.bundle.learned.signature import Signature
 from bleep_cli.signatures.make import merged_signature, signature_of_some
 
 

@@ -15,10 +15,10 @@ from made_models import MAP, encoder, saved
 from PIL import Image
 
 import bleep_cli
-from bleep_cli.slide import kept
-from bleep_cli.slide.flat import FlatRaster
-from bleep_cli.slide.kept import keeping_pictures
 from bleep_cli.slide.open import open_slide
+from bleep_cli.slide.pictures import kept
+from bleep_cli.slide.pictures.flat import FlatRaster
+from bleep_cli.slide.pictures.kept import keeping_pictures
 
 Decoded = Counter[str]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bleep_cli.tiles.channels import brightest, darkest, luminance, luminance64
+from bleep_cli.tiles.tissue.channels import brightest, darkest, luminance, luminance64
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

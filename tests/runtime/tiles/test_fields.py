@@ -19,11 +19,11 @@ from bleep_cli.embedding.lanes import Lanes, overlapped
 from bleep_cli.slide.open import open_slide
 from bleep_cli.slide.tiff.raster import TiffRaster
 from bleep_cli.tiles.grid import grid_over_tissue
-from bleep_cli.tiles.ground import Ground
-from bleep_cli.tiles.ink import Ink
 from bleep_cli.tiles.mask import Mask, label_pieces
 from bleep_cli.tiles.read import read_rows, reading_order
 from bleep_cli.tiles.shared_fields import FieldReader
+from bleep_cli.tiles.tissue.ground import Ground
+from bleep_cli.tiles.tissue.ink import Ink
 from bleep_cli.types import I64, U8, Slide, TileGrid, TileSpec
 
 ONE, THREE = TileSpec(32, (32.0,)), TileSpec(32, (32.0, 64.0, 128.0))

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import Laid, grid_over_tissue
-from bleep_cli.tiles.ground import survey
-from bleep_cli.tiles.ink import find_ink
 from bleep_cli.tiles.mask import find_tissue
-from bleep_cli.tiles.tissue import clean
+from bleep_cli.tiles.tissue.find import clean
+from bleep_cli.tiles.tissue.ground import survey
+from bleep_cli.tiles.tissue.ink import find_ink
 from bleep_cli.types import U8, TileSpec
 
 INKS = {

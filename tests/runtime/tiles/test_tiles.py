@@ -14,11 +14,11 @@ from PIL import Image
 from bleep_cli.errors import SlideError
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.grid import grid_at, grid_over_tissue
-from bleep_cli.tiles.ground import Ground, survey
-from bleep_cli.tiles.ink import Ink
 from bleep_cli.tiles.mask import Mask, label_pieces
 from bleep_cli.tiles.positions import Positions
 from bleep_cli.tiles.read import read_tiles, stream_tiles
+from bleep_cli.tiles.tissue.ground import Ground, survey
+from bleep_cli.tiles.tissue.ink import Ink
 from bleep_cli.types import U8, TileSpec
 
 SPEC = TileSpec(16, (16.0,))

@@ -13,7 +13,7 @@ from bleep_cli.errors import SlideError
 from bleep_cli.slide.open import open_slide
 from bleep_cli.tiles.mask import find_tissue, label_pieces
 from bleep_cli.tiles.positions import read_positions
-from bleep_cli.tiles.tissue import clean, otsu, tissue_and_ink
+from bleep_cli.tiles.tissue.find import clean, otsu, tissue_and_ink
 from bleep_cli.types import U8
 
 

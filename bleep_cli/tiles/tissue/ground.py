@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bleep_cli.slide.open import read_overview
-from bleep_cli.tiles.channels import brightest, luminance64
-from bleep_cli.tiles.ink import BLACK, Ink
-from bleep_cli.tiles.tissue import tissue_and_ink
+from bleep_cli.tiles.tissue.channels import brightest, luminance64
+from bleep_cli.tiles.tissue.find import tissue_and_ink
+from bleep_cli.tiles.tissue.ink import BLACK, Ink
 from bleep_cli.types import F32, F64, U8, Bool, Slide
 
 MASK_MPP = 8.0  # µm per mask pixel: a nucleus is one pixel, a gland is ten

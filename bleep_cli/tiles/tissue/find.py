@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.tiles.channels import brightest, darkest, luminance
-from bleep_cli.tiles.ink import BLACK, Ink, find_ink
+from bleep_cli.tiles.tissue.channels import brightest, darkest, luminance
+from bleep_cli.tiles.tissue.ink import BLACK, Ink, find_ink
 from bleep_cli.types import F32, U8, Bool
 
 HOLE_UM2 = 150.0**2  # holes up to this area are tissue (vessels, fat, tears)

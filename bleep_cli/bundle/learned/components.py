@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.gram import leading
 from bleep_cli.base.rows import Rows, dense_rows, row_blocks
-from bleep_cli.bundle.slope import RIDGE, ROW_BLOCK, SHARE, expression_slope, ridge_regression
+from bleep_cli.bundle.learned.slope import RIDGE, ROW_BLOCK, SHARE, expression_slope, ridge_regression
 from bleep_cli.bundle.storage.arrays import Group
 from bleep_cli.bundle.stored import SLOPE as EXPRESSION_SLOPE
 from bleep_cli.errors import ReferenceError, UsageError, option

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bleep_cli.tiles.channels import brightest, channels, darkest, luminance
+from bleep_cli.tiles.tissue.channels import brightest, channels, darkest, luminance
 from bleep_cli.types import F32, U8, Bool
 
 INK_UM2 = 100.0**2

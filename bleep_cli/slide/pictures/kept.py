@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from bleep_cli.base.hashing import file_identity
-from bleep_cli.slide.flat import FlatRaster
+from bleep_cli.slide.pictures.flat import FlatRaster
 
 MOST_BYTES = 16 << 30  # of the file: sixty such pictures; further ones are decoded each time
 
