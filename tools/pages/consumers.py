@@ -46,6 +46,9 @@ CONSUMERS = (
     Consumer("squidpy", "h5ad", "`spatial_scatter` as it is", f"{OUTPUTS}/test_output.py"),
     Consumer("spatialdata", "spatialdata", "`read_zarr`: image, tiles, table", f"{OUTPUTS}/test_spatial_data.py"),
     Consumer(
+        "spatialdata-plot", "spatialdata", "slide, tiles coloured by a gene", f"{OUTPUTS}/test_spatial_data.py"
+    ),
+    Consumer(
         "napari-spatialdata", "spatialdata", "picture, tiles, table", "tests/docs/test_other_programs.py", "0.7.2"
     ),
     Consumer("tifffile", "ometiff", "series, channels, sizes, levels", f"{OUTPUTS}/test_ome_tiff.py"),

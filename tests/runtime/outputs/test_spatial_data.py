@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
 ]
 
 
@@ -72,6 +73,28 @@ def test_picture_and_tiles_lie_on_each_other(opened: Any, system: str, scale: fl
     pixels = opened[f"{NAME}_he"].data.compute()
     x, y = red.centroid.x / extent["x"][1] * pixels.shape[2], red.centroid.y / extent["y"][1] * pixels.shape[1]
     assert pixels[:, int(y), int(x)].tolist() == [255, 0, 0]
+
+
+def test_spatialdata_plot_draws_the_slide_and_the_tiles_in_the_colours_of_a_gene(opened: Any) -> None:
+    pytest.importorskip("spatialdata_plot")
+    pyplot, colours = (
+        pytest.importorskip("matplotlib.pyplot"),
+        pytest.importorskip("matplotlib").colormaps["viridis"],
+    )
+    _, expression = make_prediction()
+    figure, axes = pyplot.subplots()
+    tiles = opened.pl.render_images(f"{NAME}_he").pl.render_shapes(
+        f"{NAME}_tiles", color="ERBB2", method="matplotlib"
+    )
+    tiles.pl.show(coordinate_systems="um", ax=axes)
+    ((picture,), (squares,)) = axes.images, axes.collections
+    np.testing.assert_array_equal(np.asarray(picture.get_array())[15, 95], [1.0, 0, 0])
+    values = expression[:, SYMBOLS.tolist().index("ERBB2")]
+    share = (values - values.min()) / (values.max() - values.min())
+    np.testing.assert_allclose(squares.get_facecolor()[:, :3], colours(share)[:, :3], atol=0.01)
+    edges = np.array([path.vertices[:4].min(axis=0) for path in squares.get_paths()])
+    np.testing.assert_allclose(edges, make_prediction()[0].grid.centre_l0 * 0.5 - 50)
+    pyplot.close(figure)
 
 
 def test_it_can_be_written_again_by_spatialdata(opened: Any, tmp_path: Path) -> None:
