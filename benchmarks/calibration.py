@@ -6,8 +6,8 @@ Each section of ``--away`` is predicted around its spots by a reference of ``--h
 (docs/reliability.md; COHORT by benchmarks/cohorts.py or ``bleep-train phantom``). Told are the share of measured
 values between ``lower`` and ``upper``, for the 50 genes that vary most in the reference, those that half of its
 spots have, those that a tenth has, and the others; the rank correlation of ``heldout_r`` with the r that came out;
-and of the mean map and of draws the variance over the measured one, Moran's I beside the measured one, r, and how
-well Leiden clusters agree (NMI).
+and of the mean map and of draws the variance over the measured one, Moran's I and how far genes go together (mean
+|r| of their pairs) beside the measured ones, r, and how well Leiden clusters agree (NMI).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import numpy as np
 from side_by_side import machine, table
 
 from bleep_cli import api
+from bleep_cli.cohort.patches import morans_i
 from bleep_cli.cohort.read import read_cohort
 from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, I64, Prediction, Section
 from bleep_train.metrics.clusters import cluster_agreement, leiden
-from bleep_train.metrics.maps import morans_i
 from bleep_train.metrics.per_gene import pearson, spearman, variance_ratio
 
 COVERAGES = (0.5, 0.8, 0.9)
@@ -120,9 +120,17 @@ def maps(bench: Bench, section: Section) -> Iterator[dict[str, Any]]:
             "variance ratio": mean(np.nanmedian(variance_ratio(each, measured[:, genes])) for each in of_genes),
             "Moran's I": mean(np.nanmean(morans_i(each, *place)) for each in of_genes),
             "measured I": round(moran, 3),
+            "pairs": mean(genes_together(each) for each in of_genes),
+            "measured pairs": mean(iter([genes_together(measured[:, genes])])),
             "r": mean(np.nanmean(pearson(each, measured[:, genes])) for each in of_genes),
             "NMI": mean(cluster_agreement(truth, leiden(each))["nmi"] for each in some),
         }
+
+
+def genes_together(values: F32) -> float:
+    """Mean |r| over all pairs of genes of f32[n, g]."""
+    r = np.corrcoef(values.astype(np.float64).T)
+    return float(np.nanmean(np.abs(r[np.triu_indices(len(r), 1)])))
 
 
 def mean(values: Iterator[Any]) -> float:

@@ -3,9 +3,9 @@
     python benchmarks/large_reference.py [--spots 1000000] [--genes 64] [--dim 256] [--json FILE] [--keep FOLDER]
 
 Steps, each a process of its own: ``make`` draws expression (64 kinds of tissue, Poisson counts) and its embeddings
-into files; ``write`` writes the bundle from these with its HNSW graph, where the reference is large enough for
-one; ``verify`` is bleep inspect --verify, which measures the graph's recall@50 anew; ``predict`` predicts the
-demo slide with all genes and with three. Towers are tiny, so that search, expression and files are what is
+into files; ``write`` writes the bundle from these with its lists, where the reference is large enough, and with
+``--graph`` its HNSW graph; ``verify`` is bleep inspect --verify, which measures recall@50 anew; ``predict`` is of
+the demo slide, all genes and three. Towers are tiny, so that search, expression and files are what is
 measured; the stored embeddings are the expression tower's own.
 """
 
@@ -26,7 +26,9 @@ from side_by_side import child, machine, table
 
 from bleep_cli.base.assets import DEMO_SLIDE, asset
 from bleep_cli.bundle.contents import BundleArrays, BundleInfo, SectionRecord
-from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH
+from bleep_cli.bundle.index.choose import EXACT_UP_TO
+from bleep_cli.bundle.index.graph import GRAPH
+from bleep_cli.bundle.index.lists import CENTRES
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.inspection import inspect_bundle
@@ -43,7 +45,8 @@ def main() -> None:
     parser.add_argument("--spots", type=int, default=1_000_000)
     parser.add_argument("--genes", type=int, default=64)
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--exact-up-to", type=int, default=EXACT_UP_TO, help="spots above which a graph is built")
+    parser.add_argument("--exact-up-to", type=int, default=EXACT_UP_TO, help="spots above which an index is made")
+    parser.add_argument("--graph", action="store_true", help="build a graph, too")
     parser.add_argument("--threads", type=int, help="of the graph's building; all, where it is large")
     parser.add_argument("--m", type=int, help="links of a spot in the graph")
     parser.add_argument("--stride-um", type=float, default=28.0, help="between the tiles that are predicted")
@@ -70,6 +73,7 @@ def run(step: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--step", step, "--keep", str(folder), "--spots", str(options.spots)]
     command += ["--genes", str(options.genes), "--dim", str(options.dim)]
     command += ["--exact-up-to", str(options.exact_up_to)]
+    command += ["--graph"] if options.graph else []
     for name in ("threads", "m"):
         value = getattr(options, name)
         command += [f"--{name}", str(value)] if value else []
@@ -158,14 +162,16 @@ def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         arrays,
         force=True,
         exact_up_to=options.exact_up_to,
-        graph=graph_options(options),
+        graph=graph_options(options) if options.graph else None,
         progress=told,
     )
     root = open_bundle(bundle_path(folder)).root
-    attrs = root[GRAPH].attrs if GRAPH in root else {}
+    lists = root[CENTRES].attrs if CENTRES in root else {}
+    graph = root[GRAPH].attrs if GRAPH in root else {}
     size = sum(file.stat().st_size for file in bundle_path(folder).rglob("*") if file.is_file())
-    found = f"{size >> 20} MB" + (f", M {attrs['M']}, ef {attrs['ef']}" if attrs else ", no graph")
-    return {"found": found, "recall": attrs.get("recall"), "threads": attrs.get("threads")}
+    found = [f"{size >> 20} MB", f"{lists['probes']} lists looked into" if lists else "no index"]
+    found += [f"graph of M {graph['M']}, ef {graph['ef']}, recall {graph['recall']}"] if graph else []
+    return {"found": ", ".join(found), "recall": lists.get("recall"), "threads": graph.get("threads")}
 
 
 def graph_options(options: argparse.Namespace) -> GraphOptions:
@@ -185,7 +191,7 @@ def verify(folder: Path, _options: argparse.Namespace) -> dict[str, Any]:
     checks = {check["name"]: check["detail"] for check in record["checks"]}
     if not ok:
         raise SystemExit(f"the bundle failed its verification: {checks}")
-    [recall] = re.findall(r"recall@50 ([0-9.]+)", checks["index"])
+    recall = re.findall(r"recall@50 ([0-9.]+)", checks["index"])[0]
     return {"found": checks["index"], "recall": float(recall)}
 
 

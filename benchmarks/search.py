@@ -1,4 +1,4 @@
-"""Exact search, hnswlib, faiss and usearch side by side on clustered unit vectors.
+"""Exact search, lists, hnswlib, faiss and usearch side by side on clustered unit vectors.
 
     python benchmarks/search.py [--sizes 10000 100000 1000000] [--threads 1] [--json FILE]
 
@@ -32,16 +32,19 @@ from typing import Any
 import numpy as np
 from side_by_side import machine, table
 
+from bleep_cli.bundle.index.measured import HELD_BYTES
 from bleep_cli.search.exact import ExactIndex
-from bleep_cli.search.hnsw import EFS, RECALL_K, RECALL_TARGET, HnswIndex, load_graph, recall_at
+from bleep_cli.search.hnsw import EFS, HnswIndex, load_graph
 from bleep_cli.search.hnsw_build import GraphOptions, build_graph
+from bleep_cli.search.lists import PROBES, ListIndex, make_lists
+from bleep_cli.search.recall import RECALL_K, RECALL_TARGET, recall_at
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32, I64
 
 CENTRES, GAP, ADD = 64, 0.3, 10_000
-NEEDS = {"exact": None, "hnswlib": "hnswlib", "faiss-hnsw": "faiss", "faiss-ivf": "faiss", "usearch": "usearch"}
+NEEDS = {"exact": None, "lists": None, "hnswlib": "hnswlib", "usearch": "usearch"}
+NEEDS |= {"faiss-hnsw": "faiss", "faiss-ivf": "faiss"}
 COLUMNS = ("build_cpu_s", "effort", "recall", "queries_per_s", "times_exact", "peak_rss_mb", "index_mb")
-PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # lists that an inverted file looks into
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,13 @@ def build_exact(base: F32, _work: Path, _options: argparse.Namespace) -> Built:
     return Built(lambda queries, _: index.search(queries, RECALL_K).index, (0,), base.nbytes)
 
 
+def build_lists(base: F32, _work: Path, _options: argparse.Namespace) -> Built:
+    lists = make_lists(base)
+    index = ListIndex(base, lists, HELD_BYTES)
+    size = lists.centres.nbytes + lists.member.nbytes
+    return Built(lambda queries, probes: index.at(probes).search(queries, RECALL_K).index, PROBES, size)
+
+
 def build_hnswlib(base: F32, work: Path, options: argparse.Namespace) -> Built:
     chosen = GraphOptions(options.m, options.ef_construction, threads=options.threads)
     file = build_graph(base, work, chosen)
@@ -288,6 +298,7 @@ def build_usearch(base: F32, work: Path, options: argparse.Namespace) -> Built:
 
 BUILD: dict[str, Callable[[F32, Path, argparse.Namespace], Built]] = {
     "exact": build_exact,
+    "lists": build_lists,
     "hnswlib": build_hnswlib,
     "faiss-hnsw": build_faiss_hnsw,
     "faiss-ivf": build_faiss_ivf,

@@ -28,6 +28,7 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
 Bool = NDArray[np.bool_]
 Str = NDArray[np.str_]
 

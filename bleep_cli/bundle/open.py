@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bleep_cli.base.reasons import did_you_mean, first_line, told
 from bleep_cli.base.rows import Rows, row_blocks
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleInfo, info_of
-from bleep_cli.bundle.index import choose_index
+from bleep_cli.bundle.index.choose import choose_index
 from bleep_cli.bundle.learned.calibration import Calibration, read_calibration
 from bleep_cli.bundle.learned.components import Components, read_components
 from bleep_cli.bundle.learned.looks import Looks, read_looks
@@ -148,7 +148,7 @@ class Bundle:
     def calibration(self) -> Calibration | None:
         """How far its predictions miss; None for a bundle without it. Raises ``ReferenceError`` for a damaged
         one."""
-        return read_calibration(self.root, self.name, self.read, self.n_spots, len(self.symbols))
+        return read_calibration(self.root, self.name, self.read, len(self.symbols))
 
     def looks(self) -> Looks | None:
         """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""

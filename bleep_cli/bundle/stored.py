@@ -65,6 +65,14 @@ def read_group(
     return found
 
 
+def stated_number(attrs: Mapping[str, Any], name: str, default: float, array: str) -> float:
+    """A number among the attributes of an ``array``; ``ReferenceError`` for anything else of that name."""
+    value = attrs.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ReferenceError(f"{array}: {name} is {value!r:.100} and no number")
+    return float(value)
+
+
 class StoredRows:
     """An array of a bundle [n, ...], read by slices of rows. Raises ``ReferenceError`` for a damaged chunk."""
 

@@ -8,11 +8,10 @@ from typing import get_args
 
 import numpy as np
 
-from bleep_cli.base.hashing import sha256_of
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import SpooledRows, row_blocks
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, load_stored, sample_queries, stated_number, why_exact
+from bleep_cli.bundle.index.verified import verified_index
 from bleep_cli.bundle.learned.calibration import CALIBRATION
 from bleep_cli.bundle.learned.calibration import DTYPES as CALIBRATION_DTYPES
 from bleep_cli.bundle.learned.components import COMPONENTS, LOADINGS, Components, Scores, fit_scores
@@ -24,18 +23,14 @@ from bleep_cli.bundle.learned.signature import DTYPES as SIGNATURE_DTYPES
 from bleep_cli.bundle.learned.signature import SIGNATURE
 from bleep_cli.bundle.learned.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.stored import SLOPE
+from bleep_cli.bundle.stored import SLOPE, stated_number
 from bleep_cli.choices import PLACED, Key
 from bleep_cli.errors import BleepError, ReferenceError
-from bleep_cli.search.exact import ExactIndex
-from bleep_cli.search.hnsw import RECALL_K, hnsw_available, recall_at
 from bleep_cli.towers.encoder import OnnxEncoder, OnnxExpressionEncoder, are_unit, unit
 from bleep_cli.types import Progress, no_progress
 
 ROW_BLOCK = 4096  # rows checked at a time
-RECALL_SLACK = 0.02  # between one sample and another
 SLOPE_SLACK = 1e-3  # of its largest value
-SAMPLE_SEED = 1  # another sample than the one that ef was chosen on
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def verify(bundle: Bundle, progress: Progress = no_progress) -> list[Check]:
         ("genes", _genes),
         ("spots", _spots),
         ("towers", _towers),
-        ("index", _index),
+        ("index", verified_index),
     )
     results = []
     for i, (name, check) in enumerate(checks):
@@ -195,8 +190,10 @@ def _calibration(bundle: Bundle) -> str:
     found = bundle.calibration()
     if found is None:
         return "none stored; no intervals and draws"
-    axis = f"residuals share {found.share:.2f} over {found.range_um:.0f} µm" if len(found.axis) else "no axis"
-    return f"{len(found.levels)} levels of every gene; {axis}"
+    levels = f"{len(found.levels)} levels of every gene"
+    if found.patch_um is None:
+        return f"{levels}; no range of draws"
+    return f"{levels}; draws hang together over {found.patch_um:.0f} µm"
 
 
 def _genes(bundle: Bundle) -> str:
@@ -245,28 +242,3 @@ def _unit_vectors(encoder: OnnxEncoder, what: str) -> None:
     shape = (1, encoder.tile_px, encoder.tile_px, encoder.channels)
     if not are_unit(encoder.embed(np.full(shape, 127, np.uint8))):
         raise ReferenceError(f"the {what} does not give unit vectors")
-
-
-def _index(bundle: Bundle) -> str:
-    key = bundle.info.key
-    rows = bundle.embedding_rows(key)
-    if GRAPH not in bundle.root:
-        return f"none stored; search is exact, recall@{RECALL_K} 1.000"
-    graph = bundle.array(GRAPH)
-    if graph.attrs.get("embeddings_sha256") != sha256_of(rows):
-        raise ReferenceError("the stored HNSW graph belongs to other embeddings; search is exact")
-    if not hnsw_available():
-        return f"HNSW stored; hnswlib is not installed, search is exact, recall@{RECALL_K} 1.000"
-    near = load_stored(graph, bundle.name, rows)
-    other: Key = "image" if key == "expression" else "expression"
-    queries = sample_queries(bundle.embedding_rows(other), SAMPLE_SEED)
-    wanted = ExactIndex(rows).search(queries, RECALL_K).index
-    recall = float(recall_at(near.search(queries, RECALL_K).index, wanted).mean())
-    stated = stated_number(graph.attrs, "recall", recall)
-    if recall < stated - RECALL_SLACK:
-        raise ReferenceError(f"the stored HNSW graph's recall@{RECALL_K} is {recall:.4f}; it states {stated}")
-    reason = why_exact(graph, rows)
-    if not reason and rows.shape[0] <= EXACT_UP_TO:
-        reason = f"{rows.shape[0]} spots are no more than {EXACT_UP_TO}"
-    used = f"search is exact: {reason}" if reason else "used"
-    return f"HNSW recall@{RECALL_K} {recall:.4f} at ef {near.ef} on {len(queries)} queries; {used}"

@@ -18,7 +18,11 @@ from bleep_cli.base.files.atomic import TEMP_SUFFIX, atomic_path
 from bleep_cli.base.rows import PickedColumns, Rows, SpooledRows
 from bleep_cli.base.version import __version__
 from bleep_cli.bundle.contents import ENCODING_TYPE, ENCODING_VERSION, BundleArrays, BundleInfo
-from bleep_cli.bundle.index import EXACT_UP_TO, GRAPH, make_graph
+from bleep_cli.bundle.index.choose import EXACT_UP_TO
+from bleep_cli.bundle.index.graph import GRAPH, make_graph
+from bleep_cli.bundle.index.lists import CENTRES, LISTS, make_listed
+from bleep_cli.bundle.index.lists import DTYPES as LIST_DTYPES
+from bleep_cli.bundle.index.measured import why_too_few
 from bleep_cli.bundle.learned.calibration import SCORES
 from bleep_cli.bundle.learned.components import LOADINGS, fit_scores
 from bleep_cli.bundle.learned.components import SLOPE as COMPONENTS_SLOPE
@@ -56,9 +60,10 @@ def write_bundle(
 ) -> str:
     """Writes a bundle, a directory or one ``.zarr.zip`` by the ending of ``path``, whole or not at all.
 
-    A reference of more than ``exact_up_to`` spots gets an HNSW graph, where hnswlib is installed, built as
-    ``graph`` says. Its checkpoints lie beside ``path`` in :func:`graph_folder` until the bundle is written;
-    writing the same reference again after an interruption goes on from the last.
+    A reference of more than ``exact_up_to`` spots gets lists that it is searched by. Where these do not find
+    enough, or ``graph`` is given, it gets an HNSW graph, too, if hnswlib is installed. The graph's checkpoints lie
+    beside ``path`` in :func:`graph_folder` until the bundle is written; writing the same reference again after an
+    interruption goes on from the last.
 
     Returns its ``content_sha256``. Raises ``UsageError`` for another ending, ``OutputError`` where it cannot
     be written, ``ReferenceError`` for arrays that do not fit together.
@@ -67,13 +72,14 @@ def write_bundle(
         raise UsageError(f"{path.name}: a bundle is named *.zarr (a directory) or *.zarr.zip")
     _check_arrays(arrays)
     n = len(arrays.section)
-    options = (graph or options_for(n)) if n > exact_up_to and hnsw_available() else None
     with atomic_path(path, force=force) as temporary:
 
         def fill(folder: Path) -> str:
             root = _write_folder(folder, info, arrays)
-            if options is not None:
-                _write_graph(root, info, arrays, options, graph_folder(path), progress)
+            if n > exact_up_to:
+                enough = _write_lists(root, info, arrays)
+                if (graph is not None or not enough) and hnsw_available():
+                    _write_graph(root, info, arrays, graph or options_for(n), graph_folder(path), progress)
             return _seal(root, folder, info)
 
         if not path.name.endswith(".zip"):
@@ -179,13 +185,26 @@ def _put_tower(root: zarr.Group, name: str, tower: bytes, cost: Mapping[str, Any
     array.attrs.update({"sha256": hashlib.sha256(tower).hexdigest(), **(cost or {})})
 
 
+def _keyed(info: BundleInfo, a: BundleArrays) -> tuple[Rows, Rows]:
+    """The embeddings that are searched, and those on the other side."""
+    both = a.expression_embeddings, a.image_embeddings
+    return (both[1], both[0]) if info.key == "image" else both
+
+
+def _write_lists(root: zarr.Group, info: BundleInfo, a: BundleArrays) -> bool:
+    """Whether a search by them finds enough."""
+    lists, attrs = make_listed(*_keyed(info, a))
+    for name, dtype in LIST_DTYPES.items():
+        values = np.asarray(getattr(lists, name), dtype)
+        _put_rows(root, f"{LISTS}/{name}", values, dtype, (BYTES_CHUNK, *values.shape[1:]))
+    root[CENTRES].attrs.update(attrs | {"key": info.key})
+    return not why_too_few(attrs, LISTS)
+
+
 def _write_graph(
     root: zarr.Group, info: BundleInfo, a: BundleArrays, options: GraphOptions, work: Path, progress: Progress
 ) -> None:
-    keyed, other = a.expression_embeddings, a.image_embeddings
-    if info.key == "image":
-        keyed, other = other, keyed
-    file, attrs = make_graph(keyed, other, options, work, progress)
+    file, attrs = make_graph(*_keyed(info, a), options, work, progress)
     array = _put_rows(root, GRAPH, np.memmap(file, np.uint8, mode="r"), "u1", (BYTES_CHUNK,))
     array.attrs.update(attrs | {"key": info.key})
 

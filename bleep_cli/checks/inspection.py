@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bleep_cli.base.text import counted
-from bleep_cli.bundle.index import GRAPH
+from bleep_cli.bundle.index.graph import GRAPH
+from bleep_cli.bundle.index.lists import CENTRES, LISTS
 from bleep_cli.bundle.open import open_bundle, stored_costs
 from bleep_cli.bundle.verify import verify as verify_bundle
 from bleep_cli.checks.derived import derived
@@ -27,6 +28,7 @@ def inspect_bundle(
     info = bundle.info
     checks = [*verify_bundle(bundle, progress), *derived(bundle, progress)] if verify else []
     graph = dict(bundle.array(GRAPH).attrs) if GRAPH in bundle.root else None
+    lists = dict(bundle.array(CENTRES).attrs) if LISTS in bundle.root else None
     costs = stored_costs(bundle.root)
     fields = " + ".join(f"{um:g}" for um in info.tile.um)
     record = {
@@ -49,6 +51,7 @@ def inspect_bundle(
         "target_sum": info.target_sum,
         "expression_precision": info.expression_precision,
         "index": graph,
+        "lists": lists,
         "precisions": {chosen: cost.attrs() for chosen, cost in costs.items()},
         "sections": [vars(section) for section in info.sections],
         "species": info.species,
@@ -65,7 +68,7 @@ def inspect_bundle(
         f"  {size}, log1p of counts per {info.target_sum:,.0f}",
         f"  tile {fields} µm at {info.tile.px} px; K {info.k}, {info.aggregation}; key {info.key}; "
         f"views {info.views} at build, {info.recommended_views} recommended",
-        f"  index: {_graph(graph)}",
+        f"  index: {_indexes(lists, graph)}",
     ]
     lines += [f"  signed by {bundle.signed_by}"] if bundle.signed_by else []
     lines += [f"  {chosen} tower: {cost.line()}" for chosen, cost in costs.items()]
@@ -77,9 +80,18 @@ def inspect_bundle(
     return record, lines, all(check.ok for check in checks)
 
 
-def _graph(attrs: dict[str, Any] | None) -> str:
-    if attrs is None:
-        return "none, search is exact"
+def _indexes(lists: dict[str, Any] | None, graph: dict[str, Any] | None) -> str:
+    told = [] if lists is None else [_lists(lists)]
+    told += [] if graph is None else [_graph(graph)]
+    return "; ".join(told) or "none, search is exact"
+
+
+def _lists(attrs: dict[str, Any]) -> str:
+    probes, k, recall = (attrs.get(name, "not stated") for name in ("probes", "recall_k", "recall"))
+    return f"lists, {probes} looked into, recall@{k} {recall}"
+
+
+def _graph(attrs: dict[str, Any]) -> str:
     if "recall" not in attrs:
         return "HNSW, of a recall it does not state (verifying measures it)"
     m, ef, k, recall = (attrs.get(name, "not stated") for name in ("M", "ef", "recall_k", "recall"))

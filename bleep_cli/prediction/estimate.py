@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bleep_cli.bundle.index import memory_of_index
+from bleep_cli.bundle.index.choose import memory_of_index
 from bleep_cli.choices import RunsOn
 from bleep_cli.prediction.expression.impute import memory_of_expression
 from bleep_cli.prediction.plan import Plan

@@ -15,12 +15,12 @@ import numpy as np
 from bleep_cli.base.rows import PickedRows, SpooledRows
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.contents import BundleInfo, SectionRecord, named_sections
-from bleep_cli.bundle.index import HELD_BYTES, stated_number
+from bleep_cli.bundle.index.measured import HELD_BYTES
 from bleep_cli.bundle.learned.components import SLOPE as COMPONENTS_SLOPE
 from bleep_cli.bundle.learned.components import Components, fit_scores
 from bleep_cli.bundle.learned.slope import RIDGE, SHARE, expression_slope
 from bleep_cli.bundle.open import Bundle
-from bleep_cli.bundle.stored import SLOPE
+from bleep_cli.bundle.stored import SLOPE, stated_number
 from bleep_cli.choices import Aggregation, Key
 from bleep_cli.errors import UsageError, option
 from bleep_cli.findings import Finding

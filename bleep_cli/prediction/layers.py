@@ -90,9 +90,9 @@ class Layers:
                 f"{asked}: {bundle.name} does not keep how far its predictions miss; build it anew with "
                 "bleep build-reference"
             )
-        if options.samples and not len(self._calibration.axis):
+        if options.samples and self._calibration.patch_um is None:
             raise UsageError(
-                f"{option('samples')}: {bundle.name} does not know how what it misses hangs together in space; "
+                f"{option('samples')}: {bundle.name} does not know how far its maps hang together in space; "
                 "build it anew with bleep build-reference"
             )
         _refuse_other(bundle, options, aggregation)
@@ -126,8 +126,9 @@ class Layers:
             floor = calibration.floor[self._columns]
             for name, scores in zip((LOWER, UPPER), calibration.bounds(self._interval), strict=True):
                 out[name] = _bound(found, scores[self._columns], floor)
-        for number in range(1, self._samples + 1):
-            out[SAMPLE.format(number)] = _sample(found, grid, calibration, number)
+        if calibration.patch_um is not None:
+            for number in range(1, self._samples + 1):
+                out[SAMPLE.format(number)] = _sample(found, grid, calibration.patch_um, number)
         return out
 
 
@@ -153,9 +154,9 @@ def _bound(found: Found, scores: F32, floor: F32) -> Callable[[], Blocks]:
     return blocks
 
 
-def _sample(found: Found, grid: TileGrid, calibration: Calibration, number: int) -> Callable[[], Blocks]:
+def _sample(found: Found, grid: TileGrid, patch_um: float, number: int) -> Callable[[], Blocks]:
     def blocks() -> Blocks:
-        chosen = draw(found.neighbours, found.weights, calibration, grid.centre_l0 * grid.mpp, number)
+        chosen = draw(found.neighbours, found.weights, patch_um, grid.centre_l0 * grid.mpp, number)
         return found.of_draws(chosen)
 
     return blocks

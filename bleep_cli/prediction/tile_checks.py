@@ -15,7 +15,7 @@ import numpy as np
 
 from bleep_cli.base.files.on_disk import array_on_disk
 from bleep_cli.base.rows import Rows, row_blocks
-from bleep_cli.bundle.index import HELD_BYTES
+from bleep_cli.bundle.index.measured import HELD_BYTES
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.provenance import NOT_AVAILABLE

@@ -38,7 +38,19 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class _Fold:
+class Predicted:
+    """m spots of a fold, log1p f32[m, b] each."""
+
+    value: F32
+    """What a prediction would be."""
+    mean: F32
+    """Of the neighbours, by the weights that they are averaged with."""
+    spread: F32
+    """The neighbours' standard deviation, by the same weights."""
+
+
+@dataclass(frozen=True)
+class Fold:
     """One group left out: m of its spots, predicted from all spots of the others."""
 
     at: I64
@@ -58,6 +70,24 @@ class _Fold:
     penalty: float = 0.0
     """Per spot, of what is told by them."""
 
+    def predicted(self, known: F32) -> Predicted:
+        """From the expression f32[r, b] of ``inside``."""
+        mean = self._averaged(known)
+        spread = np.sqrt(np.maximum(self._averaged(known**2) - mean**2, 0))
+        if self.offset is None or self.images is None:
+            return Predicted(mean, mean, spread)
+        along: Along
+        if self.scores is not None:
+            scores = np.asarray(self.scores[: len(known)], np.float32)
+            along = Scores(scores, self.penalty).tell(self.images, known)
+        else:
+            along = expression_slope(self.images, known)
+        blocks = placed([(0, mean)], self.neighbours, self.weights, self.offset, along)
+        return Predicted(np.concatenate([block for _, block in blocks]), mean, spread)
+
+    def _averaged(self, known: F32) -> F32:
+        return np.concatenate([block for _, block in impute_blocks(self.neighbours, self.weights, known)])
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -72,17 +102,13 @@ class LeftOut:
     towers: Towers
     genes: int
     """How many g."""
-    _folds: tuple[_Fold, ...] = field(repr=False)
+    folds: tuple[Fold, ...] = field(repr=False)
     _expression: GeneBlocks = field(repr=False)
 
-    def neighbours(self) -> I64:
-        """i64[m, k] rows of the reference that each spot's prediction is made of."""
-        k = max(fold.neighbours.index.shape[1] for fold in self._folds)
-        out = np.zeros((len(self.spots), k), np.int64)
-        for fold in self._folds:
-            near = fold.inside[fold.neighbours.index]
-            out[fold.at] = np.pad(near, ((0, 0), (0, k - near.shape[1])), mode="edge")
-        return out
+    def values(self) -> Iterator[tuple[slice, F32]]:
+        """Yields ``(genes, f32[n, b])``, log1p of all n spots of the reference, until every gene has come once."""
+        for genes in self._expression.slices():
+            yield genes, self._expression.read(genes)
 
     def blocks(self) -> Iterator[tuple[slice, F32, F32, F32]]:
         """Yields ``(genes, predicted f32[m, b], spread f32[m, b], measured f32[m, b])`` until every gene has come
@@ -91,12 +117,12 @@ class LeftOut:
         ``predicted`` is what a prediction would be, ``spread`` the standard deviation of the neighbours'
         expression, by the weights that they are averaged with.
         """
-        for genes in self._expression.slices():
-            values = self._expression.read(genes)
+        for genes, values in self.values():
             predicted = np.empty((len(self.spots), values.shape[1]), np.float32)
             spread = np.empty_like(predicted)
-            for fold in self._folds:
-                predicted[fold.at], spread[fold.at] = _predicted(fold, values[fold.inside])
+            for fold in self.folds:
+                found = fold.predicted(values[fold.inside])
+                predicted[fold.at], spread[fold.at] = found.value, found.spread
             yield genes, predicted, spread, values[self.spots]
 
 
@@ -145,7 +171,7 @@ def drawn(group: I64, most: int) -> I64:
     return np.sort(np.concatenate([some[: max(1, len(some) * most // len(group))] for some in rows]))
 
 
-def _fold(at: I64, spots: I64, inside: I64, vectors: tuple[F32, F32], info: BundleInfo) -> _Fold:
+def _fold(at: I64, spots: I64, inside: I64, vectors: tuple[F32, F32], info: BundleInfo) -> Fold:
     images, expression = vectors
     keyed = (images if info.key == "image" else expression)[inside]
     queries = images[spots[at]]
@@ -153,31 +179,11 @@ def _fold(at: I64, spots: I64, inside: I64, vectors: tuple[F32, F32], info: Bund
     found = ExactIndex(keyed).search(queries, min(k, len(inside)))
     weights = weigh(found, info.aggregation)
     if info.aggregation not in PLACED:
-        return _Fold(at, inside, found, weights, None, None)
+        return Fold(at, inside, found, weights, None, None)
     known = images[inside]
-    return _Fold(at, inside, found, weights, offsets(queries, found, weights, known), known)
+    return Fold(at, inside, found, weights, offsets(queries, found, weights, known), known)
 
 
-def _with_scores(fold: _Fold, panel: Rows) -> _Fold:
+def _with_scores(fold: Fold, panel: Rows) -> Fold:
     fitted = fit_scores(PickedRows(panel, fold.inside))
     return replace(fold, scores=SpooledRows(fitted.values), penalty=fitted.penalty)
-
-
-def _predicted(fold: _Fold, known: F32) -> tuple[F32, F32]:
-    """Prediction and spread f32[m, b] from the expression f32[r, b] of the spots that are not left out."""
-    mean = _averaged(fold, known)
-    spread = np.sqrt(np.maximum(_averaged(fold, known**2) - mean**2, 0))
-    if fold.offset is None or fold.images is None:
-        return mean, spread
-    along: Along
-    if fold.scores is not None:
-        scores = np.asarray(fold.scores[: len(known)], np.float32)
-        along = Scores(scores, fold.penalty).tell(fold.images, known)
-    else:
-        along = expression_slope(fold.images, known)
-    blocks = placed([(0, mean)], fold.neighbours, fold.weights, fold.offset, along)
-    return np.concatenate([block for _, block in blocks]), spread
-
-
-def _averaged(fold: _Fold, known: F32) -> F32:
-    return np.concatenate([block for _, block in impute_blocks(fold.neighbours, fold.weights, known)])

@@ -14,10 +14,10 @@ from bleep_cli.bundle.learned.looks import Looks
 from bleep_cli.bundle.learned.per_gene import COLUMNS
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built
-from bleep_cli.reliability.axis import find_axis
 from bleep_cli.reliability.groups import groups_of, neighbourhoods
 from bleep_cli.reliability.intervals import LEVELS, interval_scores
 from bleep_cli.reliability.left_out import MOST_SPOTS, LeftOut, Refit, drawn, leave_out
+from bleep_cli.reliability.patch_range import patch_range
 from bleep_cli.reliability.per_gene import per_gene
 from bleep_cli.reliability.strangeness import calibrated
 from bleep_cli.types import F32, I64, Progress, no_progress
@@ -53,10 +53,7 @@ def with_reliability(built: Built, refit: Refit | None = None, *, progress: Prog
 
 def _calibration(left_out: LeftOut, arrays: BundleArrays, mpp: Mapping[str, float]) -> Calibration:
     scores, floor = interval_scores(left_out)
-    axis = find_axis(left_out, arrays, mpp)
-    if axis is None:
-        return Calibration(LEVELS, scores, floor, np.empty(0, np.float32))
-    return Calibration(LEVELS, scores, floor, axis.values, axis.share, axis.range_um)
+    return Calibration(LEVELS, scores, floor, patch_range(left_out, arrays, mpp))
 
 
 def _looks(built: Built) -> Looks | None:

@@ -1,4 +1,4 @@
-"""The nearest rows of a reference by cosine: exact, or by an HNSW graph that is built, kept and measured here.
+"""The nearest rows of a reference by cosine: exact, by lists of what lies together, or by an HNSW graph.
 
 The bundle chooses between the two when it is opened; prediction searches.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,12 @@ from bleep_cli.base.rows import Rows
 from bleep_cli.errors import BleepError, ReferenceError
 from bleep_cli.search.exact import check_found
 from bleep_cli.search.graph_file import check_graph
-from bleep_cli.types import F32, I64, Neighbours
+from bleep_cli.search.recall import RECALL_K
+from bleep_cli.types import F32, Neighbours
 
 if TYPE_CHECKING:
     import hnswlib
 
-RECALL_K = 50  # the K that recall is stated for, and that ef is chosen at
-RECALL_TARGET = 0.99
-RECALL_QUERIES = 500
 EFS = (64, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)  # tried in this order
 LEGACY_EF = 400  # of graphs that do not state theirs (format 1.0)
 
@@ -56,16 +53,6 @@ class HnswIndex:
         )
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What tuning a graph came to."""
-
-    ef: int
-    """The width of search that was chosen."""
-    recall: float
-    """The recall at ``RECALL_K`` that it reached on the sample, 0 to 1."""
-
-
 def hnsw_available() -> bool:
     """Whether hnswlib is installed (extra ``hnsw``)."""
     return importlib.util.find_spec("hnswlib") is not None
@@ -91,25 +78,3 @@ def load_graph(
     except Exception as error:
         raise ReferenceError(f"the HNSW graph cannot be used: {told(error)}") from error
     return graph
-
-
-def recall_at(found: I64, wanted: I64) -> F32:
-    """Fraction of each query's ``wanted`` i64[m, k] rows that are among ``found`` i64[m, k]: f32[m]."""
-    pairs = zip(found, wanted, strict=True)
-    return np.array([len(np.intersect1d(a, b)) / len(b) for a, b in pairs], np.float32)
-
-
-def tune(graph: hnswlib.Index, queries: F32, wanted: I64, efs: tuple[int, ...] = EFS) -> Tuned:
-    """The first of ``efs`` that finds ``RECALL_TARGET`` of the exact neighbours ``wanted`` i64[m, k].
-
-    The last where none does. It must be above the target by two standard errors of the mean over the
-    queries, so that another sample of them is, too.
-    """
-    tuned = Tuned(efs[-1], 0.0)
-    for ef in efs:
-        each = recall_at(HnswIndex(graph, ef).search(queries, wanted.shape[1]).index, wanted)
-        error = float(each.std()) / math.sqrt(len(each))
-        tuned = Tuned(ef, round(float(each.mean()), 4))
-        if each.mean() - 2 * error >= RECALL_TARGET:
-            break
-    return tuned

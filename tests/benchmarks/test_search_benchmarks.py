@@ -38,9 +38,10 @@ def test_engines_are_compared_and_the_missing_are_named(tmp_path: Path) -> None:
         json_to=tmp_path / "a.json",
     )
     rows = {row["engine"]: row for row in record["rows"]}
-    assert list(rows) == ["exact", "hnswlib", "faiss-hnsw", "faiss-ivf", "usearch"]
+    assert list(rows) == ["exact", "lists", "hnswlib", "usearch", "faiss-hnsw", "faiss-ivf"]
     assert rows["exact"]["recall"] == 1 and rows["exact"]["times_exact"] == 1
     assert rows["exact"]["index_mb"] == 0 and rows["hnswlib"]["recall"] >= 0.99
+    assert rows["lists"]["recall"] >= 0.99
     for engine, module in (("faiss-hnsw", "faiss"), ("faiss-ivf", "faiss"), ("usearch", "usearch")):
         there = importlib.util.find_spec(module) is not None
         assert (rows[engine]["recall"] is not None) == there
@@ -49,12 +50,14 @@ def test_engines_are_compared_and_the_missing_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_large_reference_goes_through_every_step(tmp_path: Path) -> None:
-    options = ("--spots", "5000", "--dim", "64", "--exact-up-to", "1000", "--stride-um", "112")
+    options = ("--spots", "5000", "--dim", "64", "--exact-up-to", "1000", "--stride-um", "112", "--graph")
     _, record = run("large_reference.py", *options, "--keep", str(tmp_path / "k"), json_to=tmp_path / "a.json")
     rows = {row["step"]: row for row in record["rows"]}
     assert list(rows) == ["make", "write", "verify", "predict", "predict, 3 genes"]
     assert rows["write"]["recall"] >= 0.99 and rows["verify"]["recall"] >= 0.98
-    assert rows["verify"]["found"].startswith("HNSW recall@50")
+    assert (
+        rows["verify"]["found"].startswith("70 lists, recall@50") and "HNSW recall@50" in rows["verify"]["found"]
+    )
     assert all(row["peak_rss_mb"] > 10 for row in rows.values())
     assert rows["predict"]["found"] == rows["predict, 3 genes"]["found"] != "0 tiles"
     assert (tmp_path / "k" / "large.zarr").is_dir()

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 CALIBRATION = "calibration"
 """The group of its arrays."""
 SCORES = f"{CALIBRATION}/scores"
-DTYPES = {"scores": "<f2", "levels": "<f4", "floor": "<f4", "axis": "<f4"}
+DTYPES = {"scores": "<f2", "levels": "<f4", "floor": "<f4"}
+PATCH = "patch_um"
 LEAST, MOST = 0.5, 0.99
 """Coverages that an interval can be asked for."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How measured values of g genes lay around predicted ones in spots that were left out of a reference of n."""
+    """How measured values of g genes lay around predicted ones in spots that were left out of a reference."""
 
     levels: F32
     """f32[q] shares of the left-out spots, ascending."""
@@ -36,13 +37,9 @@ class Calibration:
     """f16[g, q]: of that share (measured - predicted) / (spread + floor) is at most this."""
     floor: F32
     """f32[g] what is added to the neighbours' spread: the mean one of the gene."""
-    axis: F32
-    """f32[n] where every spot of the reference lies along the direction of expression in which what predictions
-    miss hangs together most between neighbouring spots; empty where that was not measured."""
-    share: float = 0.0
-    """Of the place among its neighbours along the axis, what hangs together in space, 0 to 1."""
-    range_um: float = 0.0
-    """µm at which the correlation of that has fallen to 1/e."""
+    patch_um: float | None = None
+    """µm over which draws hang together, so that their maps are as patchy as measured ones: the range of the
+    fields of ``prediction/expression/draws.py``. None where that was not measured."""
 
     def bounds(self, coverage: float) -> tuple[F32, F32]:
         """f32[g] scores between which ``coverage`` of the left-out spots lay."""
@@ -60,7 +57,7 @@ class Calibration:
 
     def attrs(self) -> dict[str, float]:
         """The attributes of the array of scores."""
-        return {"share": self.share, "range_um": self.range_um}
+        return {} if self.patch_um is None else {PATCH: self.patch_um}
 
 
 def _at(levels: F32, scores: F32, level: float) -> F32:
@@ -71,32 +68,30 @@ def _at(levels: F32, scores: F32, level: float) -> F32:
 
 
 def read_calibration(
-    root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, genes: int
+    root: Group, name: str, read: Callable[[str], NDArray[Any]], genes: int
 ) -> Calibration | None:
-    """The calibration of the bundle ``name`` of that many spots and genes; None where it holds none.
+    """The calibration of the bundle ``name`` of that many genes; None where it holds none.
 
     ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
     """
 
     def made(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Calibration | None:
-        found = Calibration(**values, share=float(attrs["share"]), range_um=float(attrs["range_um"]))
-        return found if _fits(found, spots, genes) else None
+        found = Calibration(**values, patch_um=float(attrs[PATCH]) if PATCH in attrs else None)
+        return found if _fits(found, genes) else None
 
     return read_group(root, name, CALIBRATION, DTYPES, read, made)
 
 
-def _fits(found: Calibration, spots: int, genes: int) -> bool:
-    numbers = (found.levels, found.scores, found.floor, found.axis, [found.range_um])
+def _fits(found: Calibration, genes: int) -> bool:
+    numbers = (found.levels, found.scores, found.floor, [found.patch_um or 0.0])
     return (
         found.levels.ndim == 1
         and len(found.levels) > 1
         and bool((np.diff(found.levels) > 0).all())
         and found.scores.shape == (genes, len(found.levels))
         and found.floor.shape == (genes,)
-        and found.axis.shape in ((0,), (spots,))
         and all(bool(np.isfinite(part).all()) for part in numbers)
         and bool((found.floor >= 0).all())
         and bool((np.diff(found.scores, axis=1) >= 0).all())
-        and 0 <= found.share <= 1
-        and found.range_um >= 0
+        and (found.patch_um is None or found.patch_um > 0)
     )

@@ -46,6 +46,12 @@ def reattr_array(path: Path, name: str, only: dict[str, Any] | None = None, **at
     array.attrs.put((array.attrs.asdict() if only is None else only) | attrs)
 
 
+def drop(path: Path, name: str) -> None:
+    """Takes an array or a group out, as if it had never been written."""
+    del zarr.open_group(path, mode="r+")[name]
+    seal(path)
+
+
 def seal(path: Path) -> None:
     """States the hash of what is there now, so that only the other checks can object."""
     root = zarr.open_group(path, mode="r+")

@@ -158,7 +158,7 @@ def added(arrays: BundleArrays, name: str) -> object:
         "gene_columns": {"r": np.zeros(12, np.float32)},
         "signature": small_signature(sections=3),
         "looks": Looks(tiles, np.arange(3), np.zeros(3, np.float32), (0.0, 0.0), (1.0, 1.0), "donor"),
-        "calibration": Calibration(np.array([0.1, 0.9], np.float32), scores, column, np.empty(0, np.float32)),
+        "calibration": Calibration(np.array([0.1, 0.9], np.float32), scores, column, 200.0),
         "other_towers": {"int8": OtherTower(arrays.image_tower, Cost(1.0, 1.0, 0.0, "C"))},
     }
     return may.get(name)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_damage import reattr_array, rewrite, seal
+from bundle_damage import drop, reattr_array, rewrite, seal
 
-from bleep_cli.bundle.index import GRAPH, choose_index
+from bleep_cli.bundle.index.choose import choose_index
+from bleep_cli.bundle.index.graph import GRAPH
+from bleep_cli.bundle.index.lists import LISTS
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.inspection import inspect_bundle
@@ -26,6 +28,7 @@ OPTIONS = GraphOptions()
 @pytest.fixture
 def path(small_built: Built, tmp_path: Path) -> Path:
     write_bundle(tmp_path / "graph.zarr", small_built.info, small_built.arrays, exact_up_to=LARGE, graph=OPTIONS)
+    drop(tmp_path / "graph.zarr", LISTS)  # which would come first
     return tmp_path / "graph.zarr"
 
 

@@ -20,10 +20,10 @@ NAN = float("nan")
 
 
 def calibration(built: Built) -> Calibration:
-    n, g = built.arrays.expression.shape
+    g = built.arrays.expression.shape[1]
     scores = np.tile(np.array([-1, 0, 2], np.float16), (g, 1))
     levels, floor = np.array([0.1, 0.5, 0.9], np.float32), np.ones(g, np.float32)
-    return Calibration(levels, scores, floor, np.arange(n, dtype=np.float32), 0.5, 200.0)
+    return Calibration(levels, scores, floor, 200.0)
 
 
 def looks() -> Looks:
@@ -59,9 +59,8 @@ def test_a_bundle_without_them_says_so(small_bundle: Path) -> None:
         {"scores": np.ones((2, 3), np.float16)},
         {"floor": np.full(12, -1, np.float32)},
         {"floor": np.full(12, NAN, np.float32)},
-        {"axis": np.zeros(5, np.float32)},
-        {"share": 1.5},
-        {"range_um": -1.0},
+        {"patch_um": 0.0},
+        {"patch_um": NAN},
     ],
 )
 def test_a_calibration_that_does_not_fit(small_built: Built, tmp_path: Path, damage: dict[str, Any]) -> None:

@@ -14,7 +14,9 @@ from made_nuclei import small_signature
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.contents import ENCODING_VERSION
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.index import GRAPH, choose_index
+from bleep_cli.bundle.index.choose import choose_index
+from bleep_cli.bundle.index.graph import GRAPH
+from bleep_cli.bundle.index.lists import CENTRES
 from bleep_cli.bundle.learned.components import COMPONENTS
 from bleep_cli.bundle.learned.components import DTYPES as COMPONENT_DTYPES
 from bleep_cli.bundle.learned.looks import TILES as LOOKS_TILES
@@ -31,6 +33,8 @@ from bleep_cli.reference.build import build_reference
 from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw import HnswIndex
+from bleep_cli.search.hnsw_build import GraphOptions
+from bleep_cli.search.lists import ListIndex
 from bleep_cli.types import F32, Section
 
 COMPONENT_PATHS = [f"{COMPONENTS}/{name}" for name in COMPONENT_DTYPES]
@@ -42,11 +46,12 @@ CONTENT = {
     "bundle-1.3.zarr.zip": "0fe96831f08e668a73acc7fe267c00f5823c917e6ece01bd357cee7d1f4a2470",
     "bundle-1.4.zarr.zip": "a00bbedadcd15a73e39ec786e20fb5849d31d3a6d7659d9787f3fffdff5decdd",
     "bundle-1.5.zarr.zip": "4343a4b6aa0da746793a859eaaf132612ed53f050950e7cd501b24935eabe15a",
+    "bundle-1.6.zarr.zip": "c42d38e892ced38ffe12ef6508132284683ba1cce1705804705884fbeb8d36cd",
 }
 
 
 def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
-    """The bundle of this version: one section, several chunks of spots and of genes, f16, a graph, a slope,
+    """The bundle of this version: one section, several chunks of spots and of genes, f16, lists, a graph, a slope,
     components, a signature, numbers per gene and looks.
 
     A version that is shipped gets its file once, by this function, and a file is never made again.
@@ -55,7 +60,7 @@ def make_golden(path: Path, section: Section, encoders: Encoders) -> None:
     arrays = replace(built.arrays, signature=small_signature())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle_write, "EXPRESSION_CHUNK", (40, 5))
-        write_bundle(path, built.info, arrays, exact_up_to=10)
+        write_bundle(path, built.info, arrays, exact_up_to=10, graph=GraphOptions())
 
 
 def answer(bundle: Bundle, slide: Path, aggregation: Aggregation | None = None) -> F32:
@@ -79,10 +84,10 @@ def test_golden_bundle_opens_verifies_and_answers(name: str, query_slide: Path) 
 
 
 @pytest.mark.parametrize("name", sorted(CONTENT))
-def test_golden_graph_is_used_and_finds_what_exact_search_finds(name: str) -> None:
+def test_the_golden_index_is_used_and_finds_what_exact_search_finds(name: str) -> None:
     bundle = open_bundle(GOLDEN / name)
     near = choose_index(bundle.root, name, bundle.embedding_rows("expression"), exact_up_to=10)
-    assert isinstance(near, HnswIndex)
+    assert isinstance(near, HnswIndex if name < "bundle-1.6" else ListIndex)
     queries = bundle.embeddings("image")
     found = near.search(queries, 5).similarity
     exact = ExactIndex(bundle.embeddings("expression")).search(queries, 5).similarity
@@ -102,7 +107,7 @@ def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
         open_bundle(tmp_path / "g.zarr.zip"),
         open_bundle(GOLDEN / f"bundle-{ENCODING_VERSION}.zarr.zip"),
     )
-    further = (GRAPH, SLOPE, *COMPONENT_PATHS, TILES, LOOKS_TILES, "genes/heldout_r")
+    further = (GRAPH, CENTRES, SLOPE, *COMPONENT_PATHS, TILES, LOOKS_TILES, "genes/heldout_r")
     for name in ("expression", "embeddings/image", *further):
         ours, theirs = made.array(name), golden.array(name)
         assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)

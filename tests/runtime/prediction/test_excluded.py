@@ -12,7 +12,7 @@ import pytest
 from predicted_slides import values
 
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.index import GRAPH
+from bleep_cli.bundle.index.graph import GRAPH
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.choices import Aggregation

@@ -10,8 +10,9 @@ import pytest
 
 from bleep_cli.errors import ReferenceError
 from bleep_cli.search.exact import ExactIndex
-from bleep_cli.search.hnsw import EFS, LEGACY_EF, RECALL_TARGET, HnswIndex, load_graph, recall_at, tune
+from bleep_cli.search.hnsw import EFS, LEGACY_EF, HnswIndex, load_graph
 from bleep_cli.search.hnsw_build import GraphOptions, build_graph
+from bleep_cli.search.recall import RECALL_TARGET, recall_at, tune
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32
 
@@ -92,11 +93,11 @@ def test_ef_is_the_smallest_that_reaches_the_target(tmp_path: Path) -> None:
     embeddings, queries = directions(4000), directions(200, seed=1)
     graph = graph_of(embeddings, tmp_path, m=4, ef_construction=10)
     wanted = ExactIndex(embeddings).search(queries, 50).index
-    tuned = tune(graph, queries, wanted)
-    before = EFS[EFS.index(tuned.ef) - 1]
-    found = [HnswIndex(graph, ef).search(queries, 50).index for ef in (before, tuned.ef)]
+    tuned = tune(lambda ef: HnswIndex(graph, ef).search(queries, 50).index, wanted, EFS)
+    before = EFS[EFS.index(tuned.effort) - 1]
+    found = [HnswIndex(graph, ef).search(queries, 50).index for ef in (before, tuned.effort)]
     short, enough = (recall_at(index, wanted) for index in found)
-    assert tuned.ef > EFS[0]
+    assert tuned.effort > EFS[0]
     assert enough.mean() - 2 * enough.std() / np.sqrt(200) >= RECALL_TARGET
     assert short.mean() - 2 * short.std() / np.sqrt(200) < RECALL_TARGET
     assert tuned.recall == pytest.approx(enough.mean(), abs=1e-4)
@@ -106,8 +107,8 @@ def test_a_target_out_of_reach_gives_the_last_ef_and_its_recall(tmp_path: Path) 
     embeddings, queries = directions(4000), directions(100, seed=1)
     graph = graph_of(embeddings, tmp_path, m=2, ef_construction=4)
     wanted = ExactIndex(embeddings).search(queries, 50).index
-    tuned = tune(graph, queries, wanted, (50, 60))
-    assert tuned.ef == 60 and 0 < tuned.recall < RECALL_TARGET
+    tuned = tune(lambda ef: HnswIndex(graph, ef).search(queries, 50).index, wanted, (50, 60))
+    assert tuned.effort == 60 and 0 < tuned.recall < RECALL_TARGET
 
 
 # --- graphs that do not fit

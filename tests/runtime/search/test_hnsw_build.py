@@ -16,8 +16,9 @@ from bleep_cli.base.rows import SpooledRows
 from bleep_cli.errors import DeviceError
 from bleep_cli.search import hnsw_build
 from bleep_cli.search.exact import ExactIndex
-from bleep_cli.search.hnsw import HnswIndex, load_graph, recall_at
+from bleep_cli.search.hnsw import HnswIndex, load_graph
 from bleep_cli.search.hnsw_build import SERIAL_UP_TO, GraphOptions, build_graph, options_for
+from bleep_cli.search.recall import recall_at
 from bleep_cli.towers.encoder import unit
 from bleep_cli.types import F32
 

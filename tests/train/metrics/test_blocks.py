@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bleep_train.metrics.blocks import block_pearson, over_folds, pitch, spatial_blocks
+from bleep_train.metrics.blocks import block_pearson, over_folds, spatial_blocks
 from bleep_train.metrics.bootstrap import resampled_pearson
 from bleep_train.metrics.per_gene import pearson
 
 LATTICE = np.stack(np.meshgrid(np.arange(12), np.arange(10)), axis=-1).reshape(-1, 2) * 200.0
-
-
-def test_pitch_is_the_step_of_a_lattice_whatever_is_missing() -> None:
-    assert pitch(LATTICE) == 200
-    assert pitch(LATTICE[np.random.default_rng(0).random(len(LATTICE)) > 0.2]) == 200
-    assert pitch(LATTICE[:1]) == 1
 
 
 def test_a_block_is_a_square_of_five_by_five_spots() -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 
-from bleep_train.metrics.maps import morans_i
+from bleep_cli.cohort.patches import morans_i
 from bleep_train.metrics.per_gene import pearson
 from bleep_train.metrics.shifts import SHIFTS, benjamini_hochberg, shift_p, shifted_rows, shifts
 

@@ -25,6 +25,7 @@ import numpy as np
 from scipy import sparse
 
 from bleep_cli.base.hashing import fingerprint
+from bleep_cli.cohort.pitch import pitch
 from bleep_cli.errors import UsageError, option
 from bleep_cli.genes.columns import gene_columns
 from bleep_cli.genes.names import is_ensembl, strip_version
@@ -32,7 +33,6 @@ from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.types import F32, F64, I64, Section, Str
 from bleep_train.methods.external_file import SECTIONS, TABLES, Foreign, read_foreign
 from bleep_train.methods.folds import CohortFold
-from bleep_train.metrics.blocks import pitch
 
 Values = Literal["found", "log1p", "cpm", "counts"]
 KINDS: dict[str, Values] = {

@@ -12,29 +12,13 @@ from zlib import crc32
 
 import numpy as np
 
+from bleep_cli.cohort.patches import parts_of
+from bleep_cli.cohort.pitch import pitch
 from bleep_cli.types import F32, F64, I64, Str
 
 EDGE = 5.0  # spot pitches: about how far expression resembles its neighbours on a section
 MIN_FOLDS = 3  # fewer are not resampled: two folds have three different draws
 RESAMPLES = 1000
-
-
-def pitch(xy: F64) -> float:
-    """The step between neighbouring spots: the median distance to the nearest other, in the unit of xy f64[n, 2].
-
-    1 where there are fewer than two spots.
-    """
-    from scipy.spatial import cKDTree
-
-    if len(xy) < 2:
-        return 1.0
-    distance = np.asarray(cKDTree(xy).query(xy, k=2)[0])[:, 1]
-    return float(np.median(distance)) or 1.0
-
-
-def parts_of(section: Str) -> list[I64]:
-    """Positions i64 of the spots of each section, sections in order of appearance; ``section`` str[n]."""
-    return [np.flatnonzero(section == name) for name in dict.fromkeys(section.tolist())]
 
 
 def spatial_blocks(xy: F64, section: Str, edge: float = EDGE) -> I64:

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import rankdata
 
+from bleep_cli.cohort.patches import morans_i
 from bleep_cli.types import F32, F64, I64, Str
-from bleep_train.metrics.blocks import parts_of, pitch
 from bleep_train.metrics.per_gene import mse
 from bleep_train.metrics.shifts import FDR, benjamini_hochberg, shift_p
 
 MAP_METRICS = ("rmse", "ssim", "auc", "moran_measured", "moran_predicted", "p", "q")
 SSIM_K1, SSIM_K2 = 0.01, 0.03
-NEXT = 1.5  # pitches: six neighbours on a hexagonal array, eight on a square one
 TOP = 50
 
 
@@ -54,31 +53,6 @@ def detection_auc(predicted: F32, measured: F32) -> F64:
     wins = np.where(found, ranks, 0.0).sum(axis=0) - positive * (positive + 1) / 2
     missing = np.isnan(predicted).any(axis=0) | np.isnan(measured).any(axis=0) | (pairs == 0)
     return np.where(missing, np.nan, wins / np.where(pairs > 0, pairs, 1.0))
-
-
-def morans_i(expression: F32, xy: F64, section: Str) -> F64:
-    """Moran's I of each gene, f64[g], inside sections; NaN for a gene that is constant or missing.
-
-    Neighbours lie within 1.5 pitches, each spot's weights sum to one (Moran 1950; row-standardised as in squidpy).
-    """
-    from scipy import sparse
-    from scipy.spatial import cKDTree
-
-    product = np.zeros(expression.shape[1])
-    square, neighboured = np.zeros_like(product), 0
-    for rows in parts_of(section):
-        z = expression[rows].astype(np.float64)
-        z -= z.mean(axis=0)
-        pairs = cKDTree(xy[rows]).query_pairs(NEXT * pitch(xy[rows]), output_type="ndarray")
-        both = np.concatenate([pairs, pairs[:, ::-1]])
-        weights = sparse.csr_matrix((np.ones(len(both)), both.T), (len(rows), len(rows)))
-        degree = np.asarray(weights.sum(axis=1)).ravel()
-        lag = (weights @ z) / np.maximum(degree, 1)[:, None]
-        product += (z * lag).sum(axis=0)
-        square += (z**2).sum(axis=0)
-        neighboured += int((degree > 0).sum())
-    varies = (square > 1e-12 * len(xy)) & (neighboured > 0)
-    return np.where(varies, len(xy) / max(neighboured, 1) * product / np.where(varies, square, 1.0), np.nan)
 
 
 def map_metrics(predicted: F32, measured: F32, xy: F64, section: Str, tested: I64) -> dict[str, F64]:

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bleep_cli.cohort.patches import parts_of
+from bleep_cli.cohort.pitch import pitch
 from bleep_cli.types import F32, F64, I64, Str
-from bleep_train.metrics.blocks import parts_of, pitch
 from bleep_train.metrics.per_gene import pearson
 
 SHIFTS = 20  # of the row beside the shuffled one, as many as there are permutations

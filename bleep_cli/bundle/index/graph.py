@@ -1,57 +1,27 @@
-"""The index of a bundle: which search a reference gets, and the HNSW graph that is stored for a large one."""
+"""The HNSW graph that a bundle stores of a large reference's embeddings."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.hashing import sha256_of
-from bleep_cli.base.rows import Rows, SpooledRows
+from bleep_cli.base.rows import Rows
+from bleep_cli.bundle.index.measured import SAMPLE_SEED, sample_queries, why_too_few
 from bleep_cli.bundle.storage.arrays import Group, StoredArray, array_blocks
-from bleep_cli.bundle.stored import reading, sample_rows
+from bleep_cli.bundle.stored import reading, stated_number
 from bleep_cli.errors import ReferenceError
 from bleep_cli.limits import MOST_EF
 from bleep_cli.search.exact import ExactIndex
-from bleep_cli.search.hnsw import (
-    LEGACY_EF,
-    RECALL_K,
-    RECALL_QUERIES,
-    RECALL_TARGET,
-    HnswIndex,
-    hnsw_available,
-    load_graph,
-    tune,
-)
+from bleep_cli.search.hnsw import EFS, LEGACY_EF, HnswIndex, hnsw_available, load_graph
 from bleep_cli.search.hnsw_build import GraphOptions, build_graph, library_version
-from bleep_cli.types import F32, Index, Progress, no_progress
+from bleep_cli.search.recall import RECALL_K, tune
+from bleep_cli.types import Progress, no_progress
 
-# Rows. Here exact search takes 0.8 ms of one core per tile (benchmarks/search.py), the fastest tower takes 12.
-# Above, it begins to be felt, and a graph of recall 0.99 is worth its time to build and its place in the bundle.
-EXACT_UP_TO = 100_000
-HELD_BYTES = 256 << 20  # embeddings up to this size are kept in memory, larger ones in a temporary file
 GRAPH = "index/hnsw"
-SAMPLE_SEED = 0
-
-
-def choose_index(root: Group, name: str, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> Index:
-    """Exact search, or above ``exact_up_to`` rows the bundle's graph where there is one that may be used."""
-    graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
-    if graph is not None and not why_exact(graph, embeddings):
-        return load_stored(graph, name, embeddings)
-    n, dim = embeddings.shape
-    return ExactIndex(embeddings[:n] if 4 * n * dim <= HELD_BYTES else SpooledRows(embeddings))
-
-
-def memory_of_index(root: Group, embeddings: Rows, exact_up_to: int = EXACT_UP_TO) -> int:
-    """Bytes that searching ``embeddings`` takes at most, without the blocks it is done in."""
-    graph = stored_graph(root) if embeddings.shape[0] > exact_up_to else None
-    if graph is not None:
-        return int(graph.shape[0])
-    return min(HELD_BYTES, 4 * embeddings.shape[0] * embeddings.shape[1])
 
 
 def stored_graph(root: Group) -> StoredArray | None:
@@ -65,8 +35,8 @@ def why_exact(graph: StoredArray, embeddings: Rows) -> str:
     attrs = graph.attrs
     if not hnsw_available():
         return "hnswlib is not installed"
-    if not stated_number(attrs, "recall", 1.0) >= RECALL_TARGET:
-        return f"its recall@{RECALL_K} of {attrs['recall']} is under {RECALL_TARGET}"
+    if told := why_too_few(attrs, GRAPH):
+        return told
     if attrs.get("embeddings_sha256") != sha256_of(embeddings):
         return "it belongs to other embeddings"
     return ""
@@ -76,7 +46,7 @@ def load_stored(graph: StoredArray, bundle: str, embeddings: Rows) -> HnswIndex:
     """The stored graph over ``embeddings`` f32[n, d]. Raises ``ReferenceError`` for a damaged one, or one of
     others."""
     n, dim = embeddings.shape
-    ef = stated_number(graph.attrs, "ef", LEGACY_EF)
+    ef = stated_number(graph.attrs, "ef", LEGACY_EF, GRAPH)
     if not 1 <= ef <= MOST_EF:
         raise ReferenceError(f"{GRAPH}: ef is {ef:g}; 1 to {MOST_EF} is searched")
     with tempfile.TemporaryDirectory(prefix="bleep-") as folder:
@@ -85,14 +55,6 @@ def load_stored(graph: StoredArray, bundle: str, embeddings: Rows) -> HnswIndex:
             for block in array_blocks(graph):
                 handle.write(block.astype(np.uint8, casting="no").tobytes())
         return HnswIndex(load_graph(file, n, dim, embeddings=embeddings), int(ef))
-
-
-def stated_number(attrs: Mapping[str, Any], name: str, default: float, array: str = GRAPH) -> float:
-    """A number among the attributes of an ``array``; ``ReferenceError`` for anything else of that name."""
-    value = attrs.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ReferenceError(f"{array}: {name} is {value!r:.100} and no number")
-    return float(value)
 
 
 def make_graph(
@@ -107,7 +69,8 @@ def make_graph(
     n, dim = embeddings.shape
     sample = sample_queries(queries, SAMPLE_SEED)
     wanted = ExactIndex(embeddings).search(sample, RECALL_K).index
-    tuned = tune(load_graph(file, n, dim), sample, wanted)
+    graph = load_graph(file, n, dim)
+    tuned = tune(lambda ef: HnswIndex(graph, ef).search(sample, RECALL_K).index, wanted, EFS)
     return file, {
         "library": "hnswlib",
         "library_version": library_version(),
@@ -115,14 +78,9 @@ def make_graph(
         "M": options.m,
         "ef_construction": options.ef_construction,
         "seed": options.seed,
-        "ef": tuned.ef,
+        "ef": tuned.effort,
         "recall": tuned.recall,
         "recall_k": RECALL_K,
         "threads": options.threads,
         "reproducible": options.reproducible,
     }
-
-
-def sample_queries(rows: Rows, seed: int) -> F32:
-    """Up to ``RECALL_QUERIES`` of the rows, f32[m, d]."""
-    return np.asarray(sample_rows(rows, RECALL_QUERIES, seed), np.float32)
