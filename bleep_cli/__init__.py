@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bleep_cli.base import privacy
-from bleep_cli.base.version import __version__
 from bleep_cli.errors import (
     BleepError,
     DeviceError,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
         to_anndata,
         write,
     )
+    from bleep_cli.base.version import __version__
 
 __all__ = [
     "BleepError",
@@ -81,7 +81,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("bleep_cli.api"), name)
+        home = "bleep_cli.base.version" if name == "__version__" else "bleep_cli.api"
+        return getattr(import_module(home), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -152,7 +152,7 @@ class Bundle:
 
     def looks(self) -> Looks | None:
         """What its tiles look like; None for a bundle without it. Raises ``ReferenceError`` for a damaged one."""
-        return read_looks(self.root, self.name, self.read, self.n_spots)
+        return read_looks(self.root, self.name, self.read, self.n_spots, self.info.views)
 
     def index(self, key: Key) -> Index:
         """The index over one side's embeddings; a stored graph is used only if it belongs to them."""

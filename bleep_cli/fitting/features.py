@@ -40,6 +40,13 @@ class SpotFeatures:
             out[i] = spot.mean(axis=0, dtype=np.float64).ravel()
         return out
 
+    @cached_property
+    def unturned(self) -> F32:
+        """f32[n, d]: the first field in the first view, the tile as it is; on disk, too."""
+        out = array_on_disk((len(self.rows), self.rows.shape[3]))
+        out[:] = self.rows[:, 0, 0]
+        return out
+
     def mean(self, fields: int) -> F32:
         """f32[n, fields * d]: the mean over the views of the first ``fields`` fields, side by side."""
         return np.array(self.means[:, : fields * self.rows.shape[3]])

@@ -1,7 +1,8 @@
 """Looks for image towers that tell none: trained ones and other people's, at any precision.
 
 The shipped backbone goes beside the tower in one graph, on the smallest field of view as the tower sees it. What
-the tower itself gives stays as it is, whatever it was trained to and however it is rounded; looks are float32.
+the tower itself gives stays as it is, whatever it was trained to and however it is rounded; looks are float32. A
+tower of one field that stands on that very backbone shares it, so that looks cost it nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import onnx
 
 FEATURES = sum(LEVEL_DIMS)
+RGB = 3
 LEAST_PX = 64  # of a tile that the shipped backbone can pool five levels of
 
 
@@ -98,20 +100,20 @@ def tower_with_looks(tower: bytes, px: int, looks: LooksHead) -> bytes:
         node_of("Identity", ["tiles"], [f"tower/{given}"]),
         *own.graph.node,
         node_of("Identity", [f"tower/{embedding}"], ["embedding"]),
-        *_smallest_field(px, f"seen/{seen}", constants),
+        *_smallest_field(px, channels, f"seen/{seen}", constants),
         *net.graph.node,
         *nodes,
     ]
     tiles: Given = ("tiles", package.TensorProto.UINT8, ["batch", px, px, channels])
     made_of = {TOWER_SHA256: hashlib.sha256(tower).hexdigest()}
-    return model_of(joined, constants, tiles, dim, [own, net], {"looks": looks.dim}, made_of)
+    return model_of(joined, constants, tiles, dim, [own, net], {"looks": looks.dim}, made_of, once=True)
 
 
-def _smallest_field(px: int, result: str, constants: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
+def _smallest_field(px: int, channels: int, result: str, constants: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
     """Nodes from ``tiles`` to the first three channels u8, enlarged to ``LEAST_PX`` where they are smaller."""
     first = ["tiles", "look/first", "look/channels", "look/last_axis"]
     if px >= LEAST_PX:
-        return [node_of("Slice", first, [result])]
+        return [node_of("Identity", ["tiles"], [result]) if channels == RGB else node_of("Slice", first, [result])]
     kinds = onnx_package().TensorProto
     constants["look/enlarged"] = np.array([LEAST_PX, LEAST_PX], np.int64)
     return [

@@ -13,6 +13,7 @@ from bleep_cli.errors import ReferenceError
 from bleep_cli.fitting.cca import LinearHead
 from bleep_cli.fitting.looks import LooksHead
 from bleep_cli.fitting.onnx_file import onnx_package
+from bleep_cli.fitting.repeats import without_repeats
 from bleep_cli.types import F32
 
 if TYPE_CHECKING:
@@ -216,11 +217,14 @@ def model_of(
     parts: Sequence[onnx.ModelProto] = (),
     more: Mapping[str, int] = MappingProxyType({}),
     said: Mapping[str, str] = MappingProxyType({}),
+    *,
+    once: bool = False,
 ) -> bytes:
     """A model from one input, ``given`` by name, type and shape, to ``embedding`` f32[batch, dim] and further
     outputs, their lengths by name; ``said`` are its metadata.
 
-    ``parts`` are the models that ``nodes`` were taken of: their weights and operator sets go with them. Raises
+    ``parts`` are the models that ``nodes`` were taken of: their weights and operator sets go with them. With
+    ``once`` what several of them do alike is done once. Raises
     ``ReferenceError`` for nodes that are no valid graph.
     """
     onnx = onnx_package()
@@ -247,6 +251,8 @@ def model_of(
     )
     if said:
         helper.set_model_props(model, dict(said))
+    if once:
+        without_repeats(model.graph)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

@@ -15,7 +15,7 @@ from bleep_cli.findings import Finding
 from bleep_cli.fitting.backbone import Backbone, built_in_backbone
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import MOST_TRAINING, Choice, choose, held_out_groups, some
-from bleep_cli.fitting.features import SpotFeatures, section_features
+from bleep_cli.fitting.features import ScaledMeans, SpotFeatures, section_features
 from bleep_cli.fitting.graphs import expression_tower, image_tower
 from bleep_cli.fitting.looks import fit_looks
 from bleep_cli.genes.names import join_genes
@@ -79,7 +79,7 @@ def fit_towers(
     image, spot = fit_heads(*chosen, choice.penalty)
     width = np.tile(scale, choice.fields)
     head = _unscaled(image, width)
-    smallest = features.scaled(1, np.ones_like(scale))
+    smallest = ScaledMeans(features.unturned, np.ones_like(scale))
     looks = fit_looks(smallest, scale, features.stain, FINE if backbone.dims == LEVEL_DIMS else None)
     info = {
         "views": views,

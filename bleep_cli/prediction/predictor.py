@@ -79,7 +79,9 @@ class Predictor:
         self._columns, self._genes_said = genes_kept(self.bundle, self.options)
         self.embedder = open_embedder(self.bundle, self.options.device, self.options.precision)
         self._images = self.bundle.embeddings("image") if self.aggregation in PLACED else None
-        self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate)
+        self._index = self.bundle.index(self.key)
+        searched = self._index if self.key == "expression" else None
+        self._checks = TileChecks(self.bundle, self.encoder.looks, self.options.ood_rate, searched)
         self._expression = self.bundle.expression_to_average(self._columns, DENSE_BYTES)
         self._without = lru_cache(PARTS_HELD)(self._part)
         self._without(())
@@ -90,7 +92,7 @@ class Predictor:
         bundle, kept = self.bundle, spots_without(self.bundle, sections)
         along = along_without(bundle, self._columns, self.aggregation, kept)
         if not sections:
-            found = Part(bundle.index(self.key), self.k, along, self._checks)
+            found = Part(self._index, self.k, along, self._checks)
         else:
             k, checks = min(self.k, int(kept.sum())), self._checks.of_spots(np.flatnonzero(kept))
             found = Part(index_without(bundle, self.key, kept), k, along, checks)

@@ -7,7 +7,7 @@ reference does about 5 % are called strange at the default rate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -19,7 +19,8 @@ from bleep_cli.bundle.index.measured import HELD_BYTES
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.provenance import NOT_AVAILABLE
-from bleep_cli.types import F32, I64, Bool, Neighbours
+from bleep_cli.search.lists import ListIndex
+from bleep_cli.types import F32, I64, Bool, Index, Neighbours
 
 MOST_STRANGE = 0.5  # of the tiles in tissue, above which the slide itself is strange
 ROW_BLOCK = 16_384
@@ -27,12 +28,15 @@ Columns = Mapping[str, F32 | Bool]
 
 
 class TileChecks:
-    """A reference made ready to judge tiles; ``looks`` is how many the tower that runs tells of each, 0: none."""
+    """A reference made ready to judge tiles; ``looks`` is how many the tower that runs tells of each, 0: none.
 
-    def __init__(self, bundle: Bundle, looks: int, rate: float) -> None:
+    ``index`` is the search of the expression embeddings, where those are what is searched.
+    """
+
+    def __init__(self, bundle: Bundle, looks: int, rate: float, index: Index | None = None) -> None:
         stored = bundle.looks() if looks else None
         self._looks = stored if stored is not None and stored.tiles.shape[1] == looks else None
-        self._spots = _held(bundle.embedding_rows("expression"))
+        self._vectors = _vectors(bundle, index)
         _, self._donor = np.unique(bundle.spots("donor"), return_inverse=True)
         self._rate = rate
 
@@ -48,7 +52,7 @@ class TileChecks:
         ``neighbour_spread`` is the standard deviation of the neighbours' expression embeddings around their
         weighted mean: 0 where all are alike, towards 1 where they point everywhere.
         """
-        near = self._spots[found.index]
+        near = self._vectors(found.index)
         mean = np.einsum("mk,mkd->md", weights, near)
         told = {
             "neighbour_spread": np.sqrt(np.maximum(1 - (mean**2).sum(axis=1), 0)).astype(np.float32),
@@ -98,6 +102,14 @@ def _distinct(codes: I64) -> I64:
     """How many different values each row of i64[m, k] holds."""
     ordered = np.sort(codes, axis=1)
     return np.asarray(1 + (np.diff(ordered, axis=1) != 0).sum(axis=1), np.int64)
+
+
+def _vectors(bundle: Bundle, index: Index | None) -> Callable[[I64], F32]:
+    """The expression embeddings f32[..., d] of spots i64[...]: an index by lists has them at hand."""
+    if isinstance(index, ListIndex):
+        return index.vectors
+    held = _held(bundle.embedding_rows("expression"))
+    return lambda rows: np.asarray(held[rows], np.float32)
 
 
 def _held(rows: Rows) -> F32:

@@ -67,6 +67,10 @@ class ListIndex:
         """Hash of the embeddings, as ``sha256_of`` makes it."""
         return self._rows.sha256
 
+    def vectors(self, rows: I64) -> F32:
+        """f32[..., d]: the embeddings of ``rows`` i64[...]."""
+        return self._rows.at(rows)
+
     def at(self, probes: int) -> ListIndex:
         """The same looking into so many lists."""
         other = object.__new__(ListIndex)
@@ -126,31 +130,48 @@ class _Packed:
 
     def __init__(self, rows: Rows, order: I64, held_bytes: int) -> None:
         n, self._width = rows.shape
-        place = np.empty(n, np.int64)
-        place[order] = np.arange(n)
-        digest = hashlib.sha256()
+        self._place = np.empty(n, np.int64)
+        self._place[order] = np.arange(n)
         self._held = np.empty((n, self._width), np.float32) if 4 * n * self._width <= held_bytes else None
         if self._held is None:
             self._file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the rows
             weakref.finalize(self, self._file.close)
-            self._file.truncate(4 * n * self._width)
-        for number, block in enumerate(row_blocks(rows, ROW_BLOCK)):
+        digest, done = hashlib.sha256(), 0
+        for block in row_blocks(rows, ROW_BLOCK):
             values = np.ascontiguousarray(block, np.float32)
             digest.update(buffer_of(values))
-            to = place[number * ROW_BLOCK : number * ROW_BLOCK + len(values)]
-            if self._held is not None:
-                self._held[to] = values
-            else:  # mapped for a block at a time, so that what is written does not count as memory that is held
-                np.memmap(self._file, np.float32, "r+", shape=(n, self._width))[to] = values
+            self._put(self._place[done : done + len(values)], values)
+            done += len(values)
+        if self._held is None:
+            self._file.flush()
         self.sha256 = digest.hexdigest()
 
     def read(self, first: int, last: int) -> F32:
+        """f32[last - first, d] in the order they lie in."""
         if self._held is not None:
             return self._held[first:last]
         self._file.seek(4 * first * self._width)
-        return np.frombuffer(self._file.read(4 * (last - first) * self._width), np.float32).reshape(
-            -1, self._width
-        )
+        values = np.frombuffer(self._file.read(4 * (last - first) * self._width), np.float32)
+        return values.reshape(-1, self._width)
+
+    def at(self, rows: I64) -> F32:
+        """f32[..., d] of ``rows`` i64[...] as they were numbered before."""
+        if self._held is not None:
+            return self._held[self._place[rows]]
+        # mapped while it is looked at, so that what is read does not stay as memory that is held
+        mapped = np.memmap(self._file, np.float32, "r", shape=(len(self._place), self._width))
+        return np.asarray(mapped[self._place[rows]], np.float32)
+
+    def _put(self, place: I64, values: F32) -> None:
+        if self._held is not None:
+            self._held[place] = values
+            return
+        order = np.argsort(place)
+        place, values = place[order], values[order]  # those of a list one after the other
+        ends = np.flatnonzero(np.diff(place) != 1) + 1
+        for first, last in zip([0, *ends], [*ends, len(place)], strict=True):
+            self._file.seek(4 * int(place[first]) * self._width)
+            self._file.write(values[first:last].data)
 
 
 def _picked(embeddings: Rows, rows: I64) -> F32:

@@ -150,10 +150,14 @@ def _of_length_1(vectors: F32) -> F32:
 
 
 def see_views(encoder: OnnxEncoder, tiles: U8, views: int) -> tuple[F32, F32]:
-    """Unit vectors as :func:`embed_views` gives them, and the views' mean looks ``f32[b, encoder.looks]``."""
-    total = np.asarray(sum(_seen(encoder, view) for view in views_of(tiles, views)), np.float32)
-    vectors, looks = total[:, : encoder.dim], total[:, encoder.dim :]
-    return (vectors if views == 1 else unit(vectors)), looks / np.float32(views)
+    """Unit vectors as :func:`embed_views` gives them, and the looks ``f32[b, encoder.looks]`` of the tiles as they
+    are: of a mean over views they would be other ones, and compare with none of another number of views."""
+    own, *turned = views_of(tiles, views)
+    seen = _seen(encoder, own)
+    total, looks = seen[:, : encoder.dim], seen[:, encoder.dim :]
+    for view in turned:
+        total = total + _seen(encoder, view)[:, : encoder.dim]
+    return (total if views == 1 else unit(total)), looks
 
 
 def _seen(encoder: OnnxEncoder, tiles: U8) -> F32:

@@ -22,6 +22,9 @@ DTYPES = {"tiles": "<f2", "spot": "<i8", "left_out": "<f4"}
 STAIN = 6
 """How many of the last looks are of the stain; those before are of the features."""
 NEAREST = 10
+VIEWS = "views"
+"""Attribute: of how many views of a tile its looks are the mean; before format 1.6 not stated, and all that its
+embedding is of."""
 QUERY_BLOCK = 256
 
 
@@ -66,7 +69,8 @@ class Looks:
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the array of tiles."""
-        return {"left_out": self.by, "middle": list(self.middle), "reach": list(self.reach), "nearest": NEAREST}
+        told = {"left_out": self.by, "middle": list(self.middle), "reach": list(self.reach), "nearest": NEAREST}
+        return told | {VIEWS: 1}
 
 
 def part_distances(looks: F32, tiles: F32) -> F64:
@@ -89,9 +93,12 @@ def _distances(queries: F32, tiles: F32) -> Iterator[F64]:
         yield np.sqrt(np.maximum(nearest.astype(np.float64), 0)).mean(axis=1)
 
 
-def read_looks(root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int) -> Looks | None:
-    """The looks of the bundle ``name`` of that many spots; None where it holds none.
+def read_looks(
+    root: Group, name: str, read: Callable[[str], NDArray[Any]], spots: int, views: int
+) -> Looks | None:
+    """The looks of the bundle ``name`` of that many spots, whose embeddings are of so many ``views``.
 
+    None where it holds none of tiles as they are: before format 1.6 they were means over the views.
     ``read`` gives an array by its path. Raises ``ReferenceError`` for arrays that do not fit together.
     """
 
@@ -101,7 +108,10 @@ def read_looks(root: Group, name: str, read: Callable[[str], NDArray[Any]], spot
         found = Looks(**values, middle=middle, reach=reach, by=str(attrs["left_out"]))
         return found if _fits(found, spots) else None
 
-    return read_group(root, name, LOOKS, DTYPES, read, made)
+    found = read_group(root, name, LOOKS, DTYPES, read, made)
+    if found is None or views == 1 or root[TILES].attrs.get(VIEWS) == 1:
+        return found
+    return None
 
 
 def _fits(found: Looks, spots: int) -> bool:

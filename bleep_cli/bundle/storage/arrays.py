@@ -196,13 +196,16 @@ def _texts(data: bytes | bytearray, count: int) -> NDArray[Any]:
     if stated != count or len(data) < 4 + 4 * count:
         raise ValueError(f"{stated} texts, not {count}")
     texts = []
-    at = 4
+    at, text, stored = 4, "", data[:0]
     for _ in range(count):
-        (length,) = struct.unpack_from("<I", data, at)
-        at += 4 + length
-        if at > len(data):
-            raise ValueError("a text goes on beyond its end")
-        texts.append(data[at - length : at].decode("utf-8"))
+        if not stored or data[at : at + len(stored)] != stored:  # names of donors come a million times on end
+            start = at + 4
+            (length,) = struct.unpack_from("<I", data, at)
+            if start + length > len(data):
+                raise ValueError("a text goes on beyond its end")
+            text, stored = data[start : start + length].decode("utf-8"), data[at : start + length]
+        at += len(stored)
+        texts.append(text)
     if at != len(data):
         raise ValueError("more than its texts")
     out = np.empty(count, object)

@@ -46,7 +46,7 @@ CONTENT = {
     "bundle-1.3.zarr.zip": "0fe96831f08e668a73acc7fe267c00f5823c917e6ece01bd357cee7d1f4a2470",
     "bundle-1.4.zarr.zip": "a00bbedadcd15a73e39ec786e20fb5849d31d3a6d7659d9787f3fffdff5decdd",
     "bundle-1.5.zarr.zip": "4343a4b6aa0da746793a859eaaf132612ed53f050950e7cd501b24935eabe15a",
-    "bundle-1.6.zarr.zip": "c42d38e892ced38ffe12ef6508132284683ba1cce1705804705884fbeb8d36cd",
+    "bundle-1.6.zarr.zip": "a2147d8aba41c8072357343f41e28e24eefd4a31659b8ccd5411e0c56fd2485e",
 }
 
 

@@ -22,8 +22,10 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.embedding.embedder import embedder_of
 from bleep_cli.embedding.sections import see_sections
-from bleep_cli.fitting.given_looks import FEATURES, LEAST_PX, with_fitted_looks, with_raw_looks
-from bleep_cli.fitting.looks import fit_looks, stain_of
+from bleep_cli.fitting.backbone import TILE_PX
+from bleep_cli.fitting.cca import LinearHead
+from bleep_cli.fitting.given_looks import FEATURES, LEAST_PX, tower_with_looks, with_fitted_looks, with_raw_looks
+from bleep_cli.fitting.looks import LooksHead, fit_looks, stain_of
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.towers.encoder import OnnxEncoder, gives_as
@@ -158,3 +160,20 @@ def test_tiles_that_somebody_else_embedded_may_come_without_looks(
         encoders.others,
     )
     assert found.findings[-1].code == "looks-missing"
+
+
+def test_a_tower_on_that_very_backbone_shares_it() -> None:
+    """Of one field: a second pass through the same network would give the same features."""
+    tower = asset(BACKBONE).read_bytes()
+    looking = tower_with_looks(tower, TILE_PX, LooksHead(as_they_are(FEATURES), as_they_are(STAIN)))
+    kinds = [[node.op_type for node in onnx.load_from_string(model).graph.node] for model in (tower, looking)]
+    assert kinds[0].count("Conv") == kinds[1].count("Conv") > 40
+    assert len(looking) < len(tower) + 3_000_000  # what tells the looks as they are, 744 x 744 numbers
+    tiles = np.random.default_rng(1).integers(0, 256, (3, TILE_PX, TILE_PX, 3), np.uint8)
+    seen, features = OnnxEncoder(looking, "cpu").see(tiles), OnnxEncoder(tower, "cpu").embed(tiles)
+    np.testing.assert_array_equal(seen[:, :FEATURES], features)
+    np.testing.assert_allclose(seen[:, FEATURES:-STAIN], features, atol=1e-5)
+
+
+def as_they_are(dim: int) -> LinearHead:
+    return LinearHead(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))

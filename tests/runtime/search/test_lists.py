@@ -104,3 +104,9 @@ def test_little_memory_gives_the_same(rows: F32, made: Lists, monkeypatch: pytes
 def test_no_queries_and_a_single_row(rows: F32, made: Lists) -> None:
     assert ListIndex(rows, made, HELD).search(rows[:0], 5).index.shape == (0, 5)
     assert ListIndex(rows[:1], make_lists(rows[:1]), HELD).search(rows[:2], 5).index.tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize("held_bytes", [HELD, 0])
+def test_the_vectors_of_rows_are_at_hand(rows: F32, made: Lists, held_bytes: int) -> None:
+    asked = np.random.default_rng(0).integers(0, len(rows), (7, 3))
+    np.testing.assert_array_equal(ListIndex(rows, made, held_bytes).vectors(asked), rows[asked])
