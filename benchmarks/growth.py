@@ -30,6 +30,7 @@ from side_by_side import child, median, report
 PIECES = 4
 LIMIT_MB = 1500
 TRIES, WAIT_S = 120, 0.5
+COLUMNS = 4
 AXES = {
     "slide side, same tissue": "px",
     "slide side, tissue grows": "px",
@@ -186,36 +187,39 @@ def predict(case: Case, out: Path) -> dict[str, Any]:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Memory and time over each axis, small multiples."""
+    """Memory and, below it, time over each axis, small multiples; straight where a further one costs the same."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     axes = [axis for axis in AXES if sum(row["axis"] == axis for row in rows) > 1]
-    figure, grid = plt.subplots(2, len(axes), figsize=(3.2 * len(axes), 5), sharex="col", squeeze=False)
-    most = [LIMIT_MB, *(row["peak_rss_mb"] for row in rows)]
-    for column, axis in enumerate(axes):
-        part = [row for row in rows if row["axis"] == axis]
-        sizes = [row["size"] for row in part]
-        for line, (name, unit) in enumerate((("peak_rss_mb", "peak memory, MB"), ("seconds", "time, s"))):
-            plot = grid[line][column]
-            plot.plot(sizes, [row[name] for row in part], "o-", color="#2b6cb0")
-            plot.set_xscale("log")
-            plot.set_ylim(
-                0, 1.1 * (max([LIMIT_MB, *most]) if name == "peak_rss_mb" else max(row[name] for row in part))
-            )
+    lines = -(-len(axes) // COLUMNS)
+    figure, grid = plt.subplots(2 * lines, COLUMNS, figsize=(3 * COLUMNS, 4 * lines), squeeze=False)
+    most = 1.1 * max([LIMIT_MB, *(row["peak_rss_mb"] for row in rows)])
+    for place in range(lines * COLUMNS):
+        memory, time_s = (grid[2 * (place // COLUMNS) + part][place % COLUMNS] for part in (0, 1))
+        if place >= len(axes):
+            memory.axis("off")
+            time_s.axis("off")
+            continue
+        part = [row for row in rows if row["axis"] == axes[place]]
+        for plot, name in ((memory, "peak_rss_mb"), (time_s, "seconds")):
+            plot.plot([row["size"] for row in part], [row[name] for row in part], "o-", color="#2b6cb0")
+            plot.set_xlim(0, 1.08 * part[-1]["size"])
+            plot.set_ylim(0, most if name == "peak_rss_mb" else 1.1 * max(row[name] for row in part))
             plot.spines[["top", "right"]].set_visible(False)
-            if column == 0 or name == "seconds":
-                plot.set_ylabel(unit)
-        grid[0][column].axhline(LIMIT_MB, color="#999", linestyle=":", linewidth=1)
-        grid[0][column].set_title(axis, fontsize=10)
-        grid[1][column].set_xlabel(AXES[axis])
-        grid[1][column].set_xticks(sizes, [f"{size:,}" for size in sizes])
-        grid[1][column].minorticks_off()
+            plot.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            plot.locator_params(axis="x", nbins=4, integer=True)
+        memory.axhline(LIMIT_MB, color="#999", linestyle=":", linewidth=1)
+        memory.set_title(axes[place], fontsize=10)
+        memory.set_ylabel("peak memory, MB")
+        time_s.set_ylabel("time, s")
+        time_s.set_xlabel(AXES[axes[place]])
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

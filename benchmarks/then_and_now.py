@@ -85,7 +85,7 @@ def told(slide: Path, ref: Path, mpp: float | None, folder: Path) -> dict[str, A
         "exit": done.returncode,
         "warned of": ", ".join(codes) or "nothing",
         "exit with --strict": strict.returncode,
-        "strange": record.get("strange"),
+        "strange": record.get("strange_tiles"),
     }
 
 

@@ -11,6 +11,7 @@ import hashlib
 import math
 import tempfile
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,11 +138,12 @@ class _Packed:
             self._file = tempfile.TemporaryFile(prefix="bleep-")  # noqa: SIM115 - it lives as long as the rows
             weakref.finalize(self, self._file.close)
         digest, done = hashlib.sha256(), 0
-        for block in row_blocks(rows, ROW_BLOCK):
-            values = np.ascontiguousarray(block, np.float32)
-            digest.update(buffer_of(values))
-            self._put(self._place[done : done + len(values)], values)
-            done += len(values)
+        with ThreadPoolExecutor(1, "bleep-hash") as pool:  # beside reading the next block, and in their order
+            for block in row_blocks(rows, ROW_BLOCK):
+                values = np.ascontiguousarray(block, np.float32)
+                pool.submit(digest.update, buffer_of(values))
+                self._put(self._place[done : done + len(values)], values)
+                done += len(values)
         if self._held is None:
             self._file.flush()
         self.sha256 = digest.hexdigest()

@@ -210,7 +210,7 @@ def bundle(folder: Path) -> Path:
     return folder / "b.zarr"
 
 
-CHUNK = "expression/c/1/0"
+CHUNK = "expression/c/0/0"
 
 
 def zip_member(folder: Path) -> list[str]:
