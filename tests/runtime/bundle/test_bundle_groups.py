@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bundle_damage import reattr_array, seal
 
 from bleep_cli.bundle.learned.calibration import Calibration
-from bleep_cli.bundle.learned.looks import Looks
+from bleep_cli.bundle.learned.looks import TILES, VIEWS, Looks
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError
@@ -44,6 +45,20 @@ def test_they_are_read_as_they_were_written(small_built: Built, tmp_path: Path) 
         assert found is not None
         for name, value in vars(wanted).items():
             np.testing.assert_array_equal(getattr(found, name), value)
+
+
+@pytest.mark.parametrize(("views", "told"), [(1, True), (8, False)])
+def test_looks_that_were_means_over_views_are_not_compared(
+    small_built: Built, tmp_path: Path, views: int, told: bool
+) -> None:
+    """Before format 1.6 nothing was stated, and they were of as many views as the embeddings."""
+    built = replace(small_built, info=replace(small_built.info, views=views))
+    path = written(built, tmp_path, looks=looks())
+    assert open_bundle(path).looks() is not None
+    attrs = dict(open_bundle(path).array(TILES).attrs)
+    reattr_array(path, TILES, only={name: value for name, value in attrs.items() if name != VIEWS})
+    seal(path)
+    assert (open_bundle(path).looks() is not None) == told
 
 
 def test_a_bundle_without_them_says_so(small_bundle: Path) -> None:

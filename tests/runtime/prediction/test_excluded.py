@@ -12,7 +12,7 @@ import pytest
 from predicted_slides import values
 
 from bleep_cli.bundle.encoders_folder import Encoders
-from bleep_cli.bundle.index.graph import GRAPH
+from bleep_cli.bundle.index.lists import LISTS
 from bleep_cli.bundle.open import Bundle, open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.choices import Aggregation
@@ -109,11 +109,10 @@ def test_receipts_and_provenance_respect_it(make_bundle: MakeBundle, query_slide
     assert abs(own - receipt.predicted) > 1e-3  # the slope of all spots would say something else
 
 
-def test_the_answer_is_exact_where_the_bundle_holds_a_graph(make_bundle: MakeBundle) -> None:
-    pytest.importorskip("hnswlib")
+def test_the_answer_is_exact_where_the_bundle_holds_an_index(make_bundle: MakeBundle) -> None:
     bundle = open_bundle(make_bundle(exact_up_to=10))
     kept = spots_without(bundle, ["S0", "S2"])
-    assert GRAPH in bundle.root and kept.sum() == bundle.info.sections[1].n
+    assert LISTS in bundle.root and kept.sum() == bundle.info.sections[1].n
     queries, rows = bundle.embeddings("image")[::7], bundle.embeddings("expression")
     found = index_without(bundle, "expression", kept).search(queries, K)
     cosine = np.where(kept, queries @ rows.T, -np.inf)

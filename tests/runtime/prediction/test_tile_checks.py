@@ -48,7 +48,7 @@ def dark(query_slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = np.asarray(Image.open(query_slide).convert("RGB")).astype(float)
     glass = (pixels > 225).all(axis=2, keepdims=True)
     path = tmp_path_factory.mktemp("dark") / "dark.png"
-    Image.fromarray(np.where(glass, pixels, pixels * 0.5).clip(0, 255).astype(np.uint8)).save(path)
+    Image.fromarray(np.where(glass, pixels, pixels * 0.3).clip(0, 255).astype(np.uint8)).save(path)
     return path
 
 
@@ -67,6 +67,15 @@ def test_columns_of_a_slide_that_belongs(predicted: Prediction, reference: Path)
     said = predicted.provenance["reliability"]["tiles"]
     assert (said["left_out"], said["rate"]) == ("donor", 0.05)
     assert said["strange"] == pytest.approx(np.mean(obs["ood"]), abs=1e-4)
+
+
+def test_one_view_is_as_strange_as_eight(reference: Path, query_slide: Path) -> None:
+    """Whatever the reference's own embeddings are the mean of."""
+    one, eight = (
+        Predictor(reference, replace(OPTIONS, views=views)).predict(query_slide, mpp=4.0).obs["ood_score"]
+        for views in (1, 8)
+    )
+    np.testing.assert_allclose(one, eight, atol=1e-5)
 
 
 def test_neighbours_are_judged(predicted: Prediction, reference: Path) -> None:
