@@ -15,7 +15,7 @@ from bleep_cli.outputs.blocks import columns_of, gene_columns, most_varying
 from bleep_cli.plotting.style import EXPRESSION
 from bleep_cli.prediction.measured import QUANTILES
 from bleep_cli.report.pack import Codes, quantised
-from bleep_cli.types import I64, Prediction
+from bleep_cli.types import F32, I64, Bool, Prediction
 
 MOST_VALUES = 4_000_000
 """Values of genes that a page holds unless it is told which: 200 genes of 20,000 tiles."""
@@ -78,7 +78,7 @@ def payload(prediction: Prediction, genes: Sequence[str] | None = None) -> Paylo
             _gene(prediction, int(columns[place]), codes, float(spread[place]))
             for place, codes in zip(order, packed, strict=True)
         ],
-        "layers": [_layer(name, prediction.obs[name].dtype == np.bool_, codes) for name, codes in layers.items()],
+        "layers": [_layer(name, prediction.obs[name], codes) for name, codes in layers.items()],
         "pieces": [str(name) for name in pieces],
         "palettes": {name: palette_digits(name) for name in PALETTES},
     }
@@ -108,9 +108,16 @@ def _gene(prediction: Prediction, column: int, codes: Codes, spread: float) -> d
     return {**said, **numbers, "measured": measured if len(measured) == 2 and measured[0] < measured[1] else None}
 
 
-def _layer(name: str, yes_no: bool, codes: Codes) -> dict[str, Any]:
+def _layer(name: str, values: F32 | Bool, codes: Codes) -> dict[str, Any]:
     label, worse = LAYERS.get(name, (name.replace("_", " "), "low"))
-    return {"name": name, "label": label, "low": codes.low, "high": codes.high, "worse": worse, "yesNo": yes_no}
+    kind = {"yesNo": values.dtype == np.bool_, "whole": are_whole(values)}
+    return {"name": name, "label": label, "low": codes.low, "high": codes.high, "worse": worse, **kind}
+
+
+def are_whole(values: F32 | Bool) -> bool:
+    """Whether f32 or bool [n] are counts, to be shown without decimals: whole numbers, and one of them above 1."""
+    known = np.asarray(values, np.float64)[np.isfinite(values)]
+    return bool(len(known)) and bool((known == np.round(known)).all()) and float(known.max()) > 1
 
 
 def palette_digits(name: str) -> str:

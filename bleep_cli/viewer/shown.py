@@ -15,8 +15,8 @@ from bleep_cli.plotting.gene import FOOTER
 from bleep_cli.plotting.style import colour_limits
 from bleep_cli.prediction.measured import QUANTILES
 from bleep_cli.receipts.receipt import receipts
-from bleep_cli.report.payload import LAYERS, PALETTES, palette_digits
-from bleep_cli.types import F32, F64, I64, Prediction, Slide
+from bleep_cli.report.payload import LAYERS, PALETTES, are_whole, palette_digits
+from bleep_cli.types import F32, F64, I64, Bool, Prediction, Slide
 from bleep_cli.viewer.kept import Kept
 from bleep_cli.viewer.pyramid import PIECE_PX, Pyramid
 from bleep_cli.viewer.spot_pictures import SpotPictures
@@ -99,7 +99,7 @@ class Shown:
             "piece": str(found.grid.region[row]),
             "x_um": float(x),
             "y_um": float(y),
-            "layers": [_layer(name, column[row]) for name, column in found.obs.items()],
+            "layers": [_layer(name, column, row) for name, column in found.obs.items()],
             "top": [self._stands_out(int(i), values, share) for i in top if share[i] > 0],
         }
 
@@ -132,8 +132,11 @@ class Shown:
             raise LookupError(f"no {what} {place}")
 
 
-def _layer(name: str, value: Any) -> dict[str, Any]:
+def _layer(name: str, column: F32 | Bool, place: int) -> dict[str, Any]:
+    value = column[place]
     label = LAYERS.get(name, (name.replace("_", " "),))[0]
     if isinstance(value, np.bool_):
         return {"label": label, "value": "yes" if value else "no"}
-    return {"label": label, "value": f"{float(value):.3f}" if np.isfinite(value) else "no value"}
+    if not np.isfinite(value):
+        return {"label": label, "value": "no value"}
+    return {"label": label, "value": f"{float(value):,.0f}" if are_whole(column) else f"{float(value):.3f}"}

@@ -11,6 +11,7 @@ class Values {
     this.high = said.high;
     this.measured = said.measured ?? null; // [1st, 99th percentile] over the reference's spots
     this.yesNo = said.yesNo ?? false;
+    this.whole = said.whole ?? false; // counts, which eight bits give only nearly
     this.worse = said.worse ?? "low"; // the end that speaks against a tile
     this.spread = said.spread ?? 0;
   }
@@ -107,5 +108,6 @@ function shown(value) {
 
 function valueWords(values, tile) {
   const value = values.at(tile);
+  if (values.whole && Number.isFinite(value)) return Math.round(value).toLocaleString("en");
   return values.yesNo ? (value > 0.5 ? "yes" : "no") : shown(value);
 }

@@ -20,7 +20,7 @@ from PIL import Image
 from bleep_cli.errors import OutputError, UsageError
 from bleep_cli.report.pack import NO_VALUE, PICTURE_BYTES, STEPS, jpeg, quantised
 from bleep_cli.report.page import page, write_report
-from bleep_cli.report.payload import MOST_GENES
+from bleep_cli.report.payload import MOST_GENES, are_whole
 from bleep_cli.types import Prediction
 
 NOWHERE = ("src", "href", "action", "formaction", "poster", "srcset", "background")
@@ -92,6 +92,7 @@ def test_every_value_is_there_within_half_a_step() -> None:
     assert np.isnan(similarity[7])
     np.testing.assert_array_equal(marked, prediction.obs["out_of_focus<b>"])
     assert [layer["yesNo"] for layer in head["layers"]] == [False, True, False]
+    assert [layer["whole"] for layer in head["layers"]] == [False, False, False]
     assert [layer["worse"] for layer in head["layers"]] == ["low", "low", "high"]
     np.testing.assert_array_equal(ink, prediction.obs["under_ink"])
     centre = prediction.grid.centre_l0 * SCALEF
@@ -99,6 +100,16 @@ def test_every_value_is_there_within_half_a_step() -> None:
     assert names == list(prediction.grid.tile_id)
     assert [head["pieces"][piece] for piece in arrays["piece"]] == list(prediction.grid.region)
     assert (head["umPerPx"], head["edge"]) == (2.0, 25.0)
+
+
+def test_counts_are_shown_without_decimals() -> None:
+    """Eight bits give them only nearly: 4 donors of 1 to 5 read 3.99."""
+    counts = np.array([1, 4, 5, np.nan], np.float32)
+    assert are_whole(counts)
+    assert not are_whole(counts + 0.5)
+    assert not are_whole(np.array([0, 1], np.float32))  # a share
+    assert not are_whole(np.array([True, False]))
+    assert not are_whole(np.full(3, np.nan, np.float32))
 
 
 def test_a_name_cannot_end_the_element_that_it_stands_in() -> None:
