@@ -11,6 +11,8 @@ import numpy as np
 from bleep_cli.base.reasons import reason
 from bleep_cli.base.rows import SpooledRows, row_blocks
 from bleep_cli.base.text import counted
+from bleep_cli.bundle.index.lists import DTYPES as LIST_DTYPES
+from bleep_cli.bundle.index.lists import LISTS
 from bleep_cli.bundle.index.verified import verified_index
 from bleep_cli.bundle.learned.calibration import CALIBRATION
 from bleep_cli.bundle.learned.calibration import DTYPES as CALIBRATION_DTYPES
@@ -88,7 +90,7 @@ def _dtypes(bundle: Bundle) -> str:
     if SLOPE in bundle.root and bundle.array(SLOPE).dtype != np.dtype("f4"):
         wrong.append(SLOPE)
     groups = {SIGNATURE: SIGNATURE_DTYPES, LOOKS: LOOKS_DTYPES, CALIBRATION: CALIBRATION_DTYPES}
-    for group, dtypes in (groups | {COMPONENTS: COMPONENT_DTYPES}).items():
+    for group, dtypes in (groups | {COMPONENTS: COMPONENT_DTYPES, LISTS: LIST_DTYPES}).items():
         if group in bundle.root:
             paths = {f"{group}/{name}": dtype for name, dtype in dtypes.items()}
             wrong += [path for path, dtype in paths.items() if bundle.array(path).dtype != np.dtype(dtype)]

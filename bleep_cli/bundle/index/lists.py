@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bleep_cli.base.rows import Rows
 from bleep_cli.bundle.index.measured import HELD_BYTES, SAMPLE_SEED, sample_queries, why_too_few
-from bleep_cli.bundle.storage.arrays import Group, StoredArray
+from bleep_cli.bundle.shapes import array_of
+from bleep_cli.bundle.storage.arrays import Group
 from bleep_cli.bundle.stored import read_group, reading, stated_number
 from bleep_cli.errors import ReferenceError
 from bleep_cli.search.exact import ExactIndex
@@ -41,11 +42,11 @@ def list_index(root: Group, bundle: str, embeddings: Rows) -> tuple[ListIndex, M
     n, dim = embeddings.shape
 
     def read(path: str) -> NDArray[Any]:
-        array = root[path]
-        if not isinstance(array, StoredArray):
-            raise ReferenceError(f"{bundle}: {path} is no array")
+        array = array_of(root, bundle, path)
+        if array.nbytes > 8 * n * dim:  # before it is unpacked: no more centres than spots, each in one list
+            raise ReferenceError(f"{bundle}: {path} is too large for {n} spots")
         with reading(bundle, path):
-            return np.asarray(array[:])
+            return np.asarray(array[...])
 
     def made(
         values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]

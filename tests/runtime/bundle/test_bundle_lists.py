@@ -146,6 +146,36 @@ def test_lists_that_do_not_fit_are_refused(path: Path, break_it: str) -> None:
     assert not ok and "do not fit together" in detail
 
 
+@pytest.mark.parametrize("gone", [MEMBER, CENTRES])
+def test_lists_without_one_of_their_arrays_are_refused(path: Path, gone: str) -> None:
+    drop(path, gone)
+    with pytest.raises(ReferenceError, match=gone):
+        index_of(open_bundle(path))
+    assert not check(path)[0]
+
+
+def test_an_array_in_the_place_of_the_lists_is_refused(path: Path) -> None:
+    drop(path, LISTS)
+    rewrite(path, LISTS, np.zeros(3, np.float32))
+    seal(path)
+    with pytest.raises(ReferenceError, match="index/lists"):
+        index_of(open_bundle(path))
+
+
+def test_lists_too_large_for_the_spots_are_refused_before_they_are_unpacked(path: Path) -> None:
+    rewrite(path, MEMBER, np.zeros(10_000, np.int32))
+    seal(path)
+    with pytest.raises(ReferenceError, match="index/lists/member is too large for 252 spots"):
+        index_of(open_bundle(path))
+
+
+def test_verify_looks_at_their_types(path: Path) -> None:
+    rewrite(path, MEMBER, values_of(path, MEMBER).astype(np.float64))
+    seal(path)
+    [found] = [check for check in verify(open_bundle(path)) if check.name == "dtypes"]
+    assert not found.ok and MEMBER in found.detail
+
+
 def test_attributes_that_are_no_numbers_are_an_error(path: Path) -> None:
     reattr_array(path, CENTRES, probes="many")
     with pytest.raises(ReferenceError, match="index/lists: probes is 'many' and no number"):
