@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundle_damage import drop, reattr_array, rewrite, seal
+from large_bundles import LARGE, index_of
 
-from bleep_cli.bundle.index.choose import choose_index
 from bleep_cli.bundle.index.graph import GRAPH
 from bleep_cli.bundle.index.lists import LISTS
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.errors import ReferenceError
@@ -19,9 +19,7 @@ from bleep_cli.reference.parts import Built
 from bleep_cli.search import hnsw_build
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.hnsw_build import GraphOptions
-from bleep_cli.types import Index
 
-LARGE = 100  # spots; here a reference of more counts as large
 OPTIONS = GraphOptions()
 
 
@@ -30,10 +28,6 @@ def path(small_built: Built, tmp_path: Path) -> Path:
     write_bundle(tmp_path / "graph.zarr", small_built.info, small_built.arrays, exact_up_to=LARGE, graph=OPTIONS)
     drop(tmp_path / "graph.zarr", LISTS)  # which would come first
     return tmp_path / "graph.zarr"
-
-
-def index_of(bundle: Bundle) -> Index:
-    return choose_index(bundle.root, bundle.name, bundle.embedding_rows("expression"), LARGE)
 
 
 def test_a_graph_of_the_spots_in_another_order_is_refused(path: Path) -> None:

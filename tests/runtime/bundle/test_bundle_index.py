@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import zarr
 from bundle_damage import drop, reattr_array, rewrite, seal, values_of
+from large_bundles import LARGE, index_check, index_of
 
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.index import choose, verified
 from bleep_cli.bundle.index import graph as stored_graphs
-from bleep_cli.bundle.index.choose import choose_index, memory_of_index
+from bleep_cli.bundle.index.choose import memory_of_index
 from bleep_cli.bundle.index.graph import GRAPH, why_exact
 from bleep_cli.bundle.index.lists import LISTS
-from bleep_cli.bundle.open import Bundle, open_bundle
-from bleep_cli.bundle.verify import verify
+from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import graph_folder, write_bundle
 from bleep_cli.checks.inspection import inspect_bundle
 from bleep_cli.choices import Key
@@ -31,9 +31,7 @@ from bleep_cli.search.exact import ExactIndex
 from bleep_cli.search.graph_file import HEADER
 from bleep_cli.search.hnsw import HnswIndex
 from bleep_cli.search.hnsw_build import GraphOptions, library_version
-from bleep_cli.types import Index
 
-LARGE = 100  # spots; here a reference of more counts as large
 OPTIONS = GraphOptions(save_every=60)
 
 
@@ -51,22 +49,12 @@ def path(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "graph.zarr"))
 
 
-def index_of(bundle: Bundle, key: Key = "expression", exact_up_to: int = LARGE) -> Index:
-    return choose_index(bundle.root, bundle.name, bundle.embedding_rows(key), exact_up_to)
-
-
-def check(path: Path) -> tuple[bool, str]:
-    """What ``--verify`` says of the index."""
-    [found] = [check for check in verify(open_bundle(path)) if check.name == "index"]
-    return found.ok, found.detail
-
-
 # --- when there is one
 
 
 def test_only_a_large_reference_has_a_graph(written: Path, small_bundle: Path) -> None:
     assert GRAPH in open_bundle(written).root and GRAPH not in open_bundle(small_bundle).root
-    assert check(small_bundle) == (True, "none stored; search is exact, recall@50 1.000")
+    assert index_check(small_bundle) == (True, "none stored; search is exact, recall@50 1.000")
 
 
 def test_without_hnswlib_there_is_none(
@@ -139,14 +127,14 @@ def test_the_graph_serves_only_its_own_embeddings(path: Path) -> None:
     assert why_exact(bundle.array(GRAPH), bundle.embedding_rows("expression")) == "it belongs to other embeddings"
     found = index_of(bundle).search(embeddings[:3], 1)
     np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
-    assert check(path) == (False, "the stored HNSW graph belongs to other embeddings; it is not used")
+    assert index_check(path) == (False, "the stored HNSW graph belongs to other embeddings; it is not used")
 
 
 def test_a_graph_of_too_low_a_recall_is_not_used(path: Path) -> None:
     reattr_array(path, GRAPH, recall=0.97)
     seal(path)
     assert isinstance(index_of(open_bundle(path)), ExactIndex)
-    assert check(path)[1].endswith("; search is exact: its recall@50 of 0.97 is under 0.99")
+    assert index_check(path)[1].endswith("; search is exact: its recall@50 of 0.97 is under 0.99")
 
 
 def test_a_graph_without_ef_and_recall_is_searched_as_in_format_1_0(path: Path) -> None:
@@ -164,7 +152,7 @@ def test_a_group_in_the_place_of_the_graph_is_none(path: Path) -> None:
     bundle = open_bundle(path)
     assert isinstance(index_of(bundle), ExactIndex)
     assert memory_of_index(bundle.root, bundle.embedding_rows("expression"), LARGE) == 4 * 252 * 8
-    assert check(path) == (False, "graph.zarr: index/hnsw is no array")
+    assert index_check(path) == (False, "graph.zarr: index/hnsw is no array")
 
 
 @pytest.mark.parametrize("name", ["recall", "ef"])
@@ -178,7 +166,7 @@ def test_without_hnswlib_search_is_exact(written: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(stored_graphs, "hnsw_available", lambda: False)
     monkeypatch.setattr(verified, "hnsw_available", lambda: False)
     assert isinstance(index_of(open_bundle(written)), ExactIndex)
-    assert check(written) == (True, "HNSW stored; hnswlib is not installed")
+    assert index_check(written) == (True, "HNSW stored; hnswlib is not installed")
 
 
 def test_embeddings_that_do_not_fit_are_searched_from_a_file(
@@ -229,17 +217,17 @@ def test_a_damaged_graph_is_an_error(path: Path, small_built: Built, tmp_path: P
     reason = "index/hnsw is damaged" if break_it == "a flipped bit" else "not one of 252 vectors of 8 dimensions"
     with pytest.raises(ReferenceError, match=reason):
         index_of(open_bundle(path))
-    ok, detail = check(path)
+    ok, detail = index_check(path)
     assert not ok and reason in detail
 
 
 @pytest.mark.slow
 def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ok, detail = check(path)
+    ok, detail = index_check(path)
     assert ok and detail.startswith("HNSW recall@50 ") and float(detail.split()[2]) > 0.99
     assert detail.endswith("at ef 64; search is exact: 252 spots are no more than 100000")
     monkeypatch.setattr(verified, "EXACT_UP_TO", LARGE)
-    assert check(path)[1].endswith("at ef 64; used")
+    assert index_check(path)[1].endswith("at ef 64; used")
     values = values_of(path, GRAPH).copy()  # links that lead anywhere: recall of chance
     rows = values[HEADER.itemsize :][: 252 * (4 + 32 * 4 + 8 * 4 + 8)].reshape(252, -1)
     links = np.ascontiguousarray(rows[:, 4 : 4 + 32 * 4]).view("<u4")
@@ -247,7 +235,7 @@ def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyP
     rows[:, 4 : 4 + 32 * 4] = links.view(np.uint8)
     rewrite(path, GRAPH, values)
     seal(path)
-    ok, detail = check(path)
+    ok, detail = index_check(path)
     assert not ok and "recall@50 is 0." in detail and "states 1.0" in detail
 
 
@@ -302,4 +290,4 @@ def test_the_graph_of_another_reference_is_not_taken(small_built: Built, tmp_pat
     steps = Interrupt()
     write_bundle(path, info, other, exact_up_to=LARGE, graph=OPTIONS, progress=steps)
     assert steps.seen[0] == 0
-    assert check(path)[0]
+    assert index_check(path)[0]

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundle_damage import drop, edit, reattr_array, rewrite, seal, values_of
+from large_bundles import LARGE, index_check, index_of
 
 from bleep_cli.base.hashing import sha256_of
 from bleep_cli.bundle import write as bundle_write
 from bleep_cli.bundle.index import lists, verified
-from bleep_cli.bundle.index.choose import choose_index, memory_of_index
+from bleep_cli.bundle.index.choose import memory_of_index
 from bleep_cli.bundle.index.graph import GRAPH
 from bleep_cli.bundle.index.lists import CENTRES, LISTS
-from bleep_cli.bundle.open import Bundle, open_bundle
+from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.verify import verify
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.checks.inspection import inspect_bundle
@@ -28,9 +29,7 @@ from bleep_cli.search.hnsw import HnswIndex
 from bleep_cli.search.hnsw_build import GraphOptions
 from bleep_cli.search.lists import ListIndex
 from bleep_cli.search.recall import Tuned
-from bleep_cli.types import Index
 
-LARGE = 100  # spots; here a reference of more counts as large
 MEMBER = f"{LISTS}/member"
 
 
@@ -45,16 +44,6 @@ def written(small_built: Built, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def path(written: Path, tmp_path: Path) -> Path:
     """A copy to break."""
     return Path(shutil.copytree(written, tmp_path / "lists.zarr"))
-
-
-def index_of(bundle: Bundle, key: Key = "expression", exact_up_to: int = LARGE) -> Index:
-    return choose_index(bundle.root, bundle.name, bundle.embedding_rows(key), exact_up_to)
-
-
-def check(path: Path) -> tuple[bool, str]:
-    """What ``--verify`` says of the index."""
-    [found] = [check for check in verify(open_bundle(path)) if check.name == "index"]
-    return found.ok, found.detail
 
 
 def test_only_a_large_reference_has_lists_and_is_searched_by_them(written: Path, small_bundle: Path) -> None:
@@ -107,7 +96,7 @@ def test_they_serve_only_their_own_embeddings(path: Path) -> None:
     rewrite(path, "embeddings/expression", open_bundle(path).embeddings("expression")[::-1])
     seal(path)
     assert isinstance(index_of(open_bundle(path)), ExactIndex)
-    assert check(path) == (False, "the stored lists belong to other embeddings; they are not used")
+    assert index_check(path) == (False, "the stored lists belong to other embeddings; they are not used")
 
 
 def test_lists_of_too_low_a_recall_are_not_used(path: Path) -> None:
@@ -116,7 +105,7 @@ def test_lists_of_too_low_a_recall_are_not_used(path: Path) -> None:
     assert isinstance(index_of(open_bundle(path)), HnswIndex)
     drop(path, GRAPH)
     assert isinstance(index_of(open_bundle(path)), ExactIndex)
-    assert check(path)[1].endswith("search is exact: its recall@50 of 0.97 is under 0.99")
+    assert index_check(path)[1].endswith("search is exact: its recall@50 of 0.97 is under 0.99")
 
 
 @pytest.mark.parametrize("break_it", ["member", "negative", "centres", "short", "probes", "many probes", "NaN"])
@@ -142,7 +131,7 @@ def test_lists_that_do_not_fit_are_refused(path: Path, break_it: str) -> None:
     seal(path)
     with pytest.raises(ReferenceError, match="the arrays of its index/lists do not fit together"):
         index_of(open_bundle(path))
-    ok, detail = check(path)
+    ok, detail = index_check(path)
     assert not ok and "do not fit together" in detail
 
 
@@ -151,7 +140,7 @@ def test_lists_without_one_of_their_arrays_are_refused(path: Path, gone: str) ->
     drop(path, gone)
     with pytest.raises(ReferenceError, match=gone):
         index_of(open_bundle(path))
-    assert not check(path)[0]
+    assert not index_check(path)[0]
 
 
 def test_an_array_in_the_place_of_the_lists_is_refused(path: Path) -> None:
@@ -184,15 +173,15 @@ def test_attributes_that_are_no_numbers_are_an_error(path: Path) -> None:
 
 def test_verify_measures_the_recall_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drop(path, GRAPH)
-    ok, detail = check(path)
+    ok, detail = index_check(path)
     assert ok and detail.startswith("15 lists, recall@50 ")
     assert detail.endswith("search is exact: 252 spots are no more than 100000")
     monkeypatch.setattr(verified, "EXACT_UP_TO", LARGE)
-    assert check(path)[1].endswith("; used")
+    assert index_check(path)[1].endswith("; used")
     wrong = np.random.default_rng(0).permutation(values_of(path, MEMBER))
     rewrite(path, MEMBER, wrong)
     seal(path)
-    ok, detail = check(path)
+    ok, detail = index_check(path)
     assert not ok and "recall@50 is 0." in detail and "it states" in detail
 
 
