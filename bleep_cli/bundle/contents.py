@@ -35,7 +35,7 @@ from bleep_cli.types import F32, F64, I64, Str, TileSpec
 
 _NOT_IN_TEXTS = re.compile("[\ue000\ue001\ud800-\udfff]")  # no characters, or marks of errors.py
 ENCODING_TYPE = "bleep-reference"
-ENCODING_VERSION = "1.6"
+ENCODING_VERSION = "1.7"
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,11 @@ def _looks(bundle: Bundle) -> str:
     found = bundle.looks()
     if found is None:
         return "none stored; strange tiles are not told"
-    wide, told = found.tiles.shape[1], OnnxEncoder(bundle.tower("image"), "cpu").looks
-    if wide != told:
-        raise ReferenceError(f"{wide} looks of every tile are stored, the image tower tells {told}")
-    return f"{len(found.spot)} tiles of {wide} looks, {len(found.left_out)} left-out distances by {found.by}"
+    wide, by_tower = found.tiles.shape[1], OnnxEncoder(bundle.tower("image"), "cpu").looks
+    if wide != by_tower:
+        raise ReferenceError(f"{wide} looks of every tile are stored, the image tower tells {by_tower}")
+    told = f"{len(found.spot)} tiles of {wide} looks, {len(found.left_out)} left-out distances by {found.by}"
+    return told if found.around is None else f"{told}; with those around to {found.around.um:.0f} µm"
 
 
 def _calibration(bundle: Bundle) -> str:

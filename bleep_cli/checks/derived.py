@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bleep_cli.base.reasons import reason
+from bleep_cli.bundle.learned.looks import Looks
 from bleep_cli.bundle.learned.per_gene import HELD_OUT
 from bleep_cli.bundle.open import Bundle
 from bleep_cli.bundle.verify import Check
@@ -102,9 +103,18 @@ def _strangeness(bundle: Bundle, again: Built) -> str:
     pairs = [(np.array(stored.middle), np.array(found.middle)), (np.array(stored.reach), np.array(found.reach))]
     if len(stored.left_out) == len(found.left_out):
         pairs.append((stored.left_out, found.left_out))
-    if len(pairs) < 3 or not all(_same(a, b) for a, b in pairs):
+    if len(pairs) < 3 or not all(_same(a, b) for a, b in pairs) or not _around_same(bundle, stored, found):
         raise ReferenceError("the distances of left-out tiles are not those of the stored looks")
     return f"{len(found.left_out)} left-out distances as the stored looks give them"
+
+
+def _around_same(bundle: Bundle, stored: Looks, found: Looks) -> bool:
+    """Of a draw of many spots it cannot be told: those around the drawn ones are not kept."""
+    if stored.around is None or len(stored.spot) < bundle.n_spots:
+        return True
+    if found.around is None or len(stored.around.left_out) != len(found.around.left_out):
+        return False
+    return stored.around.um == found.around.um and _same(stored.around.left_out, found.around.left_out)
 
 
 def _near(stored: Any, found: Any, slack: float = SLACK) -> Any:

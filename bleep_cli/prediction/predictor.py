@@ -170,7 +170,7 @@ class Predictor:
         ready.slide.hash_ahead()
         part = self._without(ready.left_out)
         found, columns = self._found(ready.slide, ready.grid, part, progress)
-        judged = part.checks.judged(columns)
+        judged = part.checks.judged(columns, ready.grid, ready.in_tissue)
         findings = (
             *ready.findings,
             *told_of_strange(judged, ready.in_tissue, ready.slide.name),

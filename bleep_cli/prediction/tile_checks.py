@@ -1,8 +1,9 @@
 """What is said of every tile beside its expression: is it strange to the reference, and do its neighbours agree?
 
 How strange a tile is stands beside how strange the reference's own tiles are to the rest of it, a donor (section,
-part) left out at a time: ``ood_p`` is the share of those that are as strange. Of a slide that comes from where the
-reference does about 5 % are called strange at the default rate.
+part) left out at a time: ``ood_p`` is the share of those that are as strange. Tiles are judged with those around
+them, since a change of the whole slide may be too small for one of them to show. Of a slide that comes from where
+the reference does about 5 % are called strange at the default rate.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bleep_cli.bundle.open import Bundle
 from bleep_cli.findings import Finding
 from bleep_cli.prediction.provenance import NOT_AVAILABLE
 from bleep_cli.search.lists import ListIndex
-from bleep_cli.types import F32, I64, Bool, Index, Neighbours
+from bleep_cli.types import F32, I64, Bool, Index, Neighbours, TileGrid
 
 MOST_STRANGE = 0.5  # of the tiles in tissue, above which the slide itself is strange
 ROW_BLOCK = 16_384
@@ -60,12 +61,14 @@ class TileChecks:
         }
         return told if self._looks is None else told | {"ood_score": self._looks.scores(looks)}
 
-    def judged(self, columns: Columns) -> dict[str, F32 | Bool]:
-        """The columns f32[n] of all tiles, with ``ood_p`` f32[n] and ``ood`` bool[n] behind ``ood_score``."""
+    def judged(self, columns: Columns, grid: TileGrid, in_tissue: Bool) -> dict[str, F32 | Bool]:
+        """The columns f32[n] of all tiles: behind ``ood_score``, which is then of a tile and of those around it
+        that lie in tissue, come ``ood_p`` f32[n] and ``ood`` bool[n]."""
         if self._looks is None:
             return dict(columns)
-        p = self._looks.p_values(np.asarray(columns["ood_score"], np.float32))
-        return dict(columns) | {"ood_p": p, "ood": p <= self._rate}
+        own = np.asarray(columns["ood_score"], np.float32)
+        score, p = self._looks.judged(own, grid.centre_l0 * grid.mpp, in_tissue)
+        return dict(columns) | {"ood_score": score, "ood_p": p, "ood": p <= self._rate}
 
     def said(self, columns: Columns, in_tissue: Bool) -> dict[str, Any] | str:
         """What a result says of it."""

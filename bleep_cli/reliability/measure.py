@@ -12,6 +12,8 @@ from bleep_cli.bundle.contents import BundleArrays
 from bleep_cli.bundle.learned.calibration import Calibration
 from bleep_cli.bundle.learned.looks import Looks
 from bleep_cli.bundle.learned.per_gene import COLUMNS
+from bleep_cli.cohort.patches import parts_of
+from bleep_cli.cohort.pitch import pitch
 from bleep_cli.findings import Finding
 from bleep_cli.reference.parts import Built
 from bleep_cli.reliability.groups import groups_of, neighbourhoods
@@ -19,10 +21,12 @@ from bleep_cli.reliability.intervals import LEVELS, interval_scores
 from bleep_cli.reliability.left_out import MOST_SPOTS, LeftOut, Refit, drawn, leave_out
 from bleep_cli.reliability.patch_range import patch_range
 from bleep_cli.reliability.per_gene import per_gene
-from bleep_cli.reliability.strangeness import calibrated
+from bleep_cli.reliability.strangeness import Spots, calibrated, left_out_around
 from bleep_cli.types import F32, I64, Progress, no_progress
 
 FEWEST_SPOTS = 20
+AROUND_PITCHES = 2.5
+"""Of the spots, or of the field of view where that is larger: how far those around a tile lie at most."""
 
 
 def with_reliability(built: Built, refit: Refit | None = None, *, progress: Progress = no_progress) -> Built:
@@ -45,7 +49,7 @@ def with_reliability(built: Built, refit: Refit | None = None, *, progress: Prog
     mpp = {record.id: record.mpp for record in info.sections if record.mpp}
     further: dict[str, Any] = {
         "gene_columns": {**arrays.gene_columns, **columns},
-        "looks": _looks(built),
+        "looks": _looks(built, mpp),
         "calibration": _calibration(left_out, arrays, mpp),
     }
     return Built(info, replace(arrays, **further))
@@ -56,9 +60,9 @@ def _calibration(left_out: LeftOut, arrays: BundleArrays, mpp: Mapping[str, floa
     return Calibration(LEVELS, scores, floor, patch_range(left_out, arrays, mpp))
 
 
-def _looks(built: Built) -> Looks | None:
+def _looks(built: Built, mpp: Mapping[str, float]) -> Looks | None:
     """Those of the bundles it is of, where it is of any, and of the spots that were embedded for it; an even draw
-    of many."""
+    of many. ``mpp`` µm per level-0 px by section, where it is known."""
     arrays, old, new = built.arrays, built.arrays.looks, built.looks
     n = len(arrays.section)
     first = n if new is None else n - len(new)
@@ -71,7 +75,14 @@ def _looks(built: Built) -> Looks | None:
     spot, looks = (np.concatenate(part) for part in zip(*known, strict=True))
     by, group = groups_of(arrays.donor[spot], arrays.section[spot], arrays.xy_l0[spot])
     rows = drawn(group, MOST_SPOTS)
-    return calibrated(looks[rows], spot[rows], group[rows], by)
+    found = calibrated(looks[rows], spot[rows], group[rows], by)
+    section = arrays.section[spot]
+    if set(section.tolist()) - mpp.keys():
+        return found
+    um = arrays.xy_l0[spot] * np.array([mpp[name] for name in section.tolist()])[:, None]
+    step = float(np.median([pitch(um[part]) for part in parts_of(section)]))
+    reach = AROUND_PITCHES * max(step, built.info.tile.um[0])
+    return replace(found, around=left_out_around(found, rows, Spots(looks, group, section, um), reach))
 
 
 def _attrs(left_out: LeftOut, arrays: BundleArrays) -> dict[str, object]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bleep_cli.bundle.learned.around import Around, with_those_around
 from bleep_cli.bundle.stored import read_group
-from bleep_cli.types import F32, F64, I64
+from bleep_cli.types import F32, F64, I64, Bool
 
 if TYPE_CHECKING:
     from bleep_cli.bundle.storage.arrays import Group
@@ -19,6 +20,9 @@ LOOKS = "looks"
 """The group of its arrays."""
 TILES = f"{LOOKS}/tiles"
 DTYPES = {"tiles": "<f2", "spot": "<i8", "left_out": "<f4"}
+AROUND = f"{LOOKS}/left_out_around"
+AROUND_UM = "around_um"
+"""Attribute: how far those around a tile lie at most; where it is, so is the array."""
 STAIN = 6
 """How many of the last looks are of the stain; those before are of the features."""
 NEAREST = 10
@@ -44,6 +48,9 @@ class Looks:
     """From there to their 95th percentile."""
     by: str
     """What a group is: donor, section or block."""
+    around: Around | None = None
+    """What scores with the tiles around are measured by; None where tiles are judged each by itself: before format
+    1.7, and where the reference's spots lie too far apart, or at an unknown scale."""
 
     def scores(self, looks: F32) -> F32:
         """How strange tiles of looks f32[q, l] are, f32[q]: 0 like the middle one of the reference's own left-out
@@ -58,19 +65,31 @@ class Looks:
             return None
         return replace(self, tiles=self.tiles[kept], spot=np.searchsorted(rows, self.spot[kept]))
 
+    def judged(self, scores: F32, xy_um: F64, counted: Bool) -> tuple[F32, F32]:
+        """Scores f32[n] of tiles at f64[n, 2] with those of the tiles around each, and p f32[n]: the share of the
+        reference's own left-out tiles that are at least as strange.
+
+        bool[n] ``counted`` are those that tell something of the tiles beside them. A tile with too few around it
+        is judged by itself.
+        """
+        if self.around is None:
+            return scores, self.p_values(scores)
+        together, enough = with_those_around(scores, xy_um, self.around.um, counted)
+        return together, np.where(enough, _share_above(self.around.left_out, together), self.p_values(scores))
+
     def p_values(self, scores: F32) -> F32:
-        """f32[q]: the share of the reference's own left-out tiles that are at least as strange."""
-        above = len(self.left_out) - np.searchsorted(self.left_out, scores, side="left")
-        return np.asarray((1 + above) / (1 + len(self.left_out)), np.float32)
+        """f32[q] of tiles by themselves: the share of the reference's own that are at least as strange."""
+        return _share_above(self.left_out, scores)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays as they are stored, by path."""
-        return {f"{LOOKS}/{name}": getattr(self, name).astype(dtype) for name, dtype in DTYPES.items()}
+        out = {f"{LOOKS}/{name}": getattr(self, name).astype(dtype) for name, dtype in DTYPES.items()}
+        return out if self.around is None else out | {AROUND: self.around.left_out.astype("<f4")}
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the array of tiles."""
         told = {"left_out": self.by, "middle": list(self.middle), "reach": list(self.reach), "nearest": NEAREST}
-        return told | {VIEWS: 1}
+        return told | {VIEWS: 1} | ({} if self.around is None else {AROUND_UM: self.around.um})
 
 
 def part_distances(looks: F32, tiles: F32) -> F64:
@@ -82,6 +101,11 @@ def part_distances(looks: F32, tiles: F32) -> F64:
 def scored(distances: F64, middle: tuple[float, float], reach: tuple[float, float]) -> F32:
     """f32[q]: the larger of both parts f64[q, 2], in units of the reference's own."""
     return np.asarray(((distances - middle) / np.array(reach)).max(axis=1), np.float32)
+
+
+def _share_above(left_out: F32, scores: F32) -> F32:
+    above = len(left_out) - np.searchsorted(left_out, scores, side="left")
+    return np.asarray((1 + above) / (1 + len(left_out)), np.float32)
 
 
 def _distances(queries: F32, tiles: F32) -> Iterator[F64]:
@@ -105,7 +129,10 @@ def read_looks(
     def made(values: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any]) -> Looks | None:
         (a, b), (c, d) = attrs["middle"], attrs["reach"]
         middle, reach = (float(a), float(b)), (float(c), float(d))
-        found = Looks(**values, middle=middle, reach=reach, by=str(attrs["left_out"]))
+        around = None
+        if AROUND_UM in attrs:
+            around = Around(float(attrs[AROUND_UM]), np.asarray(read(AROUND), np.float32))
+        found = Looks(**values, middle=middle, reach=reach, by=str(attrs["left_out"]), around=around)
         return found if _fits(found, spots) else None
 
     found = read_group(root, name, LOOKS, DTYPES, read, made)
@@ -119,6 +146,8 @@ def _fits(found: Looks, spots: int) -> bool:
         return False
     parts = (found.tiles, found.left_out, found.middle, found.reach)
     numbers = all(bool(np.isfinite(part).all()) for part in parts)
+    if found.around is not None and not _around_fits(found.around):
+        return False
     return (
         found.tiles.shape[1] > STAIN
         and len(found.spot) > 0
@@ -130,3 +159,9 @@ def _fits(found: Looks, spots: int) -> bool:
         and int(found.spot[-1]) < spots
         and min(found.reach) > 0
     )
+
+
+def _around_fits(found: Around) -> bool:
+    scores = found.left_out
+    sound = scores.ndim == 1 and len(scores) > 0 and bool(np.isfinite(scores).all())
+    return sound and bool((np.diff(scores) >= 0).all()) and 0 < found.um < float("inf")

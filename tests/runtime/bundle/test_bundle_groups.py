@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from bundle_damage import reattr_array, seal
 
+from bleep_cli.bundle.learned.around import Around
 from bleep_cli.bundle.learned.calibration import Calibration
-from bleep_cli.bundle.learned.looks import TILES, VIEWS, Looks
+from bleep_cli.bundle.learned.looks import AROUND, TILES, VIEWS, Looks
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
 from bleep_cli.errors import ReferenceError
@@ -29,7 +30,11 @@ def calibration(built: Built) -> Calibration:
 
 def looks() -> Looks:
     tiles, left_out = np.ones((3, 8), np.float16), np.array([0, 1, 2], np.float32)
-    return Looks(tiles, np.arange(3), left_out, (0.5, 0.5), (1.0, 1.0), "donor")
+    return Looks(tiles, np.arange(3), left_out, (0.5, 0.5), (1.0, 1.0), "donor", around())
+
+
+def around(um: float = 250.0, left_out: tuple[float, ...] = (0.5, 1.0)) -> Around:
+    return Around(um, np.array(left_out, np.float32))
 
 
 def written(built: Built, folder: Path, **arrays: Any) -> Path:
@@ -44,7 +49,19 @@ def test_they_are_read_as_they_were_written(small_built: Built, tmp_path: Path) 
     for found, wanted in zip((bundle.calibration(), bundle.looks()), whole, strict=True):
         assert found is not None
         for name, value in vars(wanted).items():
-            np.testing.assert_array_equal(getattr(found, name), value)
+            if isinstance(value, Around):
+                assert found.around.um == value.um
+                np.testing.assert_array_equal(found.around.left_out, value.left_out)
+            else:
+                np.testing.assert_array_equal(getattr(found, name), value)
+
+
+def test_looks_without_those_around_them(small_built: Built, tmp_path: Path) -> None:
+    """As all were before format 1.7."""
+    path = written(small_built, tmp_path, looks=replace(looks(), around=None))
+    found = open_bundle(path).looks()
+    assert found is not None and found.around is None
+    assert AROUND.rpartition("/")[2] not in [p.name for p in (path / "looks").iterdir()]
 
 
 @pytest.mark.parametrize(("views", "told"), [(1, True), (8, False)])
@@ -97,6 +114,11 @@ def test_a_calibration_that_does_not_fit(small_built: Built, tmp_path: Path, dam
         {"reach": (1.0, NAN)},
         {"reach": (NAN, 1.0)},
         {"reach": (0.0, 1.0)},
+        {"around": around(0.0)},
+        {"around": around(NAN)},
+        {"around": around(left_out=(1.0, 0.5))},
+        {"around": around(left_out=(0.5, NAN))},
+        {"around": around(left_out=())},
     ],
 )
 def test_looks_that_do_not_fit(small_built: Built, tmp_path: Path, damage: dict[str, Any]) -> None:

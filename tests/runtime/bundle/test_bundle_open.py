@@ -76,7 +76,7 @@ def test_a_truncated_zip_is_refused(small_bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("version", "shown"), [("2.0", "2.0"), ("10.1", "10.1"), ("", "unknown"), ("0.9", "0.9")])
 def test_other_major_versions_are_refused(broken: Path, version: str, shown: str) -> None:
     reattr(broken, **{"encoding-version": version})
-    with pytest.raises(ReferenceError, match=rf"bundle format {shown}, this bleep reads 1\.6; update"):
+    with pytest.raises(ReferenceError, match=rf"bundle format {shown}, this bleep reads 1\.7; update"):
         open_bundle(broken)
 
 

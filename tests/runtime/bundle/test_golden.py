@@ -19,6 +19,7 @@ from bleep_cli.bundle.index.graph import GRAPH
 from bleep_cli.bundle.index.lists import CENTRES
 from bleep_cli.bundle.learned.components import COMPONENTS
 from bleep_cli.bundle.learned.components import DTYPES as COMPONENT_DTYPES
+from bleep_cli.bundle.learned.looks import AROUND
 from bleep_cli.bundle.learned.looks import TILES as LOOKS_TILES
 from bleep_cli.bundle.learned.signature import TILES
 from bleep_cli.bundle.open import Bundle, open_bundle
@@ -47,6 +48,7 @@ CONTENT = {
     "bundle-1.4.zarr.zip": "a00bbedadcd15a73e39ec786e20fb5849d31d3a6d7659d9787f3fffdff5decdd",
     "bundle-1.5.zarr.zip": "4343a4b6aa0da746793a859eaaf132612ed53f050950e7cd501b24935eabe15a",
     "bundle-1.6.zarr.zip": "a2147d8aba41c8072357343f41e28e24eefd4a31659b8ccd5411e0c56fd2485e",
+    "bundle-1.7.zarr.zip": "78b739a970cda894eb002f308d91ed3cb63f8a8011649f2ec9dd347b10cabd8e",
 }
 
 
@@ -107,7 +109,7 @@ def test_the_maker_of_golden_bundles_makes_what_the_last_one_is(
         open_bundle(tmp_path / "g.zarr.zip"),
         open_bundle(GOLDEN / f"bundle-{ENCODING_VERSION}.zarr.zip"),
     )
-    further = (GRAPH, CENTRES, SLOPE, *COMPONENT_PATHS, TILES, LOOKS_TILES, "genes/heldout_r")
+    further = (GRAPH, CENTRES, SLOPE, *COMPONENT_PATHS, TILES, LOOKS_TILES, AROUND, "genes/heldout_r")
     for name in ("expression", "embeddings/image", *further):
         ours, theirs = made.array(name), golden.array(name)
         assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from PIL import Image
 from bleep_cli.bundle.encoders_folder import Encoders
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.bundle.write import write_bundle
+from bleep_cli.embedding.embedder import open_embedder, see_grid
 from bleep_cli.errors import UsageError
 from bleep_cli.outputs.h5ad import write_h5ad
 from bleep_cli.outputs.picture import write_gene_png
@@ -27,6 +29,7 @@ from bleep_cli.prediction.predictor import Predictor
 from bleep_cli.prediction.tile_checks import told_of_strange
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reliability.measure import with_reliability
+from bleep_cli.slide.open import open_slide
 from bleep_cli.types import Prediction, Section
 
 OPTIONS = PredictOptions(k=5, device="cpu")
@@ -57,10 +60,16 @@ def predicted(reference: Path, query_slide: Path) -> Prediction:
     return Predictor(reference, OPTIONS).predict(query_slide, mpp=4.0)
 
 
-def test_columns_of_a_slide_that_belongs(predicted: Prediction, reference: Path) -> None:
-    obs, stored = predicted.obs, open_bundle(reference).looks()
-    assert stored is not None
-    np.testing.assert_array_equal(obs["ood_p"], stored.p_values(obs["ood_score"]))
+def test_columns_of_a_slide_that_belongs(predicted: Prediction, reference: Path, query_slide: Path) -> None:
+    obs, bundle, grid = predicted.obs, open_bundle(reference), predicted.grid
+    stored, embedder = bundle.looks(), open_embedder(bundle, "cpu", "fp32")
+    assert stored is not None and stored.around is not None
+    with closing(open_slide(query_slide, 4.0)) as slide:
+        own = stored.scores(see_grid(embedder, slide, grid, 1)[1])
+    score, p = stored.judged(own, grid.centre_l0 * grid.mpp, np.ones(len(grid), bool))
+    np.testing.assert_allclose(obs["ood_score"], score, atol=1e-4)
+    np.testing.assert_allclose(obs["ood_p"], p, atol=0.02)
+    assert not np.allclose(own, score, atol=0.1)
     np.testing.assert_array_equal(obs["ood"], obs["ood_p"] <= 0.05)
     assert np.mean(obs["ood"]) < 0.5
     assert not [finding for finding in predicted.findings if finding.code == "slide-strange"]
