@@ -109,7 +109,8 @@ def blocks(
         if not file.is_file():
             np.save(file, np.asarray(section_features([seen(section)], backbone.model, spec, 1, "cpu").rows[:, 0]))
         parts.append(np.load(file))
-    rows, scale = np.concatenate(parts), block_scale(backbone.dims)
+    rows = np.concatenate(parts)
+    scale = block_scale(backbone.dims, rows[:, 0])
     return [(rows[:, :count] * scale).reshape(len(rows), -1) for count in range(1, len(spec.um) + 1)]
 
 

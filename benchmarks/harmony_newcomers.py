@@ -126,7 +126,7 @@ class Spaces:
     def __init__(self, sections: list[Section], known: list[bool]) -> None:
         backbone, self.known = built_in_backbone(), known
         features = section_features(sections, backbone.model, TileSpec(backbone.px, backbone.fields_um), 1, "cpu")
-        scale = block_scale(backbone.dims)
+        scale = block_scale(backbone.dims, features.means[:, : sum(backbone.dims)])
         fields = range(1, len(backbone.fields_um) + 1)
         self.features = [features.mean(count) * np.tile(scale, count) for count in fields]
         ends = np.cumsum([0, *(len(s.barcodes) for s in sections)])

@@ -30,7 +30,7 @@ from bleep_cli.fitting.looks import stain_of
 from bleep_cli.tiles.section import section_grid, section_slide
 from bleep_cli.tiles.shared_fields import FieldReader
 from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.towers.levels import LEVEL_DIMS, block_scale
+from bleep_cli.towers.levels import LEVEL_DIMS, width_scale
 from bleep_cli.types import F32, F64, U8, Section, TileSpec
 
 SPEC, BATCH, NEAREST = TileSpec(224, (155.0, 310.0)), 8, 10
@@ -120,7 +120,7 @@ def statistics(tiles: U8) -> tuple[F32, F32, F32, F32]:
 
 def named(near: F32, far: F32, stain: F32, colours: F32, grey: F32, bands: F32, together: F32) -> Numbers:
     """What :data:`IDEAS` call them."""
-    scale, ends = block_scale(LEVEL_DIMS), np.cumsum([0, *LEVEL_DIMS])
+    scale, ends = width_scale(LEVEL_DIMS), np.cumsum([0, *LEVEL_DIMS])
     near, far = near * scale, far * scale
     found = {"levels": near, "fine": near[:, ends[3] : ends[4]], "finest": near[:, ends[4] :], "stain": stain}
     found |= {"both fields": np.concatenate([near, far], axis=1), "difference of fields": near - far}

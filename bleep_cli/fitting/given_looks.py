@@ -67,7 +67,7 @@ def with_fitted_looks(built: Built, encoders: Encoders, told: tuple[Finding, ...
         arrays = replace(built.arrays, image_tower=encoders.image, other_towers=encoders.others)
         return with_findings(replace(built, arrays=arrays), (Finding("looks-missing", what),))
     features, stain = raw[:, :FEATURES], raw[:, FEATURES:]
-    head = fit_looks(features, block_scale(LEVEL_DIMS), stain, FINE)
+    head = fit_looks(features, block_scale(LEVEL_DIMS, features), stain, FINE)
     px = encoders.tile.px
     others = {
         chosen: replace(other, model=tower_with_looks(other.model, px, head))

@@ -71,7 +71,7 @@ def fit_towers(
         )
     spec = TileSpec(backbone.px, backbone.fields_um)
     features = section_features(sections, backbone.model, spec, views, device, progress)
-    scale = block_scale(backbone.dims)
+    scale = block_scale(backbone.dims, features.means[:, : sum(backbone.dims)])
     by_fields = [features.scaled(count, scale) for count in range(1, len(spec.um) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)

@@ -10,7 +10,7 @@ import numpy as np
 from bleep_cli.base.assets import BACKBONE, asset
 from bleep_cli.base.hashing import file_sha256
 from bleep_cli.towers.encoder import OnnxEncoder
-from bleep_cli.towers.levels import LEVEL_DIMS, block_scale
+from bleep_cli.towers.levels import LEVEL_DIMS, width_scale
 from bleep_cli.types import F32, F64, I64, U8, Slide
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
@@ -81,4 +81,4 @@ class Features:
 
         size = (self._encoder.tile_px, self._encoder.tile_px)
         large = [np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.BILINEAR)) for tile in tiles]
-        return np.asarray(self._encoder.embed(np.stack(large)) * block_scale(LEVEL_DIMS), np.float32)
+        return np.asarray(self._encoder.embed(np.stack(large)) * width_scale(LEVEL_DIMS), np.float32)

@@ -12,7 +12,6 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bleep_cli.towers.levels import block_scale
 from bleep_train.methods import linear
 from bleep_train.methods.linear import PENALTIES, cca, hest_ridge, pls, ridge
 from bleep_train.metrics.per_gene import pearson
@@ -83,11 +82,6 @@ def test_ridge_does_not_look_at_the_tested_spots() -> None:
 def test_penalties_go_by_half_decades_from_a_hundredth_to_ten_thousand() -> None:
     assert (PENALTIES[0], PENALTIES[-1]) == (pytest.approx(0.01), pytest.approx(10_000))
     np.testing.assert_allclose(np.diff(np.log10(PENALTIES)), 0.5)
-
-
-def test_blocks_weigh_alike_whatever_their_width() -> None:
-    scaled = np.ones((1, 5), np.float32) * block_scale([4, 1])
-    assert scaled.tolist() == [[0.5, 0.5, 0.5, 0.5, 1]]
 
 
 def test_pls_is_scikit_learns_without_scaling_and_finds_the_signal() -> None:

@@ -58,7 +58,8 @@ class Normalised(nn.Module):
         self.net = net
         self.name = name or type(net).__name__
         self.levels = tuple(levels)
-        self.block_dims = (net.dim,) if self.levels == OWN else tuple(_level_dims(net, self.name, self.levels))
+        own = tuple(getattr(net, "dims", (net.dim,)))  # of an ONNX model cut at several tensors, one of each
+        self.block_dims = own if self.levels == OWN else tuple(_level_dims(net, self.name, self.levels))
         self.dim = sum(self.block_dims)
         self.register_buffer("mean", torch.tensor(net.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(net.std).view(1, 3, 1, 1), persistent=False)

@@ -173,8 +173,14 @@ class FoldData(ABC):
         """Columns of the d features: for each field of view, the widths of its stages side by side."""
 
     def scaled_features(self, which: Part) -> F32:
-        """:meth:`mean_features`, each block scaled by 1/√width: f32[n, d]."""
-        return self.mean_features(which) * block_scale([width for field in self.blocks() for width in field])
+        """:meth:`mean_features`, whose blocks weigh alike over the training spots: f32[n, d]."""
+        return self.mean_features(which) * self._scale
+
+    @cached_property
+    def _scale(self) -> F32:
+        """f32[d], that of the smallest field for all."""
+        fields = self.blocks()
+        return np.tile(block_scale(fields[0], self.mean_features("train")[:, : sum(fields[0])]), len(fields))
 
     def mean_features(self, which: Part) -> F32:
         """Frozen features averaged over the eight views, f32[n, d]."""

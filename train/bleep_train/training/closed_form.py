@@ -36,7 +36,8 @@ def fit_closed_form(
         raise UsageError('a head in closed form needs features that stay: set model.trainable = "frozen"')
     chosen = np.arange(len(data.panel), dtype=np.int64) if rows is None else rows
     features = source.mean_features(towers.image, chosen)
-    scale = np.tile(block_scale(towers.image.backbone.block_dims), len(config.data.tile_um))
+    widths = towers.image.backbone.block_dims
+    scale = np.tile(block_scale(widths, features[:, : sum(widths)]), len(config.data.tile_um))
     scaled, panel = features * scale, data.panel[chosen]
     choice = _choice(scaled, panel, data, chosen, config)
     image, spot = fit_heads(decompose(scaled), decompose(panel, config.model.components), choice["penalty"])
