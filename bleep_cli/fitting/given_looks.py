@@ -25,7 +25,7 @@ from bleep_cli.fitting.looks import LooksHead, fit_looks
 from bleep_cli.fitting.onnx_file import onnx_package
 from bleep_cli.reference.parts import Built, with_findings
 from bleep_cli.towers.encoder import TOWER_SHA256, OnnxEncoder
-from bleep_cli.towers.levels import FINE, LEVEL_DIMS, block_scale
+from bleep_cli.towers.levels import FINE, LEVEL_DIMS, width_scale
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +67,7 @@ def with_fitted_looks(built: Built, encoders: Encoders, told: tuple[Finding, ...
         arrays = replace(built.arrays, image_tower=encoders.image, other_towers=encoders.others)
         return with_findings(replace(built, arrays=arrays), (Finding("looks-missing", what),))
     features, stain = raw[:, :FEATURES], raw[:, FEATURES:]
-    head = fit_looks(features, block_scale(LEVEL_DIMS, features), stain, FINE)
+    head = fit_looks(features, width_scale(LEVEL_DIMS), stain, FINE)
     px = encoders.tile.px
     others = {
         chosen: replace(other, model=tower_with_looks(other.model, px, head))

@@ -29,7 +29,7 @@ from bleep_cli.fitting.looks import LooksHead, fit_looks, stain_of
 from bleep_cli.reference.build import build_reference
 from bleep_cli.reliability.measure import with_reliability
 from bleep_cli.towers.encoder import OnnxEncoder, gives_as
-from bleep_cli.towers.levels import FINE, LEVEL_DIMS, block_scale
+from bleep_cli.towers.levels import FINE, LEVEL_DIMS, width_scale
 from bleep_cli.towers.precision import Cost, OtherTower
 from bleep_cli.types import Section, TileSpec
 
@@ -83,7 +83,7 @@ def test_they_are_whitened_on_the_reference_and_calibrated_by_its_donors(
     assert stored is not None
     raw = embedder_of(with_raw_looks(encoders)[0].image, "cpu")
     _, seen = see_sections(small_sections, raw, encoders.tile, bundle.info.views)
-    head = fit_looks(seen[:, :FEATURES], block_scale(LEVEL_DIMS, seen[:, :FEATURES]), seen[:, FEATURES:], FINE)
+    head = fit_looks(seen[:, :FEATURES], width_scale(LEVEL_DIMS), seen[:, FEATURES:], FINE)
     np.testing.assert_allclose(stored.tiles, head(seen[:, :FEATURES], seen[:, FEATURES:]), atol=2e-2)
     assert (stored.by, len(stored.spot)) == ("donor", bundle.n_spots)
     assert [check for check in verify(bundle) if not check.ok] == []

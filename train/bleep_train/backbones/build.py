@@ -22,6 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bleep_cli.towers.levels import block_scale, width_scale
+from bleep_cli.types import F32
 from bleep_train.backbones.lite0 import EfficientNetLite0
 from bleep_train.backbones.local import local_backbone
 from bleep_train.backbones.onnx import ONNX, onnx_backbone
@@ -31,9 +33,10 @@ from bleep_train.backbones.torchvision import DenseNet, ResNet, ViT
 from bleep_train.backbones.weights import file_state, imagenet_state, load_state
 
 TIMM, LOCAL = "timm:", "file:"
+SHIPPED = "efficientnet-lite0"  # the network of the runtime's own backbone
 OWN = (0,)  # the level of a backbone's own features
 BACKBONES: dict[str, Callable[[], nn.Module]] = {
-    "efficientnet-lite0": EfficientNetLite0,
+    SHIPPED: EfficientNetLite0,
     "resnet18": lambda: ResNet("resnet18"),
     "resnet50": lambda: ResNet("resnet50"),
     "resnet101": lambda: ResNet("resnet101"),
@@ -63,6 +66,11 @@ class Normalised(nn.Module):
         self.dim = sum(self.block_dims)
         self.register_buffer("mean", torch.tensor(net.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(net.std).view(1, 3, 1, 1), persistent=False)
+
+    def block_scale(self, rows: F32) -> F32:
+        """f32[dim] by which the blocks weigh alike in a closed form, by the ``rows`` f32[n, dim] that it looks at;
+        the shipped network's as in the runtime."""
+        return width_scale(self.block_dims) if self.name == SHIPPED else block_scale(self.block_dims, rows)
 
     @property
     def stages(self) -> Sequence[nn.Module]:

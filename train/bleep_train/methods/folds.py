@@ -28,7 +28,6 @@ from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.columns import measured_log1p
 from bleep_cli.genes.names import GeneTable, join_genes, plain_names
 from bleep_cli.genes.normalise import log1p_normalise
-from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, F64, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
 from bleep_train.config.protocols import BENCH, By, Truth
@@ -180,7 +179,11 @@ class FoldData(ABC):
     def _scale(self) -> F32:
         """f32[d], that of the smallest field for all."""
         fields = self.blocks()
-        return np.tile(block_scale(fields[0], self.mean_features("train")[:, : sum(fields[0])]), len(fields))
+        return np.tile(self.block_scale(self.mean_features("train")[:, : sum(fields[0])]), len(fields))
+
+    @abstractmethod
+    def block_scale(self, rows: F32) -> F32:
+        """f32[k] by which the blocks of a field weigh alike, by rows f32[n, k]."""
 
     def mean_features(self, which: Part) -> F32:
         """Frozen features averaged over the eight views, f32[n, d]."""
@@ -220,6 +223,10 @@ class CohortFold(FoldData):
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """See :class:`FoldData`."""
         return (self.study.backbone.block_dims,) * len(self.study.config.data.tile_um)
+
+    def block_scale(self, rows: F32) -> F32:
+        """See :class:`FoldData`."""
+        return self.study.backbone.block_scale(rows)
 
     @property
     def panel(self) -> F32:

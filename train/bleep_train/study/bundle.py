@@ -162,6 +162,10 @@ class BundleFold(FoldData):
         """See :class:`FoldData`."""
         return (self._known.stages,) * len(self._bundle.info.tile.um)
 
+    def block_scale(self, rows: F32) -> F32:
+        """See :class:`FoldData`."""
+        return self._known.block_scale(rows)
+
     @property
     def _known(self) -> BundleFeatures:
         if self._features is None:

@@ -17,7 +17,7 @@ from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.features import section_features
 from bleep_cli.fitting.recipe import RECIPE
 from bleep_cli.towers.encoder import ALL_VIEWS
-from bleep_cli.towers.levels import LEVEL_DIMS
+from bleep_cli.towers.levels import LEVEL_DIMS, width_scale
 from bleep_cli.types import F32, Progress, Section
 from bleep_train.backbones.build import LOCAL
 from bleep_train.config.toml import config_from
@@ -38,6 +38,10 @@ class BundleFeatures(ABC):
     @abstractmethod
     def of(self, sections: Sequence[Section]) -> list[F32]:
         """f32[n, 8, d] of each section."""
+
+    @abstractmethod
+    def block_scale(self, rows: F32) -> F32:
+        """f32[k] by which the stages of one field weigh alike, by rows f32[n, k]."""
 
 
 def features_of(bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> BundleFeatures:
@@ -77,6 +81,9 @@ class _Trained(BundleFeatures):
         self._cache, self._progress = cache, progress
         self.stages = self._backbone.block_dims
 
+    def block_scale(self, rows: F32) -> F32:
+        return self._backbone.block_scale(rows)
+
     def of(self, sections: Sequence[Section]) -> list[F32]:
         spec, device = self._config.data.tile, pick_device()
         return cached_features(sections, self._backbone, spec, self._cache, device, self._progress)
@@ -95,6 +102,9 @@ class _Shipped(BundleFeatures):
                 f"{bundle.name} was fitted on another backbone than this version holds; use {option('no_ridge')}"
             )
         self._spec, self._cache, self._progress = bundle.info.tile, cache, progress
+
+    def block_scale(self, rows: F32) -> F32:
+        return width_scale(self.stages)
 
     def of(self, sections: Sequence[Section]) -> list[F32]:
         self._cache.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,6 @@ from bleep_cli.errors import UsageError
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
 from bleep_cli.reliability.groups import By
-from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config
 from bleep_train.data.training_set import TrainingSet
@@ -36,8 +35,8 @@ def fit_closed_form(
         raise UsageError('a head in closed form needs features that stay: set model.trainable = "frozen"')
     chosen = np.arange(len(data.panel), dtype=np.int64) if rows is None else rows
     features = source.mean_features(towers.image, chosen)
-    widths = towers.image.backbone.block_dims
-    scale = np.tile(block_scale(widths, features[:, : sum(widths)]), len(config.data.tile_um))
+    backbone = towers.image.backbone
+    scale = np.tile(backbone.block_scale(features[:, : backbone.dim]), len(config.data.tile_um))
     scaled, panel = features * scale, data.panel[chosen]
     choice = _choice(scaled, panel, data, chosen, config)
     image, spot = fit_heads(decompose(scaled), decompose(panel, config.model.components), choice["penalty"])
