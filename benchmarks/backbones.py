@@ -41,6 +41,7 @@ from bleep_cli.prediction.expression.fitted import fitted_prediction
 from bleep_cli.prediction.expression.impute import impute_blocks, weigh
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import unit
+from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, F64, U8, Bool, Neighbours, Section, TileSpec
 from bleep_train.metrics.per_gene import pearson
 
@@ -109,7 +110,7 @@ def blocks(
             np.save(file, np.asarray(section_features([seen(section)], backbone.model, spec, 1, "cpu").rows[:, 0]))
         parts.append(np.load(file))
     rows = np.concatenate(parts)
-    scale = backbone.scale(rows[:, 0])
+    scale = block_scale(backbone.dims, rows[:, 0], shipped=backbone.shipped)
     return [(rows[:, :count] * scale).reshape(len(rows), -1) for count in range(1, len(spec.um) + 1)]
 
 

@@ -41,6 +41,7 @@ from bleep_cli.genes.normalise import log1p_normalise
 from bleep_cli.genes.panel import most_variable
 from bleep_cli.search.exact import ExactIndex
 from bleep_cli.towers.encoder import unit
+from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, I64, Section, TileSpec
 from bleep_train.data.harmonise import harmonise
 from bleep_train.metrics.gene_sets import pick_gene_sets
@@ -125,7 +126,7 @@ class Spaces:
     def __init__(self, sections: list[Section], known: list[bool]) -> None:
         backbone, self.known = built_in_backbone(), known
         features = section_features(sections, backbone.model, TileSpec(backbone.px, backbone.fields_um), 1, "cpu")
-        scale = backbone.scale(features.means[:, : sum(backbone.dims)])
+        scale = block_scale(backbone.dims, features.means[:, : sum(backbone.dims)], shipped=backbone.shipped)
         fields = range(1, len(backbone.fields_um) + 1)
         self.features = [features.mean(count) * np.tile(scale, count) for count in fields]
         ends = np.cumsum([0, *(len(s.barcodes) for s in sections)])

@@ -15,8 +15,7 @@ from bleep_cli.errors import UsageError
 from bleep_cli.fitting.onnx_features import features_model, settle_input, shapes_of
 from bleep_cli.fitting.onnx_file import read_cut
 from bleep_cli.fitting.onnx_settings import FIELDS_UM, OnnxSettings, read_settings
-from bleep_cli.towers.levels import LEVEL_DIMS, block_scale, width_scale
-from bleep_cli.types import F32
+from bleep_cli.towers.levels import LEVEL_DIMS
 
 TILE_PX = 224
 ASKED = re.compile(r"(.+?\.onnx)(?::(.*))?", re.IGNORECASE | re.DOTALL)
@@ -40,11 +39,6 @@ class Backbone:
     """What a bundle that holds its weights says of their licence; empty for those that are shipped."""
     shipped: bool = False
     """Whether it is the shipped one."""
-
-    def scale(self, rows: F32) -> F32:
-        """f32[sum of ``dims``] by which its blocks weigh alike, by the ``rows`` f32[n, sum of ``dims``] that a fit
-        looks at."""
-        return width_scale(self.dims) if self.shipped else block_scale(self.dims, rows)
 
 
 def built_in_backbone() -> Backbone:

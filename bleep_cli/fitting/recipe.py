@@ -24,7 +24,7 @@ from bleep_cli.genes.panel import most_variable
 from bleep_cli.reference.build import EmbedImages
 from bleep_cli.reliability.left_out import Refit
 from bleep_cli.towers.encoder import ALL_VIEWS, unit
-from bleep_cli.towers.levels import FINE
+from bleep_cli.towers.levels import FINE, block_scale
 from bleep_cli.types import F32, I64, Bool, Progress, Section, Str, TileSpec, no_progress
 
 RECIPE = "closed-form"
@@ -71,7 +71,7 @@ def fit_towers(
         )
     spec = TileSpec(backbone.px, backbone.fields_um)
     features = section_features(sections, backbone.model, spec, views, device, progress)
-    scale = backbone.scale(features.means[:, : sum(backbone.dims)])
+    scale = block_scale(backbone.dims, features.means[:, : sum(backbone.dims)], shipped=backbone.shipped)
     by_fields = [features.scaled(count, scale) for count in range(1, len(spec.um) + 1)]
     by, group = held_out_groups(sections)
     choice = choose(by_fields, panel, by, group, K)

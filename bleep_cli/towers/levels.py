@@ -16,16 +16,17 @@ FINE = slice(sum(LEVEL_DIMS[:3]), sum(LEVEL_DIMS[:4]))
 ROWS = 4096  # that are looked at at a time
 
 
-def block_scale(widths: Sequence[int], rows: F32) -> F32:
+def block_scale(widths: Sequence[int], rows: F32, *, shipped: bool) -> F32:
     """f32[d] by which blocks of features of these widths weigh alike: none outweighs another by its width, nor by
     the size of its numbers, and a penalty means the same to any network.
 
-    It is for other networks than the shipped one, whose recipe was picked with the sizes that its numbers have:
-    the columns of its stages vary by 0.8 to 2.0, those of DINOv2's layers by 0.0002 and 0.003.
-
     Over ``rows`` f32[n, d], n of one or more, the variances of a block's columns sum to one. A block that never
-    varies is left as it is.
+    varies is left as it is. The ``shipped`` network's blocks are scaled by their width alone: its recipe was
+    picked with the sizes that its numbers have. The columns of its stages vary by 0.8 to 2.0, those of DINOv2's
+    layers by 0.0002 and 0.003.
     """
+    if shipped:
+        return width_scale(widths)
     total, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
     first = rows[0].astype(np.float64)  # taken off, so that large numbers that vary little lose no digits
     for start in range(0, len(rows), ROWS):
@@ -40,6 +41,5 @@ def block_scale(widths: Sequence[int], rows: F32) -> F32:
 
 
 def width_scale(widths: Sequence[int]) -> F32:
-    """f32[d]: 1/√width for every column of blocks of these widths, whatever their numbers; for the shipped
-    network."""
+    """f32[d]: 1/√width for every column of blocks of these widths, whatever their numbers."""
     return np.repeat(np.array([1 / np.sqrt(width) for width in widths], np.float32), widths)

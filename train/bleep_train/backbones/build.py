@@ -22,8 +22,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bleep_cli.towers.levels import block_scale, width_scale
-from bleep_cli.types import F32
 from bleep_train.backbones.lite0 import EfficientNetLite0
 from bleep_train.backbones.local import local_backbone
 from bleep_train.backbones.onnx import ONNX, onnx_backbone
@@ -33,7 +31,7 @@ from bleep_train.backbones.torchvision import DenseNet, ResNet, ViT
 from bleep_train.backbones.weights import file_state, imagenet_state, load_state
 
 TIMM, LOCAL = "timm:", "file:"
-SHIPPED = "efficientnet-lite0"  # the network of the runtime's own backbone
+SHIPPED = "efficientnet-lite0"
 OWN = (0,)  # the level of a backbone's own features
 BACKBONES: dict[str, Callable[[], nn.Module]] = {
     SHIPPED: EfficientNetLite0,
@@ -67,10 +65,10 @@ class Normalised(nn.Module):
         self.register_buffer("mean", torch.tensor(net.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(net.std).view(1, 3, 1, 1), persistent=False)
 
-    def block_scale(self, rows: F32) -> F32:
-        """f32[dim] by which the blocks weigh alike in a closed form, by the ``rows`` f32[n, dim] that it looks at;
-        the shipped network's as in the runtime."""
-        return width_scale(self.block_dims) if self.name == SHIPPED else block_scale(self.block_dims, rows)
+    @property
+    def shipped(self) -> bool:
+        """Whether it is the network of the runtime's own backbone."""
+        return self.name == SHIPPED
 
     @property
     def stages(self) -> Sequence[nn.Module]:

@@ -28,6 +28,7 @@ from bleep_cli.errors import ReferenceError, UsageError, option
 from bleep_cli.genes.columns import measured_log1p
 from bleep_cli.genes.names import GeneTable, join_genes, plain_names
 from bleep_cli.genes.normalise import log1p_normalise
+from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, F64, I64, U8, Progress, Section, Str, no_progress
 from bleep_train.backbones.build import Normalised
 from bleep_train.config.protocols import BENCH, By, Truth
@@ -178,12 +179,13 @@ class FoldData(ABC):
     @cached_property
     def _scale(self) -> F32:
         """f32[d], that of the smallest field for all."""
-        fields = self.blocks()
-        return np.tile(self.block_scale(self.mean_features("train")[:, : sum(fields[0])]), len(fields))
+        fields, rows = self.blocks(), self.mean_features("train")
+        return np.tile(block_scale(fields[0], rows[:, : sum(fields[0])], shipped=self.shipped), len(fields))
 
+    @property
     @abstractmethod
-    def block_scale(self, rows: F32) -> F32:
-        """f32[k] by which the blocks of a field weigh alike, by rows f32[n, k]."""
+    def shipped(self) -> bool:
+        """Whether the features are those of the runtime's own backbone."""
 
     def mean_features(self, which: Part) -> F32:
         """Frozen features averaged over the eight views, f32[n, d]."""
@@ -224,9 +226,10 @@ class CohortFold(FoldData):
         """See :class:`FoldData`."""
         return (self.study.backbone.block_dims,) * len(self.study.config.data.tile_um)
 
-    def block_scale(self, rows: F32) -> F32:
+    @property
+    def shipped(self) -> bool:
         """See :class:`FoldData`."""
-        return self.study.backbone.block_scale(rows)
+        return self.study.backbone.shipped
 
     @property
     def panel(self) -> F32:

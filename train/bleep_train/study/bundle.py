@@ -162,9 +162,10 @@ class BundleFold(FoldData):
         """See :class:`FoldData`."""
         return (self._known.stages,) * len(self._bundle.info.tile.um)
 
-    def block_scale(self, rows: F32) -> F32:
+    @property
+    def shipped(self) -> bool:
         """See :class:`FoldData`."""
-        return self._known.block_scale(rows)
+        return self._known.shipped
 
     @property
     def _known(self) -> BundleFeatures:

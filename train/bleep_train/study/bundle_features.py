@@ -17,7 +17,7 @@ from bleep_cli.errors import UsageError, option
 from bleep_cli.fitting.features import section_features
 from bleep_cli.fitting.recipe import RECIPE
 from bleep_cli.towers.encoder import ALL_VIEWS
-from bleep_cli.towers.levels import LEVEL_DIMS, width_scale
+from bleep_cli.towers.levels import LEVEL_DIMS
 from bleep_cli.types import F32, Progress, Section
 from bleep_train.backbones.build import LOCAL
 from bleep_train.config.toml import config_from
@@ -34,14 +34,12 @@ class BundleFeatures(ABC):
     """The reference's own sections, as the cohort file names them."""
     stages: tuple[int, ...]
     """Widths of the stages side by side, in one field of view."""
+    shipped: bool
+    """Whether they are of the runtime's own backbone."""
 
     @abstractmethod
     def of(self, sections: Sequence[Section]) -> list[F32]:
         """f32[n, 8, d] of each section."""
-
-    @abstractmethod
-    def block_scale(self, rows: F32) -> F32:
-        """f32[k] by which the stages of one field weigh alike, by rows f32[n, k]."""
 
 
 def features_of(bundle: Bundle, cohort: Path, cache: Path, progress: Progress) -> BundleFeatures:
@@ -79,10 +77,7 @@ class _Trained(BundleFeatures):
             )
         self._backbone = starting_backbone(self._config)
         self._cache, self._progress = cache, progress
-        self.stages = self._backbone.block_dims
-
-    def block_scale(self, rows: F32) -> F32:
-        return self._backbone.block_scale(rows)
+        self.stages, self.shipped = self._backbone.block_dims, self._backbone.shipped
 
     def of(self, sections: Sequence[Section]) -> list[F32]:
         spec, device = self._config.data.tile, pick_device()
@@ -92,7 +87,7 @@ class _Trained(BundleFeatures):
 class _Shipped(BundleFeatures):
     """Of the backbone that towers are fitted on in closed form."""
 
-    stages = LEVEL_DIMS
+    stages, shipped = LEVEL_DIMS, True
 
     def __init__(self, bundle: Bundle, cache: Path, progress: Progress) -> None:
         self._backbone = asset(BACKBONE).read_bytes()
@@ -102,9 +97,6 @@ class _Shipped(BundleFeatures):
                 f"{bundle.name} was fitted on another backbone than this version holds; use {option('no_ridge')}"
             )
         self._spec, self._cache, self._progress = bundle.info.tile, cache, progress
-
-    def block_scale(self, rows: F32) -> F32:
-        return width_scale(self.stages)
 
     def of(self, sections: Sequence[Section]) -> list[F32]:
         self._cache.mkdir(parents=True, exist_ok=True)

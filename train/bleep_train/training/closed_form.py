@@ -17,6 +17,7 @@ from bleep_cli.errors import UsageError
 from bleep_cli.fitting.cca import LinearHead, decompose, fit_heads
 from bleep_cli.fitting.choose import Choice, choose, held_out_groups
 from bleep_cli.reliability.groups import By
+from bleep_cli.towers.levels import block_scale
 from bleep_cli.types import F32, I64
 from bleep_train.config.schema import Config
 from bleep_train.data.training_set import TrainingSet
@@ -36,7 +37,9 @@ def fit_closed_form(
     chosen = np.arange(len(data.panel), dtype=np.int64) if rows is None else rows
     features = source.mean_features(towers.image, chosen)
     backbone = towers.image.backbone
-    scale = np.tile(backbone.block_scale(features[:, : backbone.dim]), len(config.data.tile_um))
+    smallest = features[:, : backbone.dim]
+    of_field = block_scale(backbone.block_dims, smallest, shipped=backbone.shipped)
+    scale = np.tile(of_field, len(config.data.tile_um))
     scaled, panel = features * scale, data.panel[chosen]
     choice = _choice(scaled, panel, data, chosen, config)
     image, spot = fit_heads(decompose(scaled), decompose(panel, config.model.components), choice["penalty"])
