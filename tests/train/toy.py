@@ -24,6 +24,7 @@ class NoBackbone(nn.Module):
 
     dim = FEATURES
     block_dims = (4, FEATURES - 4)
+    shipped = True  # its blocks keep their sizes
 
     def __init__(self) -> None:
         super().__init__()

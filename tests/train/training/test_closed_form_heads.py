@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import sparse
 from torch.nn import functional as F
-from toy import CPU, FEATURES, PANEL, head_towers, metrics, same, tile_towers, toy_data, toy_tiles
+from toy import CPU, FEATURES, PANEL, NoBackbone, head_towers, metrics, same, tile_towers, toy_data, toy_tiles
 
 from bleep_cli.errors import UsageError
 from bleep_cli.fitting.cca import decompose, fit_heads
@@ -102,6 +102,18 @@ def test_the_towers_are_the_runtimes_heads() -> None:
         np.testing.assert_allclose(found, expected, atol=1e-4)
     other = given(made(replace(ALONE, model=replace(ALONE.model, penalty=50.0)))[0])
     assert np.abs(other[0] - wanted(2.0)[0]).max() > 0.01
+
+
+def test_of_another_network_the_size_of_its_numbers_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NoBackbone, "shipped", False)
+    features, panel = toy_data(SPOTS)
+    vectors = []
+    for factor in (1.0, 1e-3):
+        towers, rows = head_towers(ALONE), (features * factor).astype(np.float32)
+        fitted(towers, FeatureSource([rows], CPU), training_set(panel), None, ALONE)
+        with torch.inference_mode():
+            vectors.append(unit(towers.image.project(torch.from_numpy(rows.mean(axis=1))).numpy()))
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-4)
 
 
 def test_a_head_that_learns_can_begin_there() -> None:
