@@ -173,14 +173,10 @@ class FoldData(ABC):
         """Columns of the d features: for each field of view, the widths of its stages side by side."""
 
     def scaled_features(self, which: Part) -> F32:
-        """:meth:`mean_features`, whose blocks weigh alike over the training spots: f32[n, d]."""
-        return self.mean_features(which) * self._scale
-
-    @cached_property
-    def _scale(self) -> F32:
-        """f32[d], that of the smallest field for all."""
+        """:meth:`mean_features`, whose blocks weigh alike over the training spots' smallest field: f32[n, d]."""
         fields, rows = self.blocks(), self.mean_features("train")
-        return np.tile(block_scale(fields[0], rows[:, : sum(fields[0])], shipped=self.shipped), len(fields))
+        scale = block_scale(fields[0], rows[:, : sum(fields[0])], shipped=self.shipped)
+        return self.mean_features(which) * np.tile(scale, len(fields))
 
     @property
     @abstractmethod
