@@ -1,7 +1,7 @@
 """Linear methods on frozen features: ridge, partial least squares, canonical correlation, HEST-Bench's probe.
 
 ``x`` are features averaged over the eight views; where they are called *scaled*, each block of them (a stage of a
-field of view) was scaled so that none outweighs another by having more columns (``Normalised.block_scale``).
+field of view) was scaled so that none outweighs another by having more columns (``towers/levels.py``).
 """
 
 from __future__ import annotations
