@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from bleep_cli.batch.convert import convert
     from bleep_cli.checks.cohort import cohort_lines, cohort_record, inspect_cohort
-    from bleep_cli.checks.demo import run_demo
+    from bleep_cli.checks.demo import predict_demo, score_demo, write_demo
     from bleep_cli.checks.doctor import examine
     from bleep_cli.checks.gene_inspection import inspect_genes
     from bleep_cli.checks.inspection import inspect_bundle
@@ -66,13 +66,15 @@ __all__ = [
     "compare_groups", "convert", "describe", "examine", "explain", "genes_of_sets", "grow_reference",
     "inspect_bundle", "inspect_cohort", "inspect_genes", "inspect_slide", "list_slides", "load_encoders",
     "merge_references", "names_of", "open_bundle", "open_result", "open_slide", "plot", "predict",
-    "predict_batch", "prepare_batch", "qc", "read_cohort", "read_table", "report", "run_demo",
+    "predict_batch", "predict_demo", "prepare_batch", "qc", "read_cohort", "read_table", "report", "score_demo",
     "shrink_reference", "sign_reference", "tell_estimates", "to_anndata", "view", "without_names", "write",
+    "write_demo",
 ]  # fmt: skip
 
 _LATER = {
     "batch.convert": ("convert",), "checks.cohort": ("cohort_lines", "cohort_record", "inspect_cohort"),
-    "checks.demo": ("run_demo",), "checks.doctor": ("examine",), "checks.gene_inspection": ("inspect_genes",),
+    "checks.demo": ("predict_demo", "score_demo", "write_demo"), "checks.doctor": ("examine",),
+    "checks.gene_inspection": ("inspect_genes",),
     "checks.inspection": ("inspect_bundle",), "checks.slide_inspection": ("inspect_slide",),
     "cohort.read": ("read_cohort",), "comparison.compare": ("compare_groups",),
     "genes.gene_sets": ("genes_of_sets",), "outputs.anonymous": ("names_of",), "qc.slide": ("qc",),

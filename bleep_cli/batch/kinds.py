@@ -11,7 +11,7 @@ from bleep_cli.outputs.exports.cellxgene import ensembl_genes
 from bleep_cli.outputs.exports.chosen import MOST_GENES
 from bleep_cli.outputs.exports.lattice import lattice
 from bleep_cli.outputs.formats import FORMATS, RESULTS, Format, output_path
-from bleep_cli.outputs.picture import PICTURE_SUFFIX
+from bleep_cli.outputs.picture import DRAWN_WITH, PICTURE_SUFFIX
 from bleep_cli.report.page import PAGE_SUFFIX, write_report
 from bleep_cli.types import Prediction, Str, TileGrid
 
@@ -24,7 +24,7 @@ WRITERS: Mapping[str, Format] = {**FORMATS, "html": Format(PAGE_SUFFIX, write_re
 WRITTEN_WITH: Mapping[str, tuple[str, ...]] = {
     "h5ad": ("anndata",),
     "zarr": ("anndata",),
-    PICTURE: ("matplotlib.figure", "matplotlib.backends.backend_agg"),
+    PICTURE: DRAWN_WITH,
 }
 """Packages that take a second to load, which a slide's tiles have to spare."""
 HOLD_LAYERS = (*RESULTS, "spatialdata")

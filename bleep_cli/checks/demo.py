@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, DEMO_TRUTH, asset
+from bleep_cli.base.beside import loading
 from bleep_cli.base.text import counted
 from bleep_cli.bundle.open import open_bundle
 from bleep_cli.choices import Device
 from bleep_cli.outputs.formats import FORMATS, output_path
-from bleep_cli.outputs.picture import PICTURE_SUFFIX, write_gene_png
+from bleep_cli.outputs.picture import DRAWN_WITH, PICTURE_SUFFIX, write_gene_png
 from bleep_cli.prediction.options import PredictOptions
 from bleep_cli.prediction.plan import plan
 from bleep_cli.prediction.predictor import Predictor
@@ -20,18 +22,28 @@ from bleep_cli.report.page import PAGE_SUFFIX, write_report
 from bleep_cli.types import F64, Prediction, Progress, Str, no_progress
 
 SHOWN_GENE = "CYP3A4"  # pericentral: its picture shows every central vein
-STRIDE_UM = 56.0  # half a tile
+STRIDE_UM = 84.0  # three quarters of a tile
 MIN_TRUTH_POINTS = 2  # a tile with fewer lies at the very rim
 
 
-def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tuple[dict[str, Any], list[str]]:
-    """Predicts the built-in slide into ``out`` (replacing an earlier demo); returns a record and lines."""
-    prediction = predict_demo(asset(DEMO_BUNDLE), asset(DEMO_SLIDE), device, progress)
-    table = output_path(out, prediction.slide_id, "h5ad")
-    picture, page = table.with_suffix(PICTURE_SUFFIX), table.with_suffix(PAGE_SUFFIX)
-    FORMATS["h5ad"].write(prediction, table, force=True, progress=progress)
-    write_gene_png(prediction, SHOWN_GENE, picture, force=True)
-    write_report(prediction, page, force=True, progress=progress)
+def predict_demo(
+    bundle_path: Path | None = None,
+    slide: Path | None = None,
+    device: Device = "auto",
+    progress: Progress = no_progress,
+) -> Prediction:
+    """The demo's slide through the pipeline, tiles overlapping; other files than the built-in ones if given."""
+    options = PredictOptions(device=device, stride_um=STRIDE_UM)
+    bundle = open_bundle(bundle_path or asset(DEMO_BUNDLE))
+    ready = plan(slide or asset(DEMO_SLIDE), bundle.info, options, signature=bundle.signature())
+    try:
+        return Predictor(bundle, options).predict_plan(ready, progress)
+    finally:
+        ready.slide.close()
+
+
+def score_demo(prediction: Prediction) -> tuple[dict[str, Any], list[str]]:
+    """How the prediction agrees with the slide's known truth, as a record and as lines."""
     symbols, r = agreement(prediction, asset(DEMO_TRUTH))
     best = np.argsort(-r, kind="stable")[:5]
     record = {
@@ -40,30 +52,29 @@ def run_demo(out: Path, device: Device, progress: Progress = no_progress) -> tup
         "informative_genes": len(r),
         "median_r": float(np.median(r)),
         "share_r_at_least_0.8": float((r >= 0.8).mean()),
-        "files": [str(table), str(picture), str(page)],
     }
     lines = [
         f"predicted {counted(len(prediction.grid), 'tile')} × {counted(len(prediction.symbols), 'gene')} on a "
         "synthetic section of a donor that the reference has not seen",
-        f"table   {table}",
-        f"picture {picture}",
-        f"page    {page} (open it in a browser)",
-        "best genes: " + ", ".join(f"{symbols[i]} {r[i]:.2f}" for i in best),
         f"agreement with the known truth: median r {record['median_r']:.2f} over "
         f"{counted(len(r), 'informative gene')}",
+        "best genes: " + ", ".join(f"{symbols[i]} {r[i]:.2f}" for i in best),
     ]
     return record, lines
 
 
-def predict_demo(bundle_path: Path, slide: Path, device: Device, progress: Progress = no_progress) -> Prediction:
-    """The demo's slide through the pipeline, tiles half overlapping."""
-    options = PredictOptions(device=device, stride_um=STRIDE_UM)
-    bundle = open_bundle(bundle_path)
-    ready = plan(slide, bundle.info, options, signature=bundle.signature())
-    try:
-        return Predictor(bundle, options).predict_plan(ready, progress)
-    finally:
-        ready.slide.close()
+def write_demo(prediction: Prediction, out: Path) -> Iterator[tuple[str, Path]]:
+    """Writes table, picture and page into ``out``, replacing an earlier demo; yields what each is, and where, as
+    soon as it is written."""
+    table = output_path(out, prediction.slide_id, "h5ad")
+    picture, page = table.with_suffix(PICTURE_SUFFIX), table.with_suffix(PAGE_SUFFIX)
+    with loading(DRAWN_WITH):
+        FORMATS["h5ad"].write(prediction, table, force=True)
+    yield "table", table
+    write_gene_png(prediction, SHOWN_GENE, picture, force=True)
+    yield "picture", picture
+    write_report(prediction, page, force=True)
+    yield "page", page
 
 
 def agreement(prediction: Prediction, truth_file: Path) -> tuple[Str, F64]:

@@ -158,12 +158,18 @@ def demo(
     device: opt.Device = "auto",
 ) -> None:
     """Predict on the built-in synthetic liver section and compare with its known truth."""
-    from bleep_cli.api import run_demo
+    from bleep_cli import api
 
     console: Console = ctx.obj
     with console.progress("demo") as progress:
-        record, lines = run_demo(out, device, progress)
-    console.data(record, lines)
+        prediction = api.predict_demo(device=device, progress=progress)
+    record, lines = api.score_demo(prediction)
+    console.lines(lines)
+    files = []
+    for what, file in api.write_demo(prediction, out):
+        console.lines([f"{what:8}{file}"])
+        files.append(str(file))
+    console.data(record | {"files": files}, ["open the page in a browser"])
 
 
 def _inspect_cohort(console: Console, path: Path, out: Path | None, *, force: bool) -> None:

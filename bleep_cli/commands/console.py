@@ -106,7 +106,13 @@ class Console:
         if self.as_json:
             self._told = True
             print(json.dumps(self.hidden.value(record), indent=1, default=str), flush=True)
-        elif lines and not self.quiet:
+        else:
+            self.lines(lines)
+
+    def lines(self, lines: list[str]) -> None:
+        """A part of the result that is known before its record is: its lines, unless quiet or JSON is asked for;
+        stdout."""
+        if lines and not (self.quiet or self.as_json):
             print("\n".join(map(printable, map(self.hidden.text, lines))), flush=True)
 
     def each(self, record: Mapping[str, Any], line: str | None) -> None:

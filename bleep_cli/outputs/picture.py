@@ -23,6 +23,9 @@ _SAYS = f", predicted. {FOOTER}"  # the picture file's description, behind the g
 PICTURE_SUFFIX = ".bleep.png"
 """Of its own, so that a slide that is a PNG is never taken for a result."""
 SECTION_SUFFIX = ".spots.png"
+COMPRESS = 4  # in two thirds of the time of 6, what Pillow would take; 2 % larger
+DRAWN_WITH = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.style")
+"""Packages that take most of a second to load, which other work can spare."""
 
 
 def write_gene_png(prediction: Prediction, gene: str, path: Path, *, force: bool = False) -> None:
@@ -59,7 +62,12 @@ def _write(draw: Callable[[], Figure], path: Path, says: str, force: bool) -> No
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be in any script
         figure = draw()
         with atomic_path(path, force) as temp:
-            figure.savefig(temp, format="png", metadata={"Software": None, "Description": says})
+            figure.savefig(
+                temp,
+                format="png",
+                metadata={"Software": None, "Description": says},
+                pil_kwargs={"compress_level": COMPRESS},
+            )
 
 
 def picture_gene(path: Path) -> str | None:

@@ -6,13 +6,14 @@ Planes: ``hires`` is pixels of the overview, origin top left, **(x, y)**, pixel 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bleep_cli.plotting.style import GREY, BarLook, add_axes, length_words, scale_bar_um, width_in
+from bleep_cli.plotting.style import GREY, BarLook, add_axes, length_words, scale_bar_um, width_in, width_px
 from bleep_cli.types import U8
 
 if TYPE_CHECKING:
@@ -126,7 +127,10 @@ def panel(
 
 
 def show(axes: Axes, picture: U8, window: Window) -> None:
-    """Draws the window's pixels where they lie; the limits of the axes stay as they are."""
+    """Draws the window's pixels where they lie; the limits of the axes stay as they are.
+
+    They are made as few as the axes show before Matplotlib has them, which resamples in floating point.
+    """
     high, wide = picture.shape[:2]
     left, right = (int(np.clip(x, 0, wide)) for x in (window.left, np.ceil(window.left + window.width)))
     top, bottom = (int(np.clip(y, 0, high)) for y in (window.top, np.ceil(window.top + window.height)))
@@ -134,8 +138,20 @@ def show(axes: Axes, picture: U8, window: Window) -> None:
         return
     limits = axes.get_xlim(), axes.get_ylim()
     colours: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
-    axes.imshow(picture[top:bottom, left:right], extent=(left, right, bottom, top), aspect="auto", **colours)
+    shown = _shrunk(picture[top:bottom, left:right], width_px(axes) / window.width)
+    axes.imshow(shown, extent=(left, right, bottom, top), aspect="auto", **colours)
     axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def _shrunk(picture: U8, scale: float) -> U8:
+    """u8[h, w] or u8[h, w, 3] at ``scale`` times its size where that is smaller, each pixel the mean of what it
+    covers."""
+    from PIL import Image
+
+    if scale >= 1:
+        return picture
+    size = (math.ceil(picture.shape[1] * scale), math.ceil(picture.shape[0] * scale))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BOX))
 
 
 def _washed(hires: U8) -> U8:

@@ -59,6 +59,11 @@ def width_in(axes: Axes) -> float:
     return float(axes.get_position().width * axes.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
 
 
+def width_px(axes: Axes) -> float:
+    """Width of axes in pixels of the figure."""
+    return width_in(axes) * axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+
+
 def colour_limits(values: F32 | F64, least: float = -np.inf) -> tuple[float, float]:
     """What colours span: 1st to 99th percentile of the finite values.
 

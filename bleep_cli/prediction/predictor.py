@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bleep_cli.base.beside import beside
 from bleep_cli.base.machine import versions
 from bleep_cli.base.progress import reporting
 from bleep_cli.base.rows import regrouped
@@ -169,7 +170,8 @@ class Predictor:
         ``command`` as the command line that made it."""
         ready.slide.hash_ahead()
         part = self._without(ready.left_out)
-        found, columns = self._found(ready.slide, ready.grid, part, progress)
+        with beside(lambda stopped: hires_overview(ready.slide, stopped)) as overview:
+            found, columns = self._found(ready.slide, ready.grid, part, progress)
         judged = part.checks.judged(columns, ready.grid, ready.in_tissue)
         findings = (
             *ready.findings,
@@ -179,7 +181,7 @@ class Predictor:
         )
         tiles = part.checks.said(judged, ready.in_tissue)
         similarity = found.neighbours.similarity
-        hires, scalef = hires_overview(ready.slide)
+        hires, scalef = overview.result()
         return Prediction(
             slide_id=ready.name,
             grid=ready.grid,
@@ -282,8 +284,8 @@ class Predictor:
         )
 
 
-def hires_overview(slide: Slide) -> tuple[U8, float]:
+def hires_overview(slide: Slide, stopped: Callable[[], bool]) -> tuple[U8, float]:
     """The slide within ``HIRES_PX``, and its pixels per level-0 pixel."""
     mpp = slide.mpp * max(1.0, max(slide.size_l0) / HIRES_PX)
-    overview, exact_mpp = read_overview(slide, mpp)
+    overview, exact_mpp = read_overview(slide, mpp, stopped=stopped)
     return overview, slide.mpp / exact_mpp

@@ -7,6 +7,7 @@ to the reader in ``slide/tiff/``, flat pictures to ``flat.py``. What cannot be r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,10 +153,13 @@ def _vendor_raster(path: Path, head: bytes, cache_bytes: int) -> OpenSlideRaster
     return raster
 
 
-def read_overview(slide: Slide, mpp: float, max_px: int = 8192) -> tuple[U8, float]:
+def read_overview(
+    slide: Slide, mpp: float, max_px: int = 8192, stopped: Callable[[], bool] = lambda: False
+) -> tuple[U8, float]:
     """The whole slide at about ``mpp``, read in bands.
 
     Never finer than level 0, and coarser than asked where the longer edge would exceed ``max_px``.
+    ``InterruptedError`` after the band at which ``stopped()`` becomes true.
 
     Returns
     -------
@@ -168,6 +172,8 @@ def read_overview(slide: Slide, mpp: float, max_px: int = 8192) -> tuple[U8, flo
     scale = max(mpp / slide.mpp, 1.0, max(width, height) / max_px)
     out = np.empty((math.ceil(height / scale), math.ceil(width / scale), 3), np.uint8)
     for top in range(0, len(out), OVERVIEW_BAND_PX):
+        if stopped():
+            raise InterruptedError
         band = out[top : top + OVERVIEW_BAND_PX]
         size = (out.shape[1] * scale, len(band) * scale)
         band[:] = slide.read((0.0, top * scale), size, (out.shape[1], len(band)))

@@ -74,7 +74,7 @@ def make_demo_artifacts(out: Path, *, progress: Progress = no_progress) -> dict[
             intended_use=INTENDED_USE,
             progress=progress,
         )
-    card = {"seed": SEED, "spots": built.arrays.expression.shape[0], **score_demo(out)}
+    card = {"seed": SEED, "spots": built.arrays.expression.shape[0], **card_scores(out)}
     make_backbone(out)
     card["sha256"] = {name: file_sha256(out / name) for name in (DEMO_SLIDE, DEMO_TRUTH, DEMO_BUNDLE, BACKBONE)}
     card["content_sha256"] = open_bundle(bundle).content_sha256
@@ -101,7 +101,7 @@ def demo_config() -> Config:
     return replace(config, reference=texts)
 
 
-def score_demo(folder: Path) -> dict[str, Any]:
+def card_scores(folder: Path) -> dict[str, Any]:
     """r between prediction and truth on the query slide, through the runtime, CPU."""
     prediction = predict_demo(folder / DEMO_BUNDLE, folder / DEMO_SLIDE, "cpu")
     symbols, r = agreement(prediction, folder / DEMO_TRUTH)
