@@ -18,6 +18,7 @@ from absent_packages import without
 
 from bleep_cli.base.assets import DEMO_BUNDLE, DEMO_SLIDE, asset
 from bleep_cli.cli import app
+from bleep_cli.commands.program import GARBAGE_OBJECTS
 from bleep_cli.errors import BleepError
 
 REF = str(asset(DEMO_BUNDLE))
@@ -215,3 +216,12 @@ def test_the_first_sign_of_life_is_what_is_read(query_slide: Path, small_bundle:
     assert text.startswith("bleep: reading a.tif and 1 more ...\r\n")
     assert text.index("1/2 a.tif · reading") < text.index("1/2 a.tif · tiles") < text.index("2/2 b.tif (about ")
     assert "2 slides: 2 written; " in text
+
+
+def test_garbage_is_sought_seldom_and_not_as_the_process_ends() -> None:
+    at_the_end = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0));"
+    )
+    done = process(at_the_end + RUN, "--version")
+    assert done.returncode == 0
+    assert done.stdout.decode().split()[-2:] == [str(GARBAGE_OBJECTS), "True"]
