@@ -1,7 +1,7 @@
 """Which part of the image tower's own rate is left end to end: reading, embedding, search, averaging and writing.
 
-    python benchmarks/end_to_end.py --ref BUNDLE [--slide SLIDE | --side 20000 --islands 4] [--precision fp32]
-        [--views 1] [--repeats 5] [--than CHECKOUT] [--json FILE]
+    python benchmarks/end_to_end.py --ref BUNDLE [--slide SLIDE | --side 20000 --islands 4 --steps 1 4 16]
+        [--precision fp32] [--views 1] [--repeats 5] [--than CHECKOUT] [--json FILE]
 
 In one process, in turn: the tower alone on tiles in memory, reading alone, reading with embedding and search (the
 pipeline), and a whole prediction written as h5ad. Rates in tiles/s, medians, and their ratios to the tower alone.
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from made_up import write_slide
+from made_up import STEPS, write_slide
 from side_by_side import child, median, report
 
 from bleep_cli.bundle.open import open_bundle
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--mpp", type=float)
     parser.add_argument("--side", type=int, default=20_000)
     parser.add_argument("--islands", type=int, default=4)
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="how much coarser each level is")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "int8"])
     parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
@@ -60,7 +61,7 @@ def main() -> None:
     options = PredictOptions(mpp=arguments.mpp, device="cpu", views=arguments.views, precision=arguments.precision)
     with tempfile.TemporaryDirectory(prefix="bleep-bench-") as name:
         folder = Path(name)
-        slide = arguments.slide or write_slide(folder / "slide.tif", arguments.side, islands=arguments.islands)
+        slide = arguments.slide or made_slide(arguments, folder)
         predictor = Predictor(bundle, options)
         works = {
             "tower alone": lambda: tower_alone(predictor),
@@ -87,6 +88,12 @@ def main() -> None:
     )
 
 
+def made_slide(arguments: argparse.Namespace, folder: Path) -> Path:
+    """A pyramid as it is asked for."""
+    steps = tuple(arguments.steps)
+    return write_slide(folder / "slide.tif", arguments.side, islands=arguments.islands, steps=steps)
+
+
 def compared(what: str, rounds: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str, object]:
     """Medians before and now, and of the ratios of each round."""
     row: dict[str, object] = {"what": what}
@@ -111,7 +118,7 @@ def beside(arguments: argparse.Namespace) -> None:
     rounds: list[list[dict[str, dict[str, float]]]] = []
     with tempfile.TemporaryDirectory(prefix="bleep-bench-") as name:
         folder = Path(name)
-        slide = arguments.slide or write_slide(folder / "slide.tif", arguments.side, islands=arguments.islands)
+        slide = arguments.slide or made_slide(arguments, folder)
         options = ["--ref", arguments.ref, "--slide", slide, "--precision", arguments.precision]
         options += ["--views", arguments.views, "--repeats", WITHIN, "--json", folder / "rates.json"]
         options += [] if arguments.mpp is None else ["--mpp", arguments.mpp]
