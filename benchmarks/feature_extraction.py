@@ -22,6 +22,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from made_up import MPP, write_reference, write_slide
 from side_by_side import child, median, report
 
@@ -46,7 +47,9 @@ import numpy as np
 import torch
 from wsidata import open_wsi
 slide, model, px, mpp = sys.argv[1], torch.jit.load(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-batch, workers = int(sys.argv[5]), int(sys.argv[6])
+frozen, batch, workers = map(int, sys.argv[5:])
+if frozen:
+    model = torch.jit.optimize_for_inference(torch.jit.freeze(model.eval()))
 def transform(image):
     return torch.from_numpy(np.array(image))
 start = time.perf_counter()
@@ -96,21 +99,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bleep-bench-") as name:
         folder = Path(name)
         slide = arguments.slide or write_slide(folder / "slide.tif", arguments.side)
-        scripts, ref = write_backbone(folder, arguments.backbone, arguments.weights)
-        size = [str(PX), str(MPP)]
-        commands = {
-            name: [
-                arguments.python,
-                "-c",
-                THEIRS,
-                str(slide),
-                str(scripts[frozen]),
-                *size,
-                str(batch),
-                str(workers),
-            ]
-            for name, (frozen, batch, workers) in SETTINGS.items()
-        }
+        script, ref = write_backbone(folder, arguments.backbone, arguments.weights)
+        commands = {}
+        for how, (frozen, batch, workers) in SETTINGS.items():
+            given = (slide, script, PX, MPP, int(frozen), batch, workers)
+            commands[how] = [arguments.python, "-c", THEIRS, *map(str, given)]
         commands["bleep"] = [sys.executable, "-c", OURS, str(slide), str(ref)]
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
         for _ in range(arguments.repeats):
@@ -128,9 +121,8 @@ def make_env(folder: Path) -> None:
     subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *PACKAGES], check=True)
 
 
-def write_backbone(folder: Path, backbone: str, weights: str) -> tuple[dict[bool, Path], Path]:
-    """The same tower, u8[b, 224, 224, 3] → vectors, as TorchScript, by whether it is frozen and optimised for
-    inference, and inside a bundle."""
+def write_backbone(folder: Path, backbone: str, weights: str) -> tuple[Path, Path]:
+    """The same tower, u8[b, 224, 224, 3] → vectors, as TorchScript and inside a bundle."""
     import torch
     from published import make_tower
 
@@ -139,15 +131,14 @@ def write_backbone(folder: Path, backbone: str, weights: str) -> tuple[dict[bool
 
     graph = ImageGraph(make_tower({"run": None, "backbone": backbone, "weights": weights})).eval()
     example = torch.zeros(2, PX, PX, 3, dtype=torch.uint8)
-    scripts = {frozen: folder / f"backbone{frozen:d}.pt" for frozen in (False, True)}
+    script = folder / "backbone.pt"
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is old; it is what an environment without our code can load
-        traced = torch.jit.trace(graph, example)
-        traced.save(str(scripts[False]))
-        torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval())).save(str(scripts[True]))
+        torch.jit.trace(graph, example).save(str(script))
+        vectors = np.asarray(graph(example))
     model, spec = to_onnx(graph, example, "tiles"), TileSpec(PX, (PX * MPP,))
-    ref = write_reference(folder / "ref.zarr", 100, 50, tower=model, spec=spec)
-    return scripts, ref
+    ref = write_reference(folder / "ref.zarr", 100, 50, tower=model, spec=spec, vectors=vectors)
+    return script, ref
 
 
 def row_of(who: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -124,11 +124,12 @@ def write_task(folder: Path, tower: dict[str, Any], bundle: Bundle, slide: Path,
 
 
 def bleep_ways(path: Path, ref: Path, folder: Path, slide: Path, k: int) -> list[Way]:
-    """``bleep predict`` with a bundle at each precision it holds, one view; the slide has the scale of ``ref``."""
+    """``bleep predict`` with a bundle at each precision it holds, one view, neighbours averaged as the published
+    pipeline does; the slide has the scale of ``ref``."""
     bundle, mpp = open_bundle(path), open_bundle(ref).info.tile.mpp()
     command = [sys.executable, "-m", "bleep_cli.cli", "-q", "predict", str(slide), "--ref", str(path)]
     command += ["--at", str(folder / "at.csv"), "--mpp", str(mpp), "-k", str(k), "--views", "1"]
-    command += ["--format", "h5ad", "--device", "cpu", "--force"]
+    command += ["--aggregation", "average", "--format", "h5ad", "--device", "cpu", "--force"]
     held = ["fp32", *(p for p in stored_costs(bundle.root) if p == "int8")]
     return [Way(f"bleep {path.name} {p}", [*command, "--precision", p], path == ref) for p in held]
 
